@@ -1,0 +1,134 @@
+"""The one interface between a run and a provider.
+
+A backend is only its differences: it uploads, creates, looks, downloads and cancels. It decides nothing, retries
+nothing, waits for nothing; :mod:`airflow_batch_provider.run` does. SDKs are imported inside functions, because a
+triggerer and a DAG parser import this package without ever needing them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, ClassVar
+
+from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.dialects.base import LineFormat
+
+
+class Backend(ABC):
+    """One provider reached with one set of credentials.
+
+    Every method raises only errors of :mod:`airflow_batch_provider.core.errors`: 401/403 ``AuthenticationError``,
+    404 ``NotFoundError``, 429 ``RateLimitedError``, quota ``QuotaError``, other 4xx ``RequestRejectedError``, and 409,
+    5xx, timeouts and cut connections ``ProviderError``. No method retries.
+    """
+
+    name: ClassVar[str]
+    """The connection type."""
+
+    option_names: ClassVar[frozenset[str]] = frozenset()
+    """The names allowed in the operator's ``backend_options``."""
+
+    models: ModelRules = ModelRules()
+    """The connection's part of model resolution (``model_map``, default model)."""
+
+    find_is_complete: ClassVar[bool] = True
+    """Whether an empty answer of :meth:`find` proves that no job exists."""
+
+    find_settle_seconds: ClassVar[float] = 900
+    """How long after the intent a look is repeated before absence is believed."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> Limits:
+        """What one file may hold."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, str]:
+        """Who is spoken to, without secrets: ``type``, ``base_url``, and account, project, region where they exist.
+        A run whose jobs live must not continue with another identity."""
+
+    @abstractmethod
+    def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Refuse, before any upload, what cannot work: a missing field of the route, an unknown option.
+
+        :raises ConfigurationError: naming the field and the remedy.
+        """
+
+    @abstractmethod
+    def line_format(self, model: str | None, endpoint: str) -> LineFormat:
+        """How lines for this model and endpoint are written and read."""
+
+    @abstractmethod
+    def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
+        """Upload wire lines, streaming; the file's name carries ``token``.
+
+        :return: the handle (file id, URI), decoded.
+        """
+
+    @abstractmethod
+    def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
+        """The exact create call as JSON, without secrets; pure. It is recorded before it is sent."""
+
+    @abstractmethod
+    def create(self, request: JSON) -> Job:
+        """Send a recorded create call once."""
+
+    @abstractmethod
+    def find(self, token: str, request: JSON | None, since: float) -> Found:
+        """Jobs that a create with this token may have made, by every handle there is.
+
+        :param request: the recorded create call, None when the ledger is lost.
+        :param since: look at jobs created after this time (seconds since the epoch, slack already taken off).
+        """
+
+    @abstractmethod
+    def retrieve(self, job_id: str) -> Job:
+        """One job as it stands."""
+
+    @abstractmethod
+    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
+        """Jobs of this account, newest first where the provider orders them, across pages."""
+
+    @abstractmethod
+    def outputs(self, job: Job) -> Iterator[bytes]:
+        """Byte chunks of everything the job has put out, successes and errors, in any job status; ends a file that
+        lacks a last end of line with one. Nothing there yet gives nothing."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> None:
+        """Ask the provider to stop a job; a job that has already ended is no error."""
+
+    @abstractmethod
+    def download(self, handle: str) -> Iterator[bytes]:
+        """Byte chunks of one uploaded or output file, exactly as stored."""
+
+    @abstractmethod
+    def delete(self, handle: str) -> None:
+        """Delete an uploaded or output file; one that is gone is no error."""
+
+    def console_url(self, job_id: str) -> str | None:
+        """The provider's own page of a job, None where there is none."""
+        return None
+
+    @abstractmethod
+    async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
+        """The jobs as they stand, in the order given; nothing in it blocks the event loop, imports included."""
+
+    @abstractmethod
+    async def acancel(self, job_ids: Sequence[str]) -> None:
+        """As :meth:`cancel`, for a killed deferred task."""
+
+    async def aclose(self) -> None:
+        """Let go of asynchronous connections that are this backend's alone."""
+
+    def close(self) -> None:
+        """Let go of synchronous connections."""
+
+    @abstractmethod
+    def probe(self) -> str:
+        """One cheap authorised call that pays nothing.
+
+        :return: what was seen, in plain words.
+        """

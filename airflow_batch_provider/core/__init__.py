@@ -1,0 +1,1 @@
+"""Pure decisions and records: no Airflow, no SDK, no clock, no network."""

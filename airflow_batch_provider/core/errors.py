@@ -1,0 +1,165 @@
+"""Every error of the package, grouped by what the caller does next.
+
+::
+
+    BatchInferenceError
+    ├── PermanentError            fail for good: another try with the same input and settings ends the same way
+    │   ├── InputError            the author's file has problems; ``problems`` names each by line
+    │   ├── ConfigurationError    a connection, argument, option or extra is missing or wrong
+    │   ├── AuthenticationError   401, 403: the key is wrong or may not do this
+    │   ├── NotFoundError         404: the job or file does not exist for this key
+    │   ├── RequestRejectedError  400 and other 4xx: the provider refused the call; nothing was created
+    │   ├── RunConflictError      the run directory belongs to another run, input or provider, or is gone
+    │   ├── LostCreateError       a create whose answer was lost could not be resolved
+    │   ├── BudgetError           the cost would exceed ``max_cost_usd``, or is unknown
+    │   ├── JobFailedError        the provider ended the job as failed and nothing was answered
+    │   ├── DeadlineError         the deadline has passed; the jobs were left alone or cancelled, as told
+    │   └── ReconciliationError   the books do not balance; a defect, never hidden
+    ├── RetryableError            try again later: nothing is lost, a retry continues where this stopped
+    │   ├── ProviderError         5xx, timeout, cut connection; ``ambiguous`` when a create may have been accepted
+    │   └── ToleranceError        more rows ended unsuccessful than ``error_tolerance`` allows
+    └── WaitError                 not now: wait and ask the same again
+        ├── RateLimitedError      429; ``retry_after`` seconds when told
+        └── QuotaError            the enqueued-token or job quota is full; nothing was created
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class BatchInferenceError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class PermanentError(BatchInferenceError):
+    """Fail for good."""
+
+
+class RetryableError(BatchInferenceError):
+    """A later try continues where this one stopped."""
+
+
+class WaitError(BatchInferenceError):
+    """Wait, then ask the same again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the input.
+
+    :param line: 1-based line number, None for the file as a whole.
+    :param field: the JSON path of the field, e.g. ``body.model``; empty for the line as a whole.
+    :param message: what is wrong, and the remedy.
+    """
+
+    line: int | None
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line is not None else "file"
+        return f"{where}{', ' + self.field if self.field else ''}: {self.message}"
+
+
+class InputError(PermanentError):
+    """The author's file cannot be sent.
+
+    :param path: the file.
+    :param problems: the problems, in line order; at most what was kept.
+    :param total: how many there are in all.
+    """
+
+    SHOWN = 20
+
+    def __init__(self, path: str, problems: Sequence[Problem], total: int | None = None) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
+        shown = [f"  {problem}" for problem in self.problems[: self.SHOWN]]
+        if self.total > len(shown):
+            shown.append(f"  ... and {self.total - len(shown)} more")
+        noun = "problem" if self.total == 1 else "problems"
+        super().__init__(f"{path}: {self.total} {noun}; nothing was sent.\n" + "\n".join(shown))
+
+
+class ConfigurationError(PermanentError):
+    """A connection, argument, option or installed extra is missing or wrong."""
+
+
+class AuthenticationError(PermanentError):
+    """The provider does not accept the credentials (401) or they may not do this (403)."""
+
+
+class NotFoundError(PermanentError):
+    """The job or file does not exist for this key and endpoint (404)."""
+
+
+class RequestRejectedError(PermanentError):
+    """The provider refused the call; nothing was created.
+
+    :param status: HTTP status, None where there was none.
+    :param code: the provider's error code.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class RunConflictError(PermanentError):
+    """The run directory does not fit this task: another run, input or provider, or it is gone."""
+
+
+class LostCreateError(PermanentError):
+    """A create may or may not have been accepted and could not be found at the provider."""
+
+
+class BudgetError(PermanentError):
+    """The cost would exceed the budget, or cannot be known."""
+
+
+class JobFailedError(PermanentError):
+    """The provider ended jobs as failed and no row was answered."""
+
+
+class DeadlineError(PermanentError):
+    """The deadline has passed."""
+
+
+class ReconciliationError(PermanentError):
+    """Rows in and outcomes out do not balance."""
+
+
+class ProviderError(RetryableError):
+    """The provider could not be reached or answered 5xx.
+
+    :param ambiguous: True when the call may have been carried out all the same (timeout, cut, 409, 5xx).
+    :param status: HTTP status, None where there was none.
+    """
+
+    def __init__(self, message: str, *, ambiguous: bool = True, status: int | None = None) -> None:
+        super().__init__(message)
+        self.ambiguous = ambiguous
+        self.status = status
+
+
+class ToleranceError(RetryableError):
+    """More rows ended unsuccessful than ``error_tolerance`` allows."""
+
+
+class RateLimitedError(WaitError):
+    """Too many calls (429).
+
+    :param retry_after: seconds to wait, None where not told.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaError(WaitError):
+    """The enqueued-token or job quota is full; nothing was created."""

@@ -1,0 +1,237 @@
+"""The records that the parts hand to each other.
+
+They are frozen and carry no behaviour beyond what can be derived from their own fields. Sizes are in bytes, times in
+seconds since the epoch (UTC), token counts in the provider's own tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, TypeAlias
+
+JSON: TypeAlias = "dict[str, Any]"
+"""A decoded JSON object; what it holds is said where it is used."""
+
+
+class JobStatus(str, Enum):
+    """Where a job stands, in one vocabulary for all providers."""
+
+    VALIDATING = "validating"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    PARTIALLY_COMPLETED = "partially_completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended; ``unknown`` has not, so that a new word of a provider is waited for."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        JobStatus.COMPLETED,
+        JobStatus.PARTIALLY_COMPLETED,
+        JobStatus.FAILED,
+        JobStatus.EXPIRED,
+        JobStatus.CANCELLED,
+    }
+)
+
+Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """One line of the author's file, resolved.
+
+    :param custom_id: the row's id, unique in the file.
+    :param endpoint: resolved, in OpenAI's spelling (``/v1/chat/completions``).
+    :param model: resolved model; None where the backend needs none.
+    :param body: the decoded body as the author wrote it; ``model`` above wins over ``body["model"]``.
+    :param raw: the author's line without its end of line, byte for byte.
+    :param line: 1-based line number in the input.
+    """
+
+    custom_id: str
+    endpoint: str
+    model: str | None
+    body: JSON
+    raw: bytes
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that were billed or would be. ``cached_tokens`` and ``reasoning_tokens`` are parts of input and output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """One decoded output line.
+
+    :param custom_id: the row it answers; None where the provider lost it (a bare error object of a gateway).
+    :param outcome: what became of the row.
+    :param line: the line in OpenAI's output format, without end of line:
+        ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
+    :param retryable: whether asking again can help (429, 5xx, expired, cancelled, missing).
+    :param usage: tokens of this answer.
+    """
+
+    custom_id: str | None
+    outcome: Outcome
+    line: bytes
+    retryable: bool = False
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """A job's own counts; None where the provider does not tell."""
+
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """One entry of a job's ``errors`` list. ``line`` is 1-based in the uploaded file."""
+
+    message: str
+    code: str | None = None
+    line: int | None = None
+    param: str | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        what = f" [{self.code}]" if self.code else ""
+        return f"{where}{self.message}{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One provider batch, normalised.
+
+    :param id: the provider's id, decoded (never percent-encoded).
+    :param raw_status: the provider's own word, for messages.
+    :param created_at: seconds since the epoch, None where not told.
+    :param input_id: handle of the uploaded file (file id or URI), decoded; None where not told.
+    :param outputs: handles of everything that may hold output lines (file ids, URIs, prefixes), successes first.
+    :param errors: why the job as a whole failed.
+    :param metadata: the batch's metadata, labels or tags.
+    """
+
+    id: str
+    status: JobStatus
+    raw_status: str = ""
+    counts: RequestCounts = RequestCounts()
+    created_at: float | None = None
+    ended_at: float | None = None
+    input_id: str | None = None
+    outputs: tuple[str, ...] = ()
+    errors: tuple[JobError, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage | None = None
+    endpoint: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of wire lines: one round, one model, one endpoint, within the backend's limits.
+
+    :param index: 0-based, unique in its round.
+    :param size: bytes of the wire file, ends of line included.
+    :param rewritten: whether the wire lines differ from the author's requests (then ``shards/`` holds them).
+    :param tokens: estimated input tokens, None while nobody estimates.
+    """
+
+    round: int
+    index: int
+    rows: int
+    size: int
+    model: str | None
+    endpoint: str
+    rewritten: bool = False
+    tokens: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The shard's name in the run directory: ``r0-00000``."""
+        return f"r{self.round}-{self.index:05d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file or job of a backend may hold: facts, each with its source.
+
+    :param max_rows: requests per file.
+    :param max_bytes: bytes per file, ends of line included.
+    :param min_rows: fewer requests than this are refused by the provider.
+    :param max_chars: characters per file, where a gateway counts them.
+    :param window_hours: after how many hours the provider ends a job by itself, or when to give up on it.
+    :param endpoints: accepted endpoints in OpenAI's spelling.
+    :param source: where the figures come from.
+    """
+
+    max_rows: int
+    max_bytes: int
+    source: str
+    endpoints: tuple[str, ...]
+    min_rows: int = 1
+    max_chars: int | None = None
+    window_hours: float = 24
+    model_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRules:
+    """Where a line's model comes from, strongest first: ``override`` (the operator's), ``mapping`` of the line's model,
+    the line's own, ``default`` (the connection's)."""
+
+    override: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    def resolve(self, line_model: str | None) -> str | None:
+        """The model that will be asked, None where nothing names one."""
+        if self.override:
+            return self.override
+        if line_model:
+            return self.mapping.get(line_model, line_model)
+        return self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer of a look for a job that may have been created.
+
+    :param jobs: the matching jobs, oldest first.
+    :param complete: whether every page was read and the list is known to show every job, so that an empty answer
+        means *absent*; False means *unknown*.
+    """
+
+    jobs: tuple[Job, ...]
+    complete: bool
