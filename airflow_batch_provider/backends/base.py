@@ -120,9 +120,7 @@ class Backend(ABC):
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """As :meth:`cancel`, for a killed deferred task."""
 
-    async def aclose(self) -> None:
-        """Let go of asynchronous connections that are this backend's alone."""
-
+    @abstractmethod
     def close(self) -> None:
         """Let go of synchronous connections."""
 

@@ -13,11 +13,12 @@
     │   ├── LostCreateError       a create whose answer was lost could not be resolved
     │   ├── BudgetError           the cost would exceed ``max_cost_usd``, or is unknown
     │   ├── JobFailedError        the provider ended the job as failed and nothing was answered
+    │   ├── RowsFailedError       more rows failed than tolerated, and asking again cannot help any
     │   ├── DeadlineError         the deadline has passed; the jobs were left alone or cancelled, as told
     │   └── ReconciliationError   the books do not balance; a defect, never hidden
     ├── RetryableError            try again later: nothing is lost, a retry continues where this stopped
     │   ├── ProviderError         5xx, timeout, cut connection; ``ambiguous`` when a create may have been accepted
-    │   └── ToleranceError        more rows ended unsuccessful than ``error_tolerance`` allows
+    │   └── ToleranceError        more rows failed than tolerated; a new try asks again what it can help
     └── WaitError                 not now: wait and ask the same again
         ├── RateLimitedError      429; ``retry_after`` seconds when told
         └── QuotaError            the enqueued-token or job quota is full; nothing was created
@@ -125,6 +126,10 @@ class JobFailedError(PermanentError):
     """The provider ended jobs as failed and no row was answered."""
 
 
+class RowsFailedError(PermanentError):
+    """More rows failed than ``error_tolerance`` allows, and asking again cannot help any of them."""
+
+
 class DeadlineError(PermanentError):
     """The deadline has passed."""
 
@@ -147,7 +152,7 @@ class ProviderError(RetryableError):
 
 
 class ToleranceError(RetryableError):
-    """More rows ended unsuccessful than ``error_tolerance`` allows."""
+    """More rows failed than ``error_tolerance`` allows; a new try asks those again that it can help."""
 
 
 class RateLimitedError(WaitError):

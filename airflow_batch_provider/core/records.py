@@ -45,6 +45,7 @@ _TERMINAL = frozenset(
     }
 )
 
+OnLostCreate: TypeAlias = Literal["fail", "resubmit"]
 Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
 
@@ -190,7 +191,6 @@ class Limits:
     :param max_rows: requests per file.
     :param max_bytes: bytes per file, ends of line included.
     :param min_rows: fewer requests than this are refused by the provider.
-    :param max_chars: characters per file, where a gateway counts them.
     :param window_hours: after how many hours the provider ends a job by itself, or when to give up on it.
     :param endpoints: accepted endpoints in OpenAI's spelling.
     :param source: where the figures come from.
@@ -201,7 +201,6 @@ class Limits:
     source: str
     endpoints: tuple[str, ...]
     min_rows: int = 1
-    max_chars: int | None = None
     window_hours: float = 24
     model_required: bool = True
 
@@ -235,3 +234,63 @@ class Found:
 
     jobs: tuple[Job, ...]
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the author asked for; see ``BatchInferenceOperator`` for the meaning.
+
+    :param timeout: seconds a round may take; None for the provider's window and two hours.
+    """
+
+    model: str | None = None
+    endpoint: str | None = None
+    rounds: int = 2
+    error_tolerance: float = 0.0
+    timeout: float | None = None
+    max_jobs_in_flight: int | None = None
+    on_lost_create: OnLostCreate = "fail"
+    on_changed_input: Literal["fail", "restart"] = "fail"
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What became of a run; ``summary.json`` is exactly this.
+
+    :param outcomes: rows by outcome; they add up to ``total``.
+    :param retryable: unsuccessful rows that a new try would ask again.
+    :param usage: tokens of every answer of every round, whether or not it counts in the end.
+    :param cost_usd: None while it is unknown, which is not nothing.
+    :param reasons: why rows did not succeed, the commonest first, with their numbers.
+    :param jobs: ``{"id", "shard", "status", "rows", "succeeded", "console_url"}`` of each.
+    :param job_errors: first reasons of jobs that failed as a whole.
+    """
+
+    run_key: str
+    run_path: str
+    total: int
+    outcomes: Mapping[Outcome, int]
+    retryable: int
+    rounds: int
+    usage: Usage
+    cost_usd: float | None
+    reasons: Mapping[str, int]
+    jobs: tuple[JSON, ...]
+    job_errors: tuple[str, ...]
+    begun_at: float
+    ended_at: float
+
+    def flat(self) -> JSON:
+        """One level of plain values, for XCom."""
+        return {
+            "run_path": self.run_path,
+            "total": self.total,
+            **{str(name): count for name, count in self.outcomes.items()},
+            "rounds": self.rounds,
+            "jobs": len(self.jobs),
+            "input_tokens": self.usage.input_tokens,
+            "output_tokens": self.usage.output_tokens,
+            "cost_usd": self.cost_usd,
+            "seconds": round(self.ended_at - self.begun_at, 3),
+        }

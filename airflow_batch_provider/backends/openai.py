@@ -1,0 +1,361 @@
+"""OpenAI's Files and Batches API, and every provider and gateway that speaks it.
+
+What differs between them is data: a :class:`Route` says whom to ask and how to sign, :class:`WireFacts` what that
+provider takes. Only a provider with behaviour of its own needs a class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from urllib.parse import quote, unquote
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.wire_errors import from_status, from_transport
+from airflow_batch_provider.backends.wire_jobs import read_job
+from airflow_batch_provider.core.errors import (
+    ConfigurationError,
+    NotFoundError,
+    ProviderError,
+    RequestRejectedError,
+)
+from airflow_batch_provider.core.identity import safe_name
+from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.dialects.openai import OpenAIFormat
+
+if TYPE_CHECKING:
+    import openai
+
+TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
+WINDOW = "24h"
+TIMEOUT_SECONDS = 600.0
+MAX_METADATA = 16
+
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+OPENAI_LIMITS = Limits(
+    max_rows=50_000,
+    max_bytes=200_000_000,
+    endpoints=(CHAT, RESPONSES, "/v1/embeddings", "/v1/completions", "/v1/moderations"),
+    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h",
+)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Whom to ask and how to sign.
+
+    :param base_url: without a slash at its end; paths like ``/batches`` are appended.
+    :param headers: sent with every call; their values are secrets and are never shown.
+    :param query: sent with every call, e.g. ``(("api-version", "2024-10-21"),)``.
+    """
+
+    base_url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class WireFacts:
+    """What one OpenAI-shaped provider takes, where it differs from OpenAI.
+
+    :param name: the connection type.
+    :param missing: fields of the route that are missing, as sentences with their remedy.
+    :param job_urls: the endpoint in a create call, by OpenAI's spelling.
+    :param line_urls: the ``url`` of a line, by OpenAI's spelling.
+    :param ascii_only: escape everything else in uploads.
+    :param output_endpoint: results come from ``/batches/{id}/output``.
+    :param list_is_complete: whether the provider's list is known to show every batch.
+    :param console: the provider's page of a batch, with ``{id}``.
+    :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
+    :param extra_body: added to every create call.
+    """
+
+    name: str
+    limits: Limits = OPENAI_LIMITS
+    missing: tuple[str, ...] = ()
+    job_urls: Mapping[str, str] = field(default_factory=dict)
+    line_urls: Mapping[str, str] = field(default_factory=dict)
+    ascii_only: bool = False
+    output_endpoint: bool = False
+    list_is_complete: bool = True
+    console: str | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OpenAIBackend(Backend):
+    """Batches on the OpenAI wire.
+
+    :param route: whom to ask and how to sign.
+    :param facts: what that provider takes.
+    :param models: the connection's part of model resolution.
+    """
+
+    name: ClassVar[str] = "openai_batch"
+    option_names: ClassVar[frozenset[str]] = frozenset(
+        {"completion_window", "metadata", "extra_body", "file_name", "output_expires_after"}
+    )
+
+    def __init__(self, route: Route, facts: WireFacts, models: ModelRules | None = None) -> None:
+        self.route = route
+        self.facts = facts
+        self.models = models or ModelRules()
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        """The official client, which takes nothing from the worker's environment and retries nothing."""
+        from airflow_batch_provider.backends.wire_client import make_client
+
+        return make_client(self.route, TIMEOUT_SECONDS)
+
+    @property
+    def limits(self) -> Limits:
+        """What one file may hold."""
+        return self.facts.limits
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Type, base URL and what else tells accounts apart."""
+        return {"type": self.facts.name, "base_url": self.route.base_url, **self.facts.identity}
+
+    def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Refuse a missing field of the route and an unknown option."""
+        if self.facts.missing:
+            raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
+        unknown = sorted(set(options) - self.option_names)
+        if unknown:
+            raise ConfigurationError(
+                f"backend_options {', '.join(unknown)} are unknown to {self.facts.name}; known are "
+                f"{', '.join(sorted(self.option_names))}"
+            )
+        metadata = options.get("metadata") or {}
+        if len(metadata) >= MAX_METADATA:
+            raise ConfigurationError(f"backend_options metadata takes at most {MAX_METADATA - 1} pairs, one is ours")
+        for key, value in metadata.items():
+            if not isinstance(value, str) or len(key) > 64 or len(value) > 512:
+                raise ConfigurationError(
+                    f"backend_options metadata {key!r}: keys have at most 64 characters, values are strings of at most "
+                    "512"
+                )
+
+    def line_format(self, model: str | None, endpoint: str) -> OpenAIFormat:
+        """OpenAI's lines, with the provider's spelling of the endpoint."""
+        return OpenAIFormat(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
+
+    # ---- calls -------------------------------------------------------------------------------------------------
+
+    def _call(self, method: str, path: str, body: Any = None) -> JSON:
+        import openai
+
+        name = f"{method} {path}"
+        try:
+            if method == "GET":
+                answer: Any = self.client.get(path, cast_to=object)
+            elif method == "DELETE":
+                answer = self.client.delete(path, cast_to=object)
+            else:
+                answer = self.client.post(path, cast_to=object, body=body)
+        except openai.APIStatusError as error:
+            response = error.response
+            raise from_status(name, response.status_code, response.headers, response.content) from error
+        except openai.APIConnectionError as error:
+            raise from_transport(name, error) from error
+        except openai.APIError as error:
+            raise from_transport(name, error) from error
+        if not isinstance(answer, dict):
+            raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
+        return answer
+
+    def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
+        """Upload as ``{stem}-{token}.jsonl``, streaming."""
+        stem = safe_name(str(options.get("file_name") or shard.name).removesuffix(".jsonl"), 60)
+        return self.upload_file(f"{stem}-{token}.jsonl", stream)
+
+    def upload_file(self, name: str, stream: BinaryIO) -> str:
+        """Upload any JSONL for batches.
+
+        :return: its file id.
+        """
+        import openai
+
+        call = "POST /files"
+        try:
+            answer = self.client.files.create(file=(name, stream), purpose="batch")
+        except openai.APIStatusError as error:
+            response = error.response
+            raise from_status(call, response.status_code, response.headers, response.content) from error
+        except openai.APIConnectionError as error:
+            raise from_transport(call, error) from error
+        if not answer.id:
+            raise ProviderError(f"{call}: the answer has no file id")
+        return unquote(answer.id)
+
+    def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
+        """The body of ``POST /batches``."""
+        return self.create_body(shard.endpoint, input_id, options, {TOKEN_KEY: token})
+
+    def create_body(
+        self, endpoint: str, input_id: str, options: Mapping[str, Any], metadata: Mapping[str, str]
+    ) -> JSON:
+        """The body of ``POST /batches`` for any uploaded file."""
+        body: JSON = {
+            "input_file_id": input_id,
+            "endpoint": self.facts.job_urls.get(endpoint, endpoint),
+            "completion_window": options.get("completion_window") or WINDOW,
+        }
+        merged = {**(options.get("metadata") or {}), **metadata}
+        if merged:
+            body["metadata"] = merged
+        if options.get("output_expires_after"):
+            body["output_expires_after"] = options["output_expires_after"]
+        return {**body, **self.facts.extra_body, **(options.get("extra_body") or {})}
+
+    def create(self, request: JSON) -> Job:
+        """Send a recorded create call once."""
+        answer = self._call("POST", "/batches", request)
+        job = read_job(answer)
+        if not job.id:
+            raise ProviderError("POST /batches: the answer has no batch id")
+        return job
+
+    def find(self, token: str, request: JSON | None, since: float) -> Found:
+        """Look through every page for the upload, which serves one create only, or the token in the metadata.
+
+        The order of the list is not documented, so it is read to its end; ``since`` leaves out what is surely older.
+        """
+        input_id = (request or {}).get("input_file_id")
+        found = [
+            job
+            for job in self.list_jobs()
+            if (job.created_at is None or job.created_at >= since)
+            and ((input_id and job.input_id == input_id) or job.metadata.get(TOKEN_KEY) == token)
+        ]
+        return Found(tuple(sorted(found, key=lambda job: job.created_at or 0.0)), self.facts.list_is_complete)
+
+    def retrieve(self, job_id: str) -> Job:
+        """One batch as it stands."""
+        return read_job(self._call("GET", f"/batches/{_segment(job_id)}"))
+
+    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
+        """All batches of this key, page by page."""
+        after = ""
+        given = 0
+        while True:
+            page = self._call("GET", f"/batches?limit=100{f'&after={quote(after)}' if after else ''}")
+            batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
+            for batch in batches:
+                yield read_job(batch)
+                given += 1
+                if limit is not None and given >= limit:
+                    return
+            last = page.get("last_id") or (batches[-1].get("id") if batches else None)
+            if not page.get("has_more") or not last or last == after:
+                return
+            after = str(last)
+
+    def outputs(self, job: Job) -> Iterator[bytes]:
+        """Output and error file; where a gateway names no output file, or one that is not there, its ``/output``."""
+        if not job.outputs and self.facts.output_endpoint:
+            yield from self._output_endpoint(job)
+        for number, handle in enumerate(job.outputs):
+            yield from self._file(job, handle, is_first=number == 0)
+
+    def _file(self, job: Job, handle: str, *, is_first: bool) -> Iterator[bytes]:
+        try:
+            yield from self._lines(f"/files/{_segment(handle)}/content")
+        except NotFoundError:
+            if is_first and self.facts.output_endpoint:
+                yield from self._output_endpoint(job)
+            elif is_first and len(job.outputs) == 1:
+                raise
+            # Gateways name an error file whether or not there is one.
+
+    def _output_endpoint(self, job: Job) -> Iterator[bytes]:
+        try:
+            yield from self._lines(f"/batches/{_segment(job.id)}/output")
+        except NotFoundError:
+            return
+        except ProviderError as error:
+            if error.status != 500:
+                raise
+            # 500 is how Portkey says that there is no output object.
+
+    def _lines(self, path: str) -> Iterator[bytes]:
+        last = b"\n"
+        for chunk in self._stream(path):
+            if last == b"\n" and chunk.startswith(b'{"object":"list"'):
+                # Portkey answers 200 with the batch's errors where there is no output.
+                return
+            yield chunk
+            last = chunk[-1:]
+        if last != b"\n":
+            yield b"\n"
+
+    def download(self, handle: str) -> Iterator[bytes]:
+        """A file's content, streamed."""
+        return self._stream(f"/files/{_segment(handle)}/content")
+
+    def _stream(self, path: str) -> Iterator[bytes]:
+        from airflow_batch_provider.backends.wire_client import stream
+
+        return stream(self.client, path)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel; a batch that has ended already answers 400 or 409, which is no error."""
+        try:
+            self._call("POST", f"/batches/{_segment(job_id)}/cancel")
+        except (RequestRejectedError, ProviderError) as error:
+            if getattr(error, "status", None) not in (400, 409) or not self.retrieve(job_id).status.is_terminal:
+                raise
+
+    def delete(self, handle: str) -> None:
+        """Delete a file."""
+        try:
+            self._call("DELETE", f"/files/{_segment(handle)}")
+        except NotFoundError:
+            return
+
+    def console_url(self, job_id: str) -> str | None:
+        """The provider's own page of a batch."""
+        return self.facts.console.format(id=quote(job_id, safe="")) if self.facts.console else None
+
+    async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
+        """All batches at once, over one pool of connections."""
+        from airflow_batch_provider.backends import wire_async
+
+        batches = await asyncio.gather(
+            *(wire_async.call(self.route, "GET", f"/batches/{_segment(job_id)}") for job_id in job_ids)
+        )
+        return [read_job(batch) for batch in batches]
+
+    async def acancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel all; a batch that has ended already is no error."""
+        from airflow_batch_provider.backends import wire_async
+
+        async def one(job_id: str) -> None:
+            try:
+                await wire_async.call(self.route, "POST", f"/batches/{_segment(job_id)}/cancel")
+            except (RequestRejectedError, ProviderError) as error:
+                if getattr(error, "status", None) not in (400, 409):
+                    raise
+
+        await asyncio.gather(*(one(job_id) for job_id in job_ids))
+
+    def close(self) -> None:
+        """Close the official client, if it was ever made."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def probe(self) -> str:
+        """List one batch."""
+        seen = next(self.list_jobs(limit=1), None)
+        return f"{self.route.base_url} answers; " + ("batches can be listed" if seen else "no batch was made yet")
+
+
+def _segment(identifier: str) -> str:
+    """An id as one segment of a path: percent-encoded once, however it came."""
+    return quote(unquote(identifier), safe="")

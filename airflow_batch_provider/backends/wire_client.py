@@ -1,0 +1,93 @@
+"""The official ``openai`` client, tamed: it takes nothing from the environment, retries nothing, streams any path.
+
+This module imports the SDK and is therefore imported inside functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import openai
+from openai._types import Omit
+
+from airflow_batch_provider.backends.wire_errors import from_status, from_transport
+from airflow_batch_provider.core.errors import ProviderError
+
+if TYPE_CHECKING:
+    from airflow_batch_provider.backends.openai import Route
+
+RAW_STREAM = {"X-Stainless-Raw-Response": "stream"}
+"""What the SDK itself sets for ``with_streaming_response``; it is not sent over the wire."""
+
+
+class _Client(openai.OpenAI):
+    """Signs by the route's headers alone.
+
+    The SDK fills organisation, project, key and further headers from ``OPENAI_*`` variables where none are given; a
+    worker's environment must not decide who pays.
+    """
+
+    _route_headers: dict[str, str]
+
+    @property
+    def auth_headers(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def default_headers(self) -> dict[str, str | Omit]:
+        return {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": self.user_agent,
+            "Authorization": Omit(),
+            **self._route_headers,
+        }
+
+    def _validate_headers(self, *_: Any) -> None:
+        """Nothing to check: the route was checked before."""
+
+
+def make_client(route: Route, timeout: float) -> openai.OpenAI:
+    """A client for one route."""
+    client = _Client(
+        base_url=route.base_url,
+        api_key="unused",
+        default_query=dict(route.query),
+        max_retries=0,
+        timeout=timeout,
+    )
+    client._route_headers = dict(route.headers)
+    return client
+
+
+def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
+    """The bytes of any GET, in chunks.
+
+    :raises ProviderError: also when the answer ends before its announced length.
+    """
+    name = f"GET {path}"
+    try:
+        answer: Any = client.get(path, cast_to=object, options={"headers": {**RAW_STREAM, "Accept": "*/*"}})
+        response = answer.http_response
+        try:
+            yield from response.iter_bytes()
+        finally:
+            response.close()
+    except openai.APIStatusError as error:
+        raise from_status(name, error.response.status_code, error.response.headers, error.response.content) from error
+    except openai.APIConnectionError as error:
+        raise from_transport(name, error) from error
+    except _transport_errors() as error:
+        raise ProviderError(f"{name}: the answer broke off ({error})", ambiguous=False) from error
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """The base errors of the HTTP libraries that versions 2 and 3 of the SDK use."""
+    import httpx
+
+    try:
+        import httpx2
+    except ImportError:
+        return (httpx.HTTPError,)
+    return (httpx.HTTPError, httpx2.HTTPError)

@@ -1,0 +1,98 @@
+"""One table from HTTP answers and transport failures to this package's errors, for every OpenAI-shaped provider.
+
+Messages name the call and quote the provider; no header value and no key is in them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_batch_provider.core.errors import (
+    AuthenticationError,
+    BatchInferenceError,
+    NotFoundError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RequestRejectedError,
+)
+
+QUOTA_CODES = frozenset({"token_limit_exceeded", "batch_queue_full"})
+"""Azure's fail-fast regions answer a create with 400 and this code; it is a matter of time, not of the request."""
+AMBIGUOUS_STATUS = frozenset({408, 409})
+_NOTHING_SENT = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
+)
+_HINTS = {
+    "DeploymentNotFound": "on Azure the model is the name of a deployment of type Global Batch or Data Zone Batch",
+    "model_not_found": "is the name right? On Azure it is the name of a Global Batch or Data Zone Batch deployment",
+}
+HONO_HINT = (
+    "a Portkey gateway installed with newer hono than its lock file names answers every download like this for good; "
+    "pin hono 4.9.7 and @hono/node-server 1.13.5"
+)
+
+
+def from_status(call: str, status: int, headers: Mapping[str, str], body: Any) -> BatchInferenceError:
+    """The error of an answer that is not 2xx.
+
+    :param call: method and path.
+    :param body: the decoded JSON, or the text.
+    """
+    code, message = told(body)
+    hint = _HINTS.get(code or "")
+    if status == 500 and "Something went wrong" in message:
+        hint = HONO_HINT
+    text = f"{call}: HTTP {status}{f' {code}' if code else ''}: {message}{f' ({hint})' if hint else ''}"
+    if status == 401:
+        return AuthenticationError(f"{text}; check the key of the connection")
+    if status == 403:
+        return AuthenticationError(f"{text}; the key is known but may not do this")
+    if status == 404 and not (call.startswith("POST") and code in _HINTS):
+        return NotFoundError(text)
+    if code in QUOTA_CODES:
+        return QuotaError(text)
+    if status == 429:
+        return RateLimitedError(text, retry_after=retry_after(headers))
+    if status in AMBIGUOUS_STATUS or status >= 500:
+        return ProviderError(text, status=status)
+    return RequestRejectedError(text, status=status, code=code)
+
+
+def from_transport(call: str, error: BaseException) -> ProviderError:
+    """The error of a call that got no whole answer; ambiguous unless nothing can have been sent."""
+    seen: BaseException | None = error
+    names: list[str] = []
+    while seen is not None and len(names) < 8:
+        names.append(type(seen).__name__)
+        seen = seen.__cause__ or seen.__context__
+    unsent = any(name in _NOTHING_SENT for name in names)
+    reason = str(error.__cause__ or error) or names[0]
+    return ProviderError(f"{call}: no answer ({names[-1] if unsent else names[0]}: {reason})", ambiguous=not unsent)
+
+
+def told(body: Any) -> tuple[str | None, str]:
+    """Code and message of an error body in OpenAI's, a gateway's or no shape at all."""
+    if isinstance(body, (bytes, str)):
+        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+        try:
+            body = json.loads(text)
+        except ValueError:
+            return None, text.strip()[:500] or "no message"
+    if not isinstance(body, dict):
+        return None, str(body)[:500]
+    inner = body.get("error", body)
+    if isinstance(inner, dict):
+        code = inner.get("code") or inner.get("type")
+        return (None if code is None else str(code)), str(inner.get("message") or inner)[:500]
+    return None, str(body.get("message") or inner)[:500]
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a ``Retry-After`` header that is a number."""
+    try:
+        return float(headers.get("retry-after", ""))
+    except ValueError:
+        return None

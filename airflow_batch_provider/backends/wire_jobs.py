@@ -1,0 +1,117 @@
+"""A batch object of any OpenAI-shaped provider as a :class:`~airflow_batch_provider.core.records.Job`.
+
+Azure writes capital statuses, ISO times and empty strings; gateways write milliseconds, counts as strings or null, and
+percent-encoded ids. The official client passes all of it through unchecked, so it is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts, Usage
+from airflow_batch_provider.dialects.openai import read_usage
+
+STATUSES: dict[str, JobStatus] = {
+    "validating": JobStatus.VALIDATING,
+    "submitted": JobStatus.VALIDATING,
+    "scheduled": JobStatus.VALIDATING,
+    "pending": JobStatus.VALIDATING,
+    "queued": JobStatus.VALIDATING,
+    "in_progress": JobStatus.IN_PROGRESS,
+    "inprogress": JobStatus.IN_PROGRESS,
+    "running": JobStatus.IN_PROGRESS,
+    "finalizing": JobStatus.FINALIZING,
+    "completed": JobStatus.COMPLETED,
+    "succeeded": JobStatus.COMPLETED,
+    "partially_completed": JobStatus.PARTIALLY_COMPLETED,
+    "failed": JobStatus.FAILED,
+    "file_upload_failed": JobStatus.FAILED,
+    "batch_start_failed": JobStatus.FAILED,
+    "expired": JobStatus.EXPIRED,
+    "cancelling": JobStatus.CANCELLING,
+    "canceling": JobStatus.CANCELLING,
+    "stopping": JobStatus.CANCELLING,
+    "cancelled": JobStatus.CANCELLED,
+    "canceled": JobStatus.CANCELLED,
+    "stopped": JobStatus.CANCELLED,
+}
+_ENDED = ("completed_at", "failed_at", "expired_at", "cancelled_at")
+_MILLISECONDS_ABOVE = 1e11
+
+
+def read_job(batch: Mapping[str, Any]) -> Job:
+    """Normalise a batch object; a status that is missing or new becomes ``unknown``."""
+    raw = str(batch.get("status") or "")
+    counts = batch.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    metadata = batch.get("metadata")
+    files = (batch.get("output_file_id"), batch.get("error_file_id"))
+    usage = read_usage(batch) if batch.get("usage") else None
+    return Job(
+        id=unquote(str(batch.get("id") or "")),
+        status=STATUSES.get(raw.lower().replace("-", "_"), JobStatus.UNKNOWN),
+        raw_status=raw,
+        counts=RequestCounts(*(to_int(counts.get(name)) for name in ("total", "completed", "failed"))),
+        created_at=to_seconds(batch.get("created_at")),
+        ended_at=next((seconds for name in _ENDED if (seconds := to_seconds(batch.get(name)))), None),
+        input_id=_handle(batch.get("input_file_id")),
+        outputs=tuple(handle for file in files if (handle := _handle(file))),
+        errors=tuple(read_errors(batch.get("errors"))),
+        metadata={str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
+        usage=usage if usage != Usage() else None,
+        endpoint=batch.get("endpoint") or None,
+    )
+
+
+def _handle(value: Any) -> str | None:
+    return unquote(value) if isinstance(value, str) and value else None
+
+
+def read_errors(errors: Any) -> list[JobError]:
+    """The batch's ``errors``: ``{"object": "list", "data": [{"code", "message", "line", "param"}]}``."""
+    data = errors.get("data") if isinstance(errors, dict) else errors
+    found: list[JobError] = []
+    for item in data if isinstance(data, list) else ():
+        error: JSON = item if isinstance(item, dict) else {"message": str(item)}
+        code = error.get("code")
+        message = str(error.get("message") or code or error)
+        code_text = None if code is None else str(code)
+        found.append(JobError(message, code_text, to_int(error.get("line")), error.get("param") or None))
+    return found
+
+
+def to_seconds(value: Any) -> float | None:
+    """Seconds since the epoch from seconds, milliseconds, digits in a string, or an ISO time; None for nothing."""
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return _iso_seconds(value)
+    if not isinstance(value, (int, float)) or not value > 0:
+        return None
+    return value / 1000 if value > _MILLISECONDS_ABOVE else float(value)
+
+
+def _iso_seconds(text: str) -> float | None:
+    # Azure writes seven digits of a second, Python 3.10 reads six.
+    head, dot, tail = text.replace("Z", "+00:00").partition(".")
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    try:
+        moment = datetime.fromisoformat(head + (f".{tail[:digits][:6]:0<6}{tail[digits:]}" if dot else ""))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def to_int(value: Any) -> int | None:
+    """A count from a number or a string of digits; None for null, negative or unreadable."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number >= 0 else None

@@ -1,0 +1,68 @@
+"""JSON Lines as bytes.
+
+Lines end at ``\\n`` and nowhere else: ``str.splitlines`` also splits at U+2028, U+0085 and others that are legal inside
+a JSON string, and would tear an answer in two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, cast
+
+BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_BUFFER = 1 << 20
+
+
+def decompress(stream: BinaryIO) -> BinaryIO:
+    """The stream itself, or its content when it is gzip (told by its first bytes, not by its name)."""
+    buffered = io.BufferedReader(cast(io.RawIOBase, _Readable(stream)), _BUFFER)
+    if buffered.peek(2)[:2] == _GZIP:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
+    return cast(BinaryIO, buffered)
+
+
+class _Readable(io.RawIOBase):
+    """The least a stream of any store offers (``read``), as what ``BufferedReader`` wants."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        chunk = self._stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def read_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Every line with its 1-based number, without its end (``\\n`` or ``\\r\\n``) and without a byte order mark.
+
+    An empty file has no line; a last line needs no end.
+    """
+    for number, line in enumerate(decompress(stream), start=1):
+        text = line[:-1] if line.endswith(b"\n") else line
+        text = text[:-1] if text.endswith(b"\r") else text
+        yield number, text.removeprefix(BOM) if number == 1 else text
+
+
+def split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The non-blank lines of a byte stream that arrives in chunks of any size."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for piece in others:
+            yield from _told(b"".join(rest))
+            rest = [piece]
+    yield from _told(b"".join(rest))
+
+
+def _told(line: bytes) -> Iterator[bytes]:
+    text = line.removeprefix(BOM).strip(b" \t\r")
+    if text:
+        yield text

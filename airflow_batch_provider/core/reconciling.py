@@ -1,0 +1,102 @@
+"""Exactly one outcome for every row of a shard, whatever came back: lost, doubled, reordered or foreign lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from airflow_batch_provider.core.errors import JobFailedError, ReconciliationError, RowsFailedError, ToleranceError
+from airflow_batch_provider.core.records import OUTCOMES, BatchResult, JobError, JobStatus, Outcome, RunSummary
+
+
+@dataclass(slots=True)
+class Books:
+    """The outcome of each row of one shard, and where its line stands.
+
+    :param expected: the shard's custom_ids, in the order of the requests.
+    """
+
+    expected: Iterable[str]
+    _places: dict[str, tuple[bool, int] | None] = field(init=False)
+    duplicates: int = 0
+    foreign: int = 0
+    nameless: int = 0
+    sample: str = ""
+
+    def __post_init__(self) -> None:
+        self._places = dict.fromkeys(self.expected)
+
+    def enter(self, result: BatchResult, place: int) -> bool:
+        """Take one output line in.
+
+        :param place: the caller's own mark of where it keeps the line.
+        :return: whether this line is now the row's outcome. A success is never replaced, and replaces anything.
+        """
+        if result.custom_id is None:
+            self.nameless += 1
+            self.sample = self.sample or result.line[:300].decode("utf-8", "replace")
+            return False
+        if result.custom_id not in self._places:
+            self.foreign += 1
+            return False
+        before = self._places[result.custom_id]
+        success = result.outcome == "succeeded"
+        if before is not None:
+            self.duplicates += 1
+            if before[0] or not success:
+                return False
+        self._places[result.custom_id] = (success, place)
+        return True
+
+    def places(self) -> Iterable[tuple[str, int | None]]:
+        """Every row in request order with the place of its line, None where none came."""
+        for custom_id, entry in self._places.items():
+            yield custom_id, None if entry is None else entry[1]
+
+
+def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample: str) -> tuple[str, str]:
+    """Code and message of a row for which no line came, from how its job ended."""
+    if status is JobStatus.EXPIRED:
+        return "batch_expired", "The completion window ended before this request was executed."
+    if status is JobStatus.CANCELLED:
+        return "batch_cancelled", "The batch was cancelled before this request was executed."
+    if status is JobStatus.FAILED:
+        reasons = "; ".join(str(error) for error in list(errors)[:5])
+        return "batch_failed", f"The batch failed as a whole: {reasons or 'the provider gave no reason'}"
+    if nameless:
+        return "missing", f"No output line carries this id; {nameless} lines carry none, e.g. {sample}"
+    return "missing", "The provider returned no line for this request."
+
+
+def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:
+    """``total = succeeded + invalid + failed + expired + cancelled + missing``.
+
+    :raises ReconciliationError: when it does not hold.
+    """
+    if sum(outcomes.get(name, 0) for name in OUTCOMES) != total:
+        told = " + ".join(f"{outcomes.get(name, 0)} {name}" for name in OUTCOMES)
+        raise ReconciliationError(f"{total} rows went in, but {told} came out; nothing was deleted, please report this")
+
+
+def judge(summary: RunSummary, error_tolerance: float) -> None:
+    """Whether a run that has ended may be called a success.
+
+    :param error_tolerance: the share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
+    :raises JobFailedError: when no row was answered because the jobs failed as a whole.
+    :raises ToleranceError: when too many rows failed and a new try can help some.
+    :raises RowsFailedError: when too many rows failed for good.
+    """
+    succeeded = summary.outcomes["succeeded"]
+    failed = summary.total - succeeded
+    if succeeded and failed <= error_tolerance * summary.total:
+        return
+    told = [f"  {count} x {reason}" for reason, count in list(summary.reasons.items())[:5]]
+    told += [f"  job: {error}" for error in summary.job_errors[:5]]
+    head = (
+        f"{failed} of {summary.total} rows did not succeed (error_tolerance={error_tolerance:g}). What succeeded is in "
+        f"{summary.run_path}/results, the rest with its reasons in {summary.run_path}/failed.jsonl."
+    )
+    message = "\n".join([head, *told])
+    if not succeeded and summary.job_errors:
+        raise JobFailedError(message)
+    raise ToleranceError(message) if summary.retryable else RowsFailedError(message)

@@ -1,0 +1,247 @@
+"""One pass over the whole file: every line becomes a request or a list of problems, each with its line number.
+
+Nothing here knows a provider; what a backend accepts comes in as :class:`~airflow_batch_provider.core.records.Limits`
+and, for what its body format cannot say, as the ``check`` of its line format.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.errors import InputError, Problem
+from airflow_batch_provider.core.identity import Fingerprint
+from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
+
+Encode = Callable[[BatchRequest], bytes]
+
+KEPT_PROBLEMS = 1000
+_KNOWN_FIELDS = frozenset({"custom_id", "method", "url", "body", "error"})
+"""``error`` is what ``failed.jsonl`` adds to a request; it is dropped, so that the file can be run as it is."""
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "/v1/chat/completions": ("messages",),
+    "/v1/responses": ("input", "prompt"),
+    "/v1/embeddings": ("input",),
+    "/v1/moderations": ("input",),
+    "/v1/completions": ("prompt",),
+}
+_WARN_ID_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a line is read against.
+
+    :param models: where a model comes from.
+    :param endpoint: the operator's, which wins over the line's ``url``; None to take the line's.
+    :param limits: what the backend accepts.
+    """
+
+    models: ModelRules
+    limits: Limits
+    endpoint: str | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """The requests that share one resolved model and endpoint, in file order."""
+
+    model: str | None
+    endpoint: str
+    sizes: array[int] = field(default_factory=lambda: array("L"))
+    """Bytes of each wire line, end of line included."""
+    rewritten: bool = False
+    """Whether any wire line differs from the author's."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one pass saw.
+
+    :param path: the file.
+    :param rows: valid requests.
+    :param problems: the first problems, in line order; ``problem_count`` counts them all.
+    :param warnings: what is odd and not wrong.
+    """
+
+    path: str
+    rows: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    warnings: list[str] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    fingerprint: str = ""
+
+    def raise_for_problems(self) -> None:
+        """Raise :class:`InputError` with every kept problem, if there is any."""
+        if self.problem_count:
+            raise InputError(self.path, self.problems, self.problem_count)
+
+
+def normal_endpoint(url: str) -> str:
+    """OpenAI's spelling of an endpoint: Azure's lines omit ``/v1``."""
+    path = "/" + url.strip("/")
+    return path if path.startswith("/v1/") else "/v1" + path
+
+
+def parse_line(number: int, raw: bytes, rules: Rules) -> BatchRequest | list[Problem]:
+    """One line as a request, or everything that is wrong with it."""
+    line = _load(number, raw)
+    if isinstance(line, Problem):
+        return [line]
+    problems = [Problem(number, where, message) for where, message in _fields(line, rules)]
+    if problems:
+        return problems
+    body: dict[str, Any] = line["body"]
+    return BatchRequest(
+        custom_id=line["custom_id"],
+        endpoint=normal_endpoint(rules.endpoint or line["url"]),
+        model=rules.models.resolve(body.get("model")),
+        body=body,
+        raw=raw,
+        line=number,
+    )
+
+
+def _load(number: int, raw: bytes) -> dict[str, Any] | Problem:
+    text = raw.strip()
+    if not text:
+        return Problem(number, "", "the line is blank; delete it, every line must be one request")
+    if text.startswith((b"#", b"//")):
+        return Problem(number, "", "the line is a comment; JSON Lines have none, delete it")
+    try:
+        line = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        hint = "; the file looks like one JSON array, write one object a line" if text == b"[" else ""
+        return Problem(number, "", f"not JSON ({error}){hint}")
+    if isinstance(line, list):
+        return Problem(number, "", "a JSON array; write one JSON object a line")
+    if not isinstance(line, dict):
+        return Problem(number, "", f"a JSON {type(line).__name__}; every line must be a JSON object")
+    return line
+
+
+def _fields(line: dict[str, Any], rules: Rules) -> Iterator[tuple[str, str]]:
+    custom_id = line.get("custom_id")
+    if custom_id is None:
+        yield "custom_id", 'missing; give every line its own id, e.g. "row-1"'
+    elif not isinstance(custom_id, str):
+        yield "custom_id", f"must be a string, not {custom_id!r}"
+    elif not custom_id.strip():
+        yield "custom_id", "empty; give every line its own id"
+    if line.get("method", "POST") != "POST":
+        yield "method", f'{line["method"]!r} is not possible; use "POST" or leave it out'
+    for name in line.keys() - _KNOWN_FIELDS:
+        yield name, "unknown field; parameters of the model belong into body"
+    endpoint = yield from _endpoint(line.get("url"), rules)
+    yield from _body(line.get("body"), endpoint, rules)
+
+
+def _endpoint(url: Any, rules: Rules) -> Generator[tuple[str, str], None, str | None]:
+    wanted = rules.endpoint or url
+    if wanted is None:
+        yield "url", 'missing; write "/v1/chat/completions" here or give endpoint= to the operator'
+        return None
+    known = rules.limits.endpoints
+    if not isinstance(wanted, str) or normal_endpoint(wanted) not in known:
+        yield "url", f"{wanted!r} is not an endpoint of this connection; it takes {', '.join(known)}"
+        return None
+    return normal_endpoint(wanted)
+
+
+def _body(body: Any, endpoint: str | None, rules: Rules) -> Iterator[tuple[str, str]]:
+    if not isinstance(body, dict):
+        yield "body", "missing" if body is None else f"must be an object, not {type(body).__name__}"
+        return
+    model = body.get("model")
+    if model is not None and not isinstance(model, str):
+        yield "body.model", f"must be a string, not {model!r}"
+    elif rules.limits.model_required and not rules.models.resolve(model):
+        yield "body.model", "missing; write it here, give model= to the operator, or set the connection's default model"
+    if body.get("stream"):
+        yield "body.stream", "a batch cannot stream; leave it out"
+    needed = _NEEDED.get(endpoint or "", ())
+    if needed and not any(body.get(name) for name in needed):
+        yield f"body.{needed[0]}", f"missing or empty; {endpoint} needs it"
+    messages = body.get("messages")
+    if endpoint == "/v1/chat/completions" and messages:
+        if not isinstance(messages, list):
+            yield "body.messages", "must be an array of messages"
+            return
+        for index, message in enumerate(messages):
+            if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+                yield f"body.messages[{index}]", 'must be an object with a "role"'
+
+
+def read_requests(lines: Iterable[tuple[int, bytes]], path: str, rules: Rules) -> Iterator[BatchRequest]:
+    """The requests of a file that was found valid before.
+
+    :raises InputError: at the first line that is not valid after all.
+    """
+    for number, raw in lines:
+        parsed = parse_line(number, raw, rules)
+        if isinstance(parsed, list):
+            raise InputError(path, parsed)
+        yield parsed
+
+
+def validate(
+    lines: Iterable[tuple[int, bytes]], path: str, rules: Rules, encoder: Callable[[str | None, str], Encode]
+) -> Report:
+    """Read the whole file once.
+
+    :param lines: ``(line number, bytes without end of line)``.
+    :param path: how messages call the file.
+    :param rules: models, limits and endpoint.
+    :param encoder: gives, for a model and an endpoint, the function that makes a request's wire line.
+    """
+    report = Report(path)
+    groups: dict[tuple[str | None, str], tuple[Group, Encode]] = {}
+    seen: dict[str, int] = {}
+    fingerprint = Fingerprint()
+    number = 0
+    for number, raw in lines:
+        parsed = parse_line(number, raw, rules)
+        if isinstance(parsed, list):
+            _note(report, parsed)
+            continue
+        first = seen.setdefault(parsed.custom_id, number)
+        if first != number:
+            message = f"{parsed.custom_id!r} was used on line {first} already; ids must be unique in the file"
+            _note(report, [Problem(number, "custom_id", message)])
+            continue
+        key = (parsed.model, parsed.endpoint)
+        if key not in groups:
+            groups[key] = (Group(*key), encoder(*key))
+        group, encode = groups[key]
+        wire = encode(parsed)
+        size = len(wire) + 1
+        if size > rules.limits.max_bytes:
+            limit = rules.limits.max_bytes
+            _note(
+                report, [Problem(number, "", f"{size:,} bytes; a whole file may have {limit:,}, shorten the request")]
+            )
+            continue
+        if len(parsed.custom_id) > _WARN_ID_LENGTH and not report.warnings:
+            report.warnings.append(
+                f"line {number}: custom_id has {len(parsed.custom_id)} characters; some providers take at most "
+                f"{_WARN_ID_LENGTH} (said once)"
+            )
+        group.sizes.append(size)
+        group.rewritten = group.rewritten or wire != raw
+        fingerprint.add(parsed)
+        report.rows += 1
+    if number == 0:
+        _note(report, [Problem(None, "", "the file is empty; it must hold at least one request")])
+    report.groups = [group for group, _ in groups.values()]
+    report.fingerprint = fingerprint.hexdigest()
+    return report
+
+
+def _note(report: Report, problems: list[Problem]) -> None:
+    report.problem_count += len(problems)
+    report.problems.extend(problems[: max(0, KEPT_PROBLEMS - len(report.problems))])

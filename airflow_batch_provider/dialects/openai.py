@@ -1,0 +1,191 @@
+"""OpenAI's own lines, which every OpenAI-shaped provider takes and gives back with its own accents.
+
+Shapes: OpenAI's batch guide and OpenAPI schema; Azure leaves out the top-level ``id``; gateways write ``error: ""`` for
+none, ``body: false`` for a failed row, or a bare ``{"errorCode", "errorMessage"}`` that has lost its row's id.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Usage
+
+RETRYABLE_STATUS = frozenset({408, 409, 429})
+_CODES: dict[str, tuple[Outcome, bool]] = {
+    "batch_expired": ("expired", True),
+    "batch_cancelled": ("cancelled", True),
+    "request_timeout": ("failed", True),
+    "missing": ("missing", True),
+    "batch_failed": ("failed", False),
+}
+"""Meaning of OpenAI's documented error codes, and of ours for rows without a line: outcome, whether to ask again."""
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+}
+"""Finish reasons as gateways pass them on from other providers."""
+_FIELDS = ("id", "custom_id", "response", "error")
+_WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+
+
+class OpenAIFormat:
+    """OpenAI's line format for one model and endpoint.
+
+    :param model: written into every body; None leaves the body's own.
+    :param url: the endpoint as the provider spells it on a line.
+    :param ascii_only: escape everything else, for gateways that corrupt UTF-8 at chunk borders.
+    """
+
+    def __init__(self, model: str | None, url: str, *, ascii_only: bool = False) -> None:
+        self._model = model
+        self._url = url
+        self._ascii_only = ascii_only
+
+    def encode(self, request: BatchRequest) -> bytes:
+        """The wire line; the author's own bytes where they already are what the provider wants."""
+        if self._as_it_is(request):
+            return request.raw
+        body = {"model": self._model, **request.body} if self._model else dict(request.body)
+        if self._model:
+            body["model"] = self._model
+        line = {"custom_id": request.custom_id, "method": "POST", "url": self._url, "body": body}
+        if self._ascii_only:
+            return json.dumps(line, separators=(",", ":")).encode()
+        return orjson.dumps(line)
+
+    def _as_it_is(self, request: BatchRequest) -> bool:
+        if self._model is not None and request.body.get("model") != self._model:
+            return False
+        if self._ascii_only and not request.raw.isascii():
+            return False
+        line = orjson.loads(request.raw)
+        return bool(line.keys() == _WIRE_FIELDS and line["method"] == "POST" and line["url"] == self._url)
+
+    def decode(self, line: bytes) -> BatchResult:
+        """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
+        try:
+            data = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return BatchResult(None, "invalid", line)
+        custom_id = data.get("custom_id") if isinstance(data, dict) else None
+        if not isinstance(custom_id, str):
+            return BatchResult(None, "invalid", line)
+        changed = _normalise(data)
+        outcome, retryable = _classify(data)
+        body = data["response"]["body"] if data["response"] else None
+        usage = read_usage(body) if outcome == "succeeded" else Usage()
+        return BatchResult(custom_id, outcome, orjson.dumps(data) if changed else line, retryable, usage)
+
+
+def _normalise(data: dict[str, Any]) -> bool:
+    """Bring a line into OpenAI's shape, in place; whether anything had to change."""
+    before = orjson.dumps(data)
+    response = data.get("response")
+    response = response if isinstance(response, dict) else None
+    if response is not None:
+        body = response.get("body")
+        if isinstance(body, str):
+            # OGX writes the body as a JSON text.
+            try:
+                body = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                body = {"error": {"message": body}}
+        response = {
+            "status_code": _status(response.get("status_code")),
+            "request_id": response.get("request_id"),
+            "body": body if isinstance(body, dict) else None,
+        }
+        for choice in (response["body"] or {}).get("choices") or ():
+            reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+            if isinstance(reason, str):
+                choice["finish_reason"] = _FINISH.get(reason.lower(), reason.lower() if reason.isupper() else reason)
+    normal = {
+        "id": data.get("id"),
+        "custom_id": data["custom_id"],
+        "response": response,
+        "error": _error(data.get("error")),
+    }
+    data.clear()
+    data.update(normal)
+    return orjson.dumps(data) != before
+
+
+def _status(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _error(error: Any) -> dict[str, Any] | None:
+    if not error:
+        return None
+    if isinstance(error, dict):
+        code = error.get("code")
+        message = error.get("message")
+        return {"code": None if code is None else str(code), "message": "" if message is None else str(message)}
+    return {"code": None, "message": str(error)}
+
+
+def _classify(data: dict[str, Any]) -> tuple[Outcome, bool]:
+    response, error = data["response"], data["error"]
+    status = response["status_code"] if response else None
+    if error is not None:
+        known = _CODES.get(error["code"] or "")
+        if known:
+            return known
+        code = _status(error["code"])
+        return "failed", _helps(status if status is not None else code)
+    if status is None:
+        return "invalid", False
+    if 200 <= status < 300:
+        body = response["body"]
+        if body is None:
+            return "invalid", False
+        if body.get("error") and not body.get("choices"):
+            return "failed", False
+        return "succeeded", False
+    return "failed", _helps(status)
+
+
+def _helps(status: int | None) -> bool:
+    """Whether asking again can help after this HTTP status; 0 is what OpenAI writes for an answer that never came."""
+    return status is not None and (status in RETRYABLE_STATUS or status >= 500 or status == 0)
+
+
+def read_usage(body: Any) -> Usage:
+    """Tokens of one answer, from chat, completions, responses or embeddings; zeros where none are told."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        return Usage()
+    given = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    made = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return Usage(
+        input_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        cached_tokens=_count(given.get("cached_tokens")),
+        reasoning_tokens=_count(made.get("reasoning_tokens")),
+    )
+
+
+def _count(value: Any) -> int:
+    return max(0, _status(value) or 0)
+
+
+def error_line(custom_id: str, code: str, message: str) -> bytes:
+    """The output line of a row for which the provider returned none."""
+    return orjson.dumps(
+        {"id": None, "custom_id": custom_id, "response": None, "error": {"code": code, "message": message}}
+    )

@@ -1,0 +1,1 @@
+"""Hooks: an Airflow connection becomes a backend."""

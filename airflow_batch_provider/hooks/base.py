@@ -1,0 +1,224 @@
+"""From an Airflow connection to a backend, with every secret masked on the way.
+
+``conn_id`` decides the backend: the connection's type names its hook in :data:`HOOKS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from airflow.sdk import BaseHook
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
+from airflow_batch_provider.core.records import Job, ModelRules
+
+HOOKS: dict[str, str] = {
+    "openai_batch": "airflow_batch_provider.hooks.openai.OpenAIBatchHook",
+    "azure_openai_batch": "airflow_batch_provider.hooks.azure_openai.AzureOpenAIBatchHook",
+    "truefoundry_batch": "airflow_batch_provider.hooks.truefoundry.TrueFoundryBatchHook",
+    "portkey_batch": "airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
+    "local_batch": "airflow_batch_provider.hooks.local.LocalBatchHook",
+}
+
+
+class Settings(BaseModel):
+    """What every connection type may hold in its extra fields.
+
+    :param default_model: asked where neither operator nor line names a model.
+    :param model_map: from a line's model to the one to ask.
+    """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+
+    default_model: str | None = None
+    model_map: dict[str, str] = Field(default_factory=dict)
+
+    def models(self) -> ModelRules:
+        """The connection's part of model resolution."""
+        return ModelRules(mapping=self.model_map, default=self.default_model or None)
+
+
+class BatchInferenceHook(BaseHook):
+    """Base of the hooks; get one by :meth:`for_conn_id`, whatever the connection's type.
+
+    The verbs below serve any Python task; operators use :attr:`backend`.
+
+    :param conn_id: the connection.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name: ClassVar[str]
+    conn_type: ClassVar[str]
+    hook_name: ClassVar[str]
+    settings_class: ClassVar[type[Settings]] = Settings
+    secret_settings: ClassVar[tuple[str, ...]] = ("extra_headers",)
+    """Extra fields whose values, or whose members' values, are masked."""
+
+    def __init__(self, conn_id: str | None = None, *, connection: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id or self.default_conn_name
+        self._connection = connection
+        self._extra: dict[str, Any] | None = None
+
+    # ---- which hook --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def for_conn_id(conn_id: str) -> BatchInferenceHook:
+        """The hook of a connection.
+
+        :raises ConfigurationError: when its type is not one of ours.
+        """
+        connection = BaseHook.get_connection(conn_id)
+        return _hook_class(conn_id, connection.conn_type)(conn_id, connection=connection)
+
+    @staticmethod
+    async def afor_conn_id(conn_id: str) -> BatchInferenceHook:
+        """As :meth:`for_conn_id`, without a blocking call, its backend ready."""
+        connection = await BaseHook.aget_connection(conn_id)
+        # Imports and masking may block, so they happen in a thread.
+        kind = await asyncio.to_thread(_hook_class, conn_id, connection.conn_type)
+        hook = kind(conn_id, connection=connection)
+        read = getattr(connection, "aextra_dejson", None)
+        hook._extra = await read() if read else await asyncio.to_thread(lambda: connection.extra_dejson)
+        await asyncio.to_thread(lambda: hook.backend)
+        return hook
+
+    # ---- what it gives -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def backend(self) -> OpenAIBackend:
+        """The backend with this connection's credentials."""
+        connection = self._connection or BaseHook.get_connection(self.conn_id)
+        extra = dict(connection.extra_dejson if self._extra is None else self._extra)
+        extra = {name: value for name, value in extra.items() if value not in (None, "")}
+        self._mask(connection.password, *(extra.get(name) for name in self.secret_settings))
+        try:
+            settings = self.settings_class.model_validate(extra)
+        except ValidationError as error:
+            raise ConfigurationError(self._wrong_field(error)) from None
+        return self.make_backend(connection, settings)
+
+    def make_backend(self, connection: Any, settings: Any) -> OpenAIBackend:
+        """One pure function from connection and settings to a backend; each hook has its own."""
+        raise TypeError(f"{type(self).__name__} makes no backend; use BatchInferenceHook.for_conn_id(conn_id)")
+
+    def _wrong_field(self, error: ValidationError) -> str:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(sorted(self.settings_class.model_fields))
+        return f"Connection {self.conn_id!r} ({self.conn_type}): extra field {field!r}: {first['msg']}. Known fields: {known}"
+
+    @staticmethod
+    def _mask(*secrets: Any) -> None:
+        from airflow.sdk.log import mask_secret
+
+        for secret in secrets:
+            for value in secret.values() if isinstance(secret, Mapping) else (secret,):
+                if isinstance(value, str) and value:
+                    mask_secret(value)
+
+    def get_conn(self) -> Any:
+        """The official ``openai`` client, configured for this connection."""
+        return self.backend.client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the connection can list batches, in plain words; pays nothing."""
+        try:
+            self.backend.check_route([], [], {})
+            return True, self.backend.probe()
+        except BatchInferenceError as error:
+            return False, str(error)
+
+    # ---- verbs for any Python task -----------------------------------------------------------------------------
+
+    def upload(self, file: str | Path | BinaryIO, name: str | None = None) -> str:
+        """Upload a JSONL of this provider's own lines.
+
+        :param file: a path on any store, or an open binary stream.
+        :param name: the file's name at the provider; ends in ``.jsonl``.
+        :return: the file id.
+        """
+        if isinstance(file, (str, Path)):
+            from airflow_batch_provider.storage import open_stream
+
+            with open_stream(str(file)) as stream:
+                return self.backend.upload_file(name or Path(str(file)).name, stream)
+        return self.backend.upload_file(name or "requests.jsonl", file)
+
+    def create(
+        self,
+        input_file_id: str,
+        endpoint: str = "/v1/chat/completions",
+        *,
+        metadata: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Job:
+        """Create a batch. Not idempotent: call it once; an operator does what it takes to survive a crash.
+
+        :param options: as in ``backend_options``: ``completion_window``, ``extra_body``.
+        """
+        self.backend.check_route([], [endpoint], options)
+        return self.backend.create(self.backend.create_body(endpoint, input_file_id, options, metadata or {}))
+
+    def retrieve(self, batch_id: str) -> Job:
+        """One batch as it stands."""
+        return self.backend.retrieve(batch_id)
+
+    def list(self, limit: int | None = 100) -> list[Job]:
+        """The newest batches of this key."""
+        return [*self.backend.list_jobs(limit)]
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask the provider to stop a batch."""
+        self.backend.cancel(batch_id)
+
+    def download(self, file_id: str, path: str | Path | None = None) -> Iterator[bytes] | int:
+        """A file's content, streamed.
+
+        :param path: a local path to write to; None gives an iterator of chunks.
+        :return: chunks, or the number of bytes written.
+        """
+        chunks = self.backend.download(file_id)
+        if path is None:
+            return chunks
+        written = 0
+        with open(path, "wb") as out:
+            for chunk in chunks:
+                written += out.write(chunk)
+        return written
+
+    def delete(self, file_id: str) -> None:
+        """Delete an uploaded or output file."""
+        self.backend.delete(file_id)
+
+
+def _hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]:
+    path = HOOKS.get(conn_type or "")
+    if path is None:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has type {conn_type!r}; batch inference takes {', '.join(HOOKS)}"
+        )
+    module, _, name = path.rpartition(".")
+    found: type[BatchInferenceHook] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def base_url(connection: Any, default: str = "") -> str:
+    """The connection's host as a URL: a scheme is added where there is none, a port where it is a field of its own."""
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return default
+    if "://" not in host:
+        host = f"{connection.schema or 'https'}://{host}"
+    scheme, _, rest = host.partition("://")
+    netloc, slash, path = rest.partition("/")
+    if connection.port and ":" not in netloc:
+        netloc = f"{netloc}:{connection.port}"
+    return f"{scheme}://{netloc}{slash}{path}"

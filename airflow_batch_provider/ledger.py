@@ -1,0 +1,172 @@
+"""The run directory's record of what was promised, paid and received.
+
+::
+
+    run.json                        who the run is; written once, by exclusive create
+    ledger/r0.plan.json             the shards of a round; written once, after all its files are
+    ledger/tries.json               the deadline, and where the rounds of this try begin; the one file written again
+    ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
+    ledger/r0-00000.1.job.json      the job's id
+    ledger/r0-00000.1.refused.json  the create is known to have made nothing
+    ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
+    ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
+
+Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeAlias, cast, get_args
+
+from airflow_batch_provider.core.errors import RunConflictError
+from airflow_batch_provider.core.records import JSON, JobError, Outcome, Shard, Usage
+from airflow_batch_provider.core.submission import LastCreate
+from airflow_batch_provider.storage import RunDirectory
+
+Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "end"]
+_FACTS = get_args(Fact)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended.
+
+    :param outcomes: rows by outcome.
+    :param usage: tokens of all its answers.
+    :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
+    """
+
+    job_id: str
+    status: str
+    raw_status: str
+    ended_at: float
+    outcomes: dict[Outcome, int]
+    usage: Usage
+    errors: tuple[JobError, ...] = ()
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One create of one shard, as far as it got."""
+
+    number: int
+    facts: dict[Fact, JSON] = field(default_factory=dict)
+
+    @property
+    def intent(self) -> JSON:
+        """``{token, at, input_id, request}``; empty when lost."""
+        return self.facts.get("intent", {})
+
+    @property
+    def job_id(self) -> str | None:
+        """The provider's id, None while it is not known."""
+        job = self.facts.get("job")
+        return None if job is None else str(job["job_id"])
+
+    @property
+    def end(self) -> End | None:
+        """How it ended, None while it lives."""
+        data = self.facts.get("end")
+        if data is None:
+            return None
+        errors = tuple(JobError(**error) for error in data["errors"])
+        return End(**{**data, "usage": Usage(**data["usage"]), "errors": errors})
+
+    def as_last(self) -> LastCreate:
+        """What the decision table wants to know."""
+        at = float(self.intent.get("at", 0.0))
+        return LastCreate(self.number, at, self.job_id, refused="refused" in self.facts)
+
+
+@dataclass(slots=True)
+class Round:
+    """One sending: its shards and their attempts, by shard name."""
+
+    number: int
+    shards: list[Shard]
+    planned_at: float
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+
+    def last(self, shard: Shard) -> Attempt | None:
+        """The newest create of a shard."""
+        attempts = self.attempts.get(shard.name)
+        return attempts[-1] if attempts else None
+
+
+class Ledger:
+    """Reads and writes the record of one run.
+
+    :param directory: the run directory.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+        self._facts: dict[str, JSON] = {}
+
+    def run(self) -> JSON | None:
+        """``run.json``, None where no run was begun."""
+        return self._directory.read_json("run.json")
+
+    def begin(self, run: JSON) -> bool:
+        """Write ``run.json``; False when another process did."""
+        return self._directory.create_json("run.json", run)
+
+    def rounds(self) -> list[Round]:
+        """All rounds with all that is known of their jobs, oldest first."""
+        self._directory.refresh()
+        names = self._directory.names("ledger")
+        rounds = []
+        for number in range(len(names)):
+            if f"r{number}.plan.json" not in names:
+                break
+            plan = self._fact(f"r{number}.plan.json")
+            shards = [Shard(**shard) for shard in plan["shards"]]
+            rounds.append(Round(number, shards, plan["planned_at"]))
+        for name in names:
+            shard, number_text, kind = _parts(name)
+            round_no = int(shard[1:].split("-")[0]) if kind else -1
+            if kind and round_no < len(rounds):
+                attempts = rounds[round_no].attempts.setdefault(shard, [])
+                if not attempts or attempts[-1].number != int(number_text):
+                    attempts.append(Attempt(int(number_text)))
+                attempts[-1].facts[kind] = self._fact(name)
+        for a_round in rounds:
+            for attempts in a_round.attempts.values():
+                attempts.sort(key=lambda attempt: attempt.number)
+        return rounds
+
+    def _fact(self, name: str) -> JSON:
+        """A file that never changes once it is there, so it is read once."""
+        if name not in self._facts:
+            data = self._directory.read_json(f"ledger/{name}")
+            if data is None:
+                raise RunConflictError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
+            self._facts[name] = data
+        return self._facts[name]
+
+    def plan(self, number: int, shards: list[Shard], now: float) -> None:
+        """Record a round whose files are all written."""
+        record = {"shards": [asdict(shard) for shard in shards], "planned_at": now}
+        self._directory.create_json(f"ledger/r{number}.plan.json", record)
+
+    def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
+        """Add a fact; False when it is there already."""
+        return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+
+    def tries(self) -> JSON:
+        """``{"series_start": first round of this try, "deadline": seconds since the epoch | null}``."""
+        return self._directory.read_json("ledger/tries.json") or {"series_start": 0, "deadline": None}
+
+    def write_tries(self, series_start: int, deadline: float | None) -> None:
+        """Replace ``tries.json``."""
+        self._directory.write_json("ledger/tries.json", {"series_start": series_start, "deadline": deadline})
+
+
+def _parts(name: str) -> tuple[str, str, Fact | None]:
+    """``r0-00000.1.intent.json`` -> shard, number, kind; kind None for any other file."""
+    pieces = name.split(".")
+    if len(pieces) != 4 or pieces[3] != "json" or pieces[2] not in _FACTS:
+        return "", "", None
+    return pieces[0], pieces[1], cast(Fact, pieces[2])

@@ -1,0 +1,1 @@
+"""Operators: Airflow in, a run out."""

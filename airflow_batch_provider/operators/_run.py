@@ -1,0 +1,291 @@
+"""What the operators share: from arguments and context to a :class:`BatchRun`, and from typed errors to Airflow's."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.errors import (
+    BatchInferenceError,
+    ConfigurationError,
+    PermanentError,
+    ProviderError,
+    RunConflictError,
+)
+from airflow_batch_provider.core.identity import run_key
+from airflow_batch_provider.core.polling import Wake, decide
+from airflow_batch_provider.core.progress import Progress
+from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
+from airflow_batch_provider.links.batch_inference import BatchInferenceLink
+from airflow_batch_provider.run import BatchRun, Done, Waiting
+from airflow_batch_provider.storage import RunDirectory, is_local, open_path
+from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batch_provider.hooks.base import BatchInferenceHook
+
+ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
+BACKSTOP_SECONDS = 600
+"""How long after our own deadline Airflow ends the deferral, in case no triggerer is alive to do so."""
+RUN_RECORD_VERSION = 1
+
+
+@contextlib.contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Turn errors that another try cannot help into the exception that Airflow does not retry."""
+    try:
+        yield
+    except PermanentError as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
+    """The run directory, unless its next task may run on a machine that cannot see it.
+
+    :raises ConfigurationError: for a local path where tasks may run on several machines.
+    """
+    where = open_path(path)
+    if is_local(where) and not allow_local_path:
+        from airflow.configuration import conf
+
+        names = [part.split(":")[-1].split(".")[-1].strip() for part in conf.get("core", "executor").split(",")]
+        several = [name for name in names if name not in ONE_MACHINE_EXECUTORS]
+        if several:
+            raise ConfigurationError(
+                f"{path} is on this machine alone, but {', '.join(several)} may run the next try elsewhere. Use s3://, "
+                "gs:// or abfs://, or set allow_local_path=True if every worker sees the same folder."
+            )
+    return RunDirectory(where)
+
+
+class RunOperator(BaseOperator):
+    """Base of the operators that drive a run; it adds waiting, resuming and killing.
+
+    :param conn_id: the connection, whose type decides the backend.
+    :param deferrable: wait in the triggerer; False keeps the worker's slot.
+    :param poll_interval: seconds between looks.
+    :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped while it runs or waits.
+    """
+
+    operator_extra_links = (BatchInferenceLink(),)
+    multiple_outputs = True
+
+    def __init__(
+        self,
+        *,
+        conn_id: str | None = None,
+        deferrable: bool = True,
+        poll_interval: float = 60.0,
+        cancel_on_kill: bool = True,
+        wait_for_completion: bool = True,
+        error_tolerance: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.wait_for_completion = wait_for_completion
+        self.error_tolerance = error_tolerance
+        self.console_url: str | None = None
+        self._killed = False
+        self._run: BatchRun | None = None
+
+    def resumed(self, context: Context) -> BatchRun:
+        """The run to go on with after waiting."""
+        raise TypeError(f"{type(self).__name__} does not wait")
+
+    def follow(self, run_path: str, conn_id: str | None = None) -> BatchRun:
+        """A run that some task submitted, to be read and finished but never extended.
+
+        :raises RunConflictError: when there is none.
+        """
+        directory = RunDirectory(run_path)
+        record = directory.read_json("run.json")
+        if record is None:
+            raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
+        if record.get("version") != RUN_RECORD_VERSION:
+            version = record.get("version")
+            raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
+        self.conn_id = conn_id or record["conn_id"]
+        return self.open(directory, RunOptions())
+
+    def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
+        """A run on this operator's connection."""
+        if not self.conn_id:
+            raise ConfigurationError("conn_id is missing; name the connection of the provider")
+        self._run = BatchRun(
+            directory,
+            self.hook(self.conn_id).backend,
+            options,
+            conn_id=self.conn_id,
+            stopped=lambda: self._killed,
+            log=self.log,
+            **identity,
+        )
+        return self._run
+
+    @staticmethod
+    def hook(conn_id: str) -> BatchInferenceHook:
+        """The hook that the connection's type asks for."""
+        from airflow_batch_provider.hooks.base import BatchInferenceHook
+
+        return BatchInferenceHook.for_conn_id(conn_id)
+
+    # ---- going on ----------------------------------------------------------------------------------------------
+
+    def go_on(self, run: BatchRun) -> JSON:
+        """Advance the run as far as it goes: return what it became, defer, or wait here."""
+        while True:
+            outcome = run.advance()
+            self._remember_console(run)
+            if isinstance(outcome, Done):
+                return self.ended(outcome.summary)
+            if not self.wait_for_completion:
+                return {"run_path": run.directory.uri, "batch_ids": list(outcome.jobs)}
+            if self.deferrable:
+                self.wait_deferred(run.directory.uri, outcome)
+            wake = self.wait_here(run.backend, outcome)
+            heed(wake.reason, wake.message)
+
+    def ended(self, summary: RunSummary) -> JSON:
+        """Push and judge what a run became."""
+        told = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items())
+        self.log.info("%d rows: %s; %s in %s", summary.total, told, summary.usage, summary.run_path)
+        flat = summary.flat()
+        self._context_push(flat)
+        judge(summary, self.error_tolerance)
+        return flat
+
+    def _context_push(self, flat: JSON) -> None:
+        """Push before judging, so that what is downstream of a failure can still read what there is."""
+        if self._ti is not None:
+            for key, value in flat.items():
+                self._ti.xcom_push(key=key, value=value)
+
+    _ti: Any = None
+
+    def wait_deferred(self, run_path: str, waiting: Waiting) -> None:
+        """Free the worker until the trigger fires; does not return.
+
+        Airflow's own timeout comes later than our deadline, because it would end the task without collecting.
+        """
+        rule = waiting.rule
+        seconds = max(0.0, rule.deadline - time.time()) + BACKSTOP_SECONDS
+        self.defer(
+            trigger=BatchInferenceTrigger(
+                conn_id=str(self.conn_id),
+                jobs=waiting.jobs,
+                run_path=run_path,
+                deadline=rule.deadline,
+                poll_interval=self.poll_interval,
+                cancel_on_kill=self.cancel_on_kill,
+                look_at=rule.look_at,
+                on_any_end=rule.on_any_end,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=seconds),
+        )
+
+    def execute_complete(self, context: Context, event: JSON | None = None) -> JSON:
+        """Go on after the trigger fired.
+
+        :param event: ``{"v": 1, "run_path", "reason", "message"}``; None is taken as "look for yourself".
+        """
+        with airflow_errors():
+            self._ti = context["ti"]
+            run = self.resumed(context)
+            if event and event["run_path"] != run.directory.uri:
+                raise RunConflictError(
+                    f"The event is for {event['run_path']}, this task's output_path now gives {run.directory.uri}; "
+                    "restore the path it was submitted with"
+                )
+            if event:
+                heed(event["reason"], event["message"])
+            return self.go_on(run)
+
+    def wait_here(self, backend: Backend, waiting: Waiting) -> Wake:
+        """Wait in the worker, by the same decisions as the trigger."""
+        progress = Progress()
+        started = time.time()
+        failures = 0
+        while not self._killed:
+            seen = _look(backend, waiting.jobs)
+            if isinstance(seen, BatchInferenceError):
+                failures += 1
+                self.log.warning("Look %d at the jobs failed: %s", failures, seen)
+            else:
+                failures = 0
+                if line := progress.line(seen, time.time()):
+                    self.log.info(line)
+            decision = decide(
+                seen,
+                rule=waiting.rule,
+                now=time.time(),
+                started=started,
+                poll_interval=self.poll_interval,
+                failures=failures,
+            )
+            if isinstance(decision, Wake):
+                return decision
+            time.sleep(decision.seconds)
+        raise PermanentError("The task was killed")
+
+    def _remember_console(self, run: BatchRun) -> None:
+        for a_round in run.ledger.rounds():
+            for attempts in a_round.attempts.values():
+                job = attempts[-1].facts.get("job") if attempts else None
+                if job and job.get("console_url"):
+                    self.console_url = job["console_url"]
+
+    def on_kill(self) -> None:
+        """Create nothing more, and cancel what lives; Airflow gives five seconds."""
+        self._killed = True
+        if self._run is not None and self.cancel_on_kill:
+            import threading
+
+            helper = threading.Thread(target=self._cancel, args=(self._run,), daemon=True)
+            helper.start()
+            helper.join(4.0)
+
+    def _cancel(self, run: BatchRun) -> None:
+        cancelled = run.cancel()
+        self.log.warning("The task was killed: %d jobs are being cancelled: %s", len(cancelled), cancelled)
+
+
+def heed(reason: str, message: str) -> None:
+    """Raise what a wait could not get over.
+
+    :raises ProviderError: when looking at the jobs failed too often; they were left alone.
+    """
+    if reason == "polling_failed":
+        raise ProviderError(message, ambiguous=False)
+
+
+def _look(backend: Backend, job_ids: Sequence[str]) -> list[Job] | BatchInferenceError:
+    try:
+        return [backend.retrieve(job_id) for job_id in job_ids]
+    except BatchInferenceError as error:
+        return error
+
+
+def key_of(context: Context) -> str:
+    """Who the task's run is; the same for every try."""
+    ti: Any = context["ti"]
+    return run_key(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)

@@ -1,0 +1,185 @@
+"""Batch inference as Airflow tasks: the whole run in one operator, and its steps apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.records import JSON, OnLostCreate, RunOptions
+from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
+from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of
+from airflow_batch_provider.operators._steps import (
+    BatchInferenceCancelOperator,
+    BatchInferenceFetchOperator,
+    BatchInferenceValidateOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batch_provider.run import BatchRun
+
+__all__ = [
+    "BatchInferenceCancelOperator",
+    "BatchInferenceFetchOperator",
+    "BatchInferenceOperator",
+    "BatchInferencePrepareOperator",
+    "BatchInferenceSubmitOperator",
+    "BatchInferenceValidateOperator",
+]
+
+
+class BatchInferenceOperator(RunOperator):
+    """Run one OpenAI-format JSONL on the provider of a connection, as one durable task.
+
+    Validate, split, upload, create, wait, fetch, reconcile, ask again what that can help. A retry, a cleared task and a
+    restarted worker or triggerer go on where the run stands; none of them pays again for what was asked.
+
+    Returns, and pushes key by key, ``run_path, total, succeeded, invalid, failed, expired, cancelled, missing, rounds,
+    jobs, input_tokens, output_tokens, cost_usd, seconds``.
+
+    :param input_path: the JSONL, on any store; read when the run is planned, and by a new try to see if it changed.
+    :param output_path: the run directory, one for each run: put ``{{ run_id }}`` in it.
+    :param conn_id: the connection; its type decides the backend.
+    :param model: asked instead of the lines' models.
+    :param endpoint: asked instead of the lines' ``url``, e.g. ``/v1/chat/completions``.
+    :param deferrable: wait in the triggerer; False keeps the worker's slot.
+    :param poll_interval: seconds between looks.
+    :param timeout: seconds a round may take; None for the provider's own window and two hours.
+    :param rounds: how often a row is asked at most; the second round asks what expired, went missing or met 429 or 5xx.
+    :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
+    :param max_jobs_in_flight: jobs alive at once; None for all.
+    :param on_lost_create: when the answer to a create was lost and no job shows for 15 minutes: ``"fail"`` says what to
+        check, ``"resubmit"`` creates again.
+    :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to keep what was answered
+        under ``history/`` and ask everything anew.
+    :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped.
+    :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once the jobs are created.
+    :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
+    :param backend_options: settings of this run for this backend, without secrets: ``completion_window``, ``metadata``,
+        ``extra_body``; unknown names are refused.
+    """
+
+    template_fields: Sequence[str] = ("input_path", "output_path", "conn_id", "model", "endpoint", "backend_options")
+    template_fields_renderers = {"backend_options": "json"}  # noqa: RUF012 - as BaseOperator declares it
+    ui_color = "#d7e8f7"
+
+    def __init__(
+        self,
+        *,
+        input_path: str,
+        output_path: str,
+        conn_id: str,
+        model: str | None = None,
+        endpoint: str | None = None,
+        deferrable: bool = True,
+        poll_interval: float = 60.0,
+        timeout: float | None = None,
+        rounds: int = 2,
+        error_tolerance: float = 0.0,
+        max_jobs_in_flight: int | None = None,
+        on_lost_create: OnLostCreate = "fail",
+        on_changed_input: Literal["fail", "restart"] = "fail",
+        cancel_on_kill: bool = True,
+        wait_for_completion: bool = True,
+        allow_local_path: bool = False,
+        backend_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            conn_id=conn_id,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            cancel_on_kill=cancel_on_kill,
+            wait_for_completion=wait_for_completion,
+            error_tolerance=error_tolerance,
+            **kwargs,
+        )
+        self.input_path = input_path
+        self.output_path = output_path
+        self.model = model
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.rounds = rounds
+        self.max_jobs_in_flight = max_jobs_in_flight
+        self.on_lost_create = on_lost_create
+        self.on_changed_input = on_changed_input
+        self.allow_local_path = allow_local_path
+        self.backend_options = backend_options
+        self._own_folder = "map_index" in str(output_path)
+
+    def execute(self, context: Context) -> JSON:
+        """Begin the run or go on with it."""
+        ti: Any = context["ti"]
+        self._ti = ti
+        with airflow_errors():
+            self._check()
+            run = self.resumed(context)
+            run.begin(first_try=ti.try_number <= 1)
+            ti.xcom_push(key="run_path", value=run.directory.uri)
+            return self.go_on(run)
+
+    def resumed(self, context: Context) -> BatchRun:
+        """The run of this task, opened in its directory."""
+        path = self.output_path.rstrip("/")
+        map_index = getattr(context["ti"], "map_index", -1)
+        if map_index is not None and map_index >= 0 and not self._own_folder:
+            path = f"{path}/map-{map_index:05d}"
+        options = RunOptions(
+            model=self.model or None,
+            endpoint=self.endpoint or None,
+            rounds=self.rounds,
+            error_tolerance=self.error_tolerance,
+            timeout=self.timeout,
+            max_jobs_in_flight=self.max_jobs_in_flight,
+            on_lost_create=self.on_lost_create,
+            on_changed_input=self.on_changed_input,
+            backend_options=dict(self.backend_options or {}),
+        )
+        directory = checked_directory(path, allow_local_path=self.allow_local_path)
+        return self.open(directory, options, run_key=key_of(context), input_path=self.input_path)
+
+    def _check(self) -> None:
+        if not self.retries:
+            self.log.warning(
+                "retries=0: if the worker dies, nobody resumes this run, although its jobs go on and bill. Set "
+                "retries=3, retry_delay=timedelta(minutes=5); a retry never asks again what was asked."
+            )
+        if not 0 <= self.error_tolerance <= 1:
+            raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance}")
+        if self.max_jobs_in_flight is not None and self.max_jobs_in_flight < 1:
+            raise ConfigurationError(f"max_jobs_in_flight must be 1 or more, not {self.max_jobs_in_flight}")
+        if self.max_jobs_in_flight is not None and not self.wait_for_completion:
+            raise ConfigurationError("max_jobs_in_flight needs wait_for_completion=True: later jobs wait for slots")
+
+
+class BatchInferenceSubmitOperator(BatchInferenceOperator):
+    """Validate, split, upload and create, then end; a sensor and a fetch operator do the rest, here or in another DAG.
+
+    Returns ``run_path`` and ``batch_ids``. Takes the arguments of :class:`BatchInferenceOperator` that concern sending.
+
+    :param input_path: the JSONL; or
+    :param input_file_id: the provider's id of a file that was uploaded already.
+    """
+
+    template_fields = (*BatchInferenceOperator.template_fields, "input_file_id")
+
+    def __init__(self, *, input_path: str = "", input_file_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(input_path=input_path, **kwargs, wait_for_completion=False)
+        self.input_file_id = input_file_id
+
+    def _check(self) -> None:
+        super()._check()
+        if bool(self.input_path) == bool(self.input_file_id):
+            raise ConfigurationError("give either input_path or input_file_id")
+
+    def resumed(self, context: Context) -> BatchRun:
+        """The run; its input is fetched from the provider where it was uploaded already."""
+        run = super().resumed(context)
+        if self.input_file_id:
+            from airflow_batch_provider.attaching import fetch_input
+
+            run.input_file_id = self.input_file_id
+            fetch_input(run, self.input_file_id)
+        return run

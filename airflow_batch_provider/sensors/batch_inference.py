@@ -1,0 +1,77 @@
+"""Waits for jobs that another task, or another tool, submitted."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError
+from airflow_batch_provider.core.polling import WakeRule
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.operators._run import RunOperator, airflow_errors, heed
+from airflow_batch_provider.run import Waiting
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DAY = 24 * 3600.0
+
+
+class BatchInferenceSensor(RunOperator):
+    """Succeeds when every job has ended, however it ended; fetching tells how.
+
+    :param run_path: the run directory of a submitting task; or
+    :param batch_id: the provider's id of a batch made elsewhere, with ``conn_id``.
+    :param timeout: seconds to wait at most.
+    """
+
+    template_fields = ("run_path", "batch_id", "conn_id")
+
+    def __init__(
+        self,
+        *,
+        run_path: str | None = None,
+        batch_id: str | None = None,
+        timeout: float = 7 * DAY,
+        cancel_on_kill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cancel_on_kill=cancel_on_kill, **kwargs)
+        self.run_path = run_path
+        self.batch_id = batch_id
+        self.timeout = timeout
+
+    def execute(self, context: Context) -> JSON:
+        """Wait, in the triggerer or here."""
+        with airflow_errors():
+            backend, jobs = self._jobs()
+            waiting = Waiting(tuple(jobs), WakeRule(time.time() + self.timeout))
+            if jobs and self.deferrable:
+                self.wait_deferred(self.run_path or "", waiting)
+            if jobs:
+                wake = self.wait_here(backend, waiting)
+                self._ended(wake.reason, wake.message)
+            return {"run_path": self.run_path, "batch_id": self.batch_id}
+
+    def execute_complete(self, context: Context, event: JSON | None = None) -> JSON:
+        """End after the trigger fired."""
+        with airflow_errors():
+            if event:
+                self._ended(event["reason"], event["message"])
+            return {"run_path": self.run_path, "batch_id": self.batch_id}
+
+    def _jobs(self) -> tuple[Backend, list[str]]:
+        if bool(self.run_path) == bool(self.batch_id):
+            raise ConfigurationError("give either run_path, or batch_id with conn_id")
+        if self.run_path:
+            run = self.follow(self.run_path, self.conn_id)
+            return run.backend, run.live_jobs()
+        if not self.conn_id:
+            raise ConfigurationError("conn_id is missing; name the connection of batch_id")
+        return self.hook(self.conn_id).backend, [str(self.batch_id)]
+
+    def _ended(self, reason: str, message: str) -> None:
+        heed(reason, message)
+        if reason == "deadline":
+            raise DeadlineError(f"The jobs have not ended in {self.timeout:g} s; they were left alone")

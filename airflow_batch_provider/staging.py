@@ -1,0 +1,141 @@
+"""From the author's file, or from what an earlier round left open, to the shards of a round.
+
+Each shard is ``input/<shard>.jsonl``, the requests as the author wrote them, and, where the backend needs other bytes,
+``shards/<shard>.jsonl``, the wire lines. Both hold the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError
+from airflow_batch_provider.core.jsonl import read_lines
+from airflow_batch_provider.core.planning import plan_shards
+from airflow_batch_provider.core.records import BatchRequest, Shard
+from airflow_batch_provider.core.validation import Encode, Report, Rules, read_requests, validate
+from airflow_batch_provider.storage import RunDirectory, open_stream
+
+Lines = Iterable[tuple[int, bytes]]
+Source = Callable[[], Lines]
+"""Opens the same lines anew, since they are read twice: once to check and plan, once to write."""
+
+
+def file_source(path: str) -> Source:
+    """The lines of the author's file.
+
+    :raises InputError: when it cannot be read, at the first line that is asked for.
+    """
+
+    def lines() -> Iterator[tuple[int, bytes]]:
+        try:
+            with open_stream(path) as stream:
+                yield from read_lines(stream)
+        except FileNotFoundError as error:
+            raise InputError(path, [Problem(None, "", "there is no such file")]) from error
+        except IsADirectoryError as error:
+            raise InputError(path, [Problem(None, "", "this is a folder; name one JSONL file")]) from error
+        except OSError as error:
+            raise InputError(path, [Problem(None, "", f"cannot be read: {error}")]) from error
+
+    return lines
+
+
+def inspect(path: str, source: Source, rules: Rules, backend: Backend) -> Report:
+    """Read everything once; see :func:`airflow_batch_provider.core.validation.validate`."""
+
+    def encoder(model: str | None, endpoint: str) -> Encode:
+        return backend.line_format(model, endpoint).encode
+
+    return validate(source(), path, rules, encoder)
+
+
+def offline_plan(
+    path: str, backend: Backend, *, model: str | None = None, endpoint: str | None = None
+) -> tuple[Report, list[Shard]]:
+    """Check a file and plan its shards without a call to the provider and without writing.
+
+    :param model: the operator's, which wins over the lines'.
+    :param endpoint: the operator's, which wins over the lines'.
+    :raises InputError: with every problem of the file.
+    """
+    rules = Rules(replace(backend.models, override=model or None), backend.limits, endpoint or None)
+    report = inspect(path, file_source(path), rules, backend)
+    report.raise_for_problems()
+    return report, plan_shards(path, report.groups, backend.limits, 0)
+
+
+@dataclass(slots=True)
+class _Pen:
+    """The open files of the shard that a model's requests go to now."""
+
+    shard: Shard
+    encode: Encode
+    files: contextlib.ExitStack
+    snapshot: BinaryIO
+    wire: BinaryIO | None
+    rows: int = 0
+
+    def write(self, request: BatchRequest) -> bool:
+        """Write one request; True when the shard is full and its files are in place."""
+        self.snapshot.write(request.raw + b"\n")
+        if self.wire:
+            self.wire.write(self.encode(request) + b"\n")
+        self.rows += 1
+        if self.rows < self.shard.rows:
+            return False
+        self.files.close()
+        return True
+
+
+def stage(
+    directory: RunDirectory, path: str, source: Source, rules: Rules, backend: Backend, report: Report, round_no: int
+) -> list[Shard]:
+    """Plan the shards of a round and write their files.
+
+    :param report: what :func:`inspect` saw in the same source; groups taken out of it are left out.
+    :raises InputError: when no plan holds the limits, or the source changed since it was inspected.
+    """
+    rewritten = {(group.model, group.endpoint): group.rewritten for group in report.groups}
+    shards = [
+        replace(shard, rewritten=rewritten[shard.model, shard.endpoint])
+        for shard in plan_shards(path, report.groups, backend.limits, round_no)
+    ]
+    waiting: dict[tuple[str | None, str], list[Shard]] = {}
+    for shard in reversed(shards):
+        waiting.setdefault((shard.model, shard.endpoint), []).append(shard)
+    pens: dict[tuple[str | None, str], _Pen] = {}
+    try:
+        for request in read_requests(source(), path, rules):
+            key = (request.model, request.endpoint)
+            if key not in rewritten:
+                continue
+            if key not in pens:
+                if not waiting.get(key):
+                    raise RunConflictError(f"{path} changed while it was read; nothing was sent, try again")
+                pens[key] = _open_pen(directory, waiting[key].pop(), backend)
+            if pens[key].write(request):
+                del pens[key]
+        if pens or any(waiting.values()):
+            raise RunConflictError(f"{path} changed while it was read; nothing was sent, try again")
+    except BaseException:
+        for pen in pens.values():
+            pen.files.__exit__(*sys.exc_info())
+        raise
+    return shards
+
+
+def _open_pen(directory: RunDirectory, shard: Shard, backend: Backend) -> _Pen:
+    files = contextlib.ExitStack()
+    snapshot = files.enter_context(directory.writer(f"input/{shard.name}.jsonl"))
+    wire = files.enter_context(directory.writer(f"shards/{shard.name}.jsonl")) if shard.rewritten else None
+    return _Pen(shard, backend.line_format(shard.model, shard.endpoint).encode, files, snapshot, wire)
+
+
+def wire_name(shard: Shard) -> str:
+    """The file to upload."""
+    return f"shards/{shard.name}.jsonl" if shard.rewritten else f"input/{shard.name}.jsonl"

@@ -1,0 +1,199 @@
+"""One job for each shard: carries out what :mod:`airflow_batch_provider.core.submission` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from airflow_batch_provider import staging
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core import submission
+from airflow_batch_provider.core.errors import (
+    BatchInferenceError,
+    LostCreateError,
+    PermanentError,
+    ProviderError,
+    RateLimitedError,
+    WaitError,
+)
+from airflow_batch_provider.core.identity import shard_token
+from airflow_batch_provider.core.records import JSON, Found, Job, RunOptions, Shard
+from airflow_batch_provider.ledger import Attempt, Ledger
+from airflow_batch_provider.storage import RunDirectory
+
+CLOCK_SLACK_SECONDS = 300.0
+SLOT_RETRY_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Logger(Protocol):
+    """What is asked of a logger: the standard library's and Airflow's both are one."""
+
+    def info(self, message: str, /, *args: Any) -> Any:
+        """Tell."""
+
+    def warning(self, message: str, /, *args: Any) -> Any:
+        """Warn."""
+
+    def error(self, message: str, /, *args: Any) -> Any:
+        """Tell what went wrong."""
+
+
+class Read(Protocol):
+    """Carries out a call that pays nothing, again after a pause when the provider stumbles."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """Return what the call returns."""
+
+
+class Submitter:
+    """Creates, or finds again, the jobs of one run.
+
+    :param input_file_id: the upload to use, where the author made it.
+    :param look_first: True when the ledger was lost, so that every create is looked for before it is made.
+    :param stopped: asked before each create; True once the task was killed.
+    :param read: carries out calls that pay nothing.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        ledger: Ledger,
+        backend: Backend,
+        options: RunOptions,
+        *,
+        run_key: str,
+        fingerprint: str,
+        input_file_id: str | None,
+        look_first: bool,
+        stopped: Callable[[], bool],
+        clock: Callable[[], float],
+        read: Read,
+        log: Logger,
+    ) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._backend = backend
+        self._options = options
+        self._run_key = run_key
+        self._fingerprint = fingerprint
+        self._input_file_id = input_file_id
+        self._look_first = look_first
+        self._stopped = stopped
+        self._clock = clock
+        self._read = read
+        self._log = log
+
+    def submit(self, shard: Shard, attempt: Attempt | None) -> str | float:
+        """One shard by the table of decisions: the id of its job, or when to look again."""
+        looked: Found | None = None
+        while True:
+            decision = submission.decide(
+                attempt.as_last() if attempt else None,
+                looked=looked,
+                now=self._clock(),
+                settle_seconds=self._backend.find_settle_seconds,
+                on_lost_create=self._options.on_lost_create,
+            )
+            match decision:
+                case submission.Create(number):
+                    made = self._create(shard, number, attempt)
+                    if not isinstance(made, Attempt):
+                        return made
+                    attempt, looked = made, None
+                case submission.Attached(job_id):
+                    return job_id
+                case submission.Look():
+                    looked = self._look(attempt)
+                case submission.Attach(job, surplus):
+                    return self._attach(shard, attempt, job, surplus)
+                case submission.LookAgain(at):
+                    return at
+                case submission.Refuse(reason):
+                    raise self._lost(shard, attempt, reason)
+
+    def _create(self, shard: Shard, number: int, before: Attempt | None) -> str | float | Attempt:
+        """Upload, record the intent, create, record the job.
+
+        :return: the job's id, when to try again, or the attempt whose answer was lost.
+        """
+        token = shard_token(self._run_key, self._fingerprint, shard.name, number)
+        if self._look_first and (found := self._look_for(token, None, 0.0)).jobs:
+            orphan = Attempt(number, {"intent": {"token": token, "at": 0.0}})
+            self._ledger.record(shard, number, "intent", orphan.intent)
+            return self._attach(shard, orphan, found.jobs[0], found.jobs[1:])
+        self._refuse_when_stopped()
+        options = self._options.backend_options
+        input_id = self._input_file_id
+        if before and before.facts.get("refused", {}).get("wait"):
+            input_id = before.intent.get("input_id")
+        if input_id is None:
+            input_id = self._read(lambda: self._upload(shard, token))
+        request = self._backend.create_request(shard, token, input_id, options)
+        intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
+        if not self._ledger.record(shard, number, "intent", intent):
+            self._log.warning("Another process is creating %s; this one waits for it", shard.name)
+            return self._clock() + submission.LOOK_AGAIN_SECONDS
+        try:
+            self._refuse_when_stopped()
+            job = self._backend.create(request)
+        except ProviderError as error:
+            if error.ambiguous:
+                self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
+                return Attempt(number, {"intent": intent})
+            self._refused(shard, number, error)
+            raise
+        except WaitError as error:
+            self._refused(shard, number, error)
+            pause = error.retry_after if isinstance(error, RateLimitedError) else None
+            self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
+            return self._clock() + (pause or SLOT_RETRY_SECONDS)
+        except PermanentError as error:
+            self._refused(shard, number, error)
+            raise
+        self._record_job(shard, number, job, found=False)
+        return job.id
+
+    def _refused(self, shard: Shard, number: int, error: BatchInferenceError) -> None:
+        fact = {"at": self._clock(), "wait": isinstance(error, WaitError), "error": str(error)}
+        self._ledger.record(shard, number, "refused", fact)
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped():
+            raise PermanentError("The task was killed; no further job is created")
+
+    def _upload(self, shard: Shard, token: str) -> str:
+        with self._directory.open(staging.wire_name(shard)) as stream:
+            return self._backend.upload(shard, token, stream, self._options.backend_options)
+
+    def _record_job(self, shard: Shard, number: int, job: Job, *, found: bool) -> None:
+        url = self._backend.console_url(job.id)
+        fact = {"job_id": job.id, "at": self._clock(), "found": found, "console_url": url}
+        self._ledger.record(shard, number, "job", fact)
+        verb = "Found" if found else "Created"
+        self._log.info("%s job %s for %s: %d rows%s", verb, job.id, shard.name, shard.rows, f", {url}" if url else "")
+
+    def _look(self, attempt: Attempt | None) -> Found:
+        intent = attempt.intent if attempt else {}
+        since = max(0.0, float(intent.get("at", 0.0)) - CLOCK_SLACK_SECONDS)
+        return self._look_for(str(intent.get("token", "")), intent.get("request"), since)
+
+    def _look_for(self, token: str, request: JSON | None, since: float) -> Found:
+        return self._read(lambda: self._backend.find(token, request, since))
+
+    def _attach(self, shard: Shard, attempt: Attempt | None, job: Job, surplus: tuple[Job, ...]) -> str:
+        number = attempt.number if attempt else 1
+        self._record_job(shard, number, job, found=True)
+        for other in surplus:
+            self._log.error("Job %s repeats job %s and is cancelled; it may be billed", other.id, job.id)
+            self._backend.cancel(other.id)
+        return job.id
+
+    def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
+        token = attempt.intent.get("token") if attempt else None
+        return LostCreateError(
+            f"Whether the job of {shard.name} was created is unknown: {reason}. Look at the provider for a batch named "
+            f"or tagged {token!r}. If there is none, run this task again with "
+            'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
+        )

@@ -1,0 +1,135 @@
+"""The tables of decisions: creating, waiting, judging."""
+
+import pytest
+
+from airflow_batch_provider.core.errors import (
+    AuthenticationError,
+    JobFailedError,
+    ProviderError,
+    RateLimitedError,
+    RowsFailedError,
+    ToleranceError,
+)
+from airflow_batch_provider.core.polling import Wait, Wake, WakeRule
+from airflow_batch_provider.core.polling import decide as poll
+from airflow_batch_provider.core.progress import Progress
+from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.core.records import OUTCOMES, Found, Job, JobStatus, RequestCounts, RunSummary, Usage
+from airflow_batch_provider.core.submission import (
+    Attach,
+    Attached,
+    Create,
+    LastCreate,
+    Look,
+    LookAgain,
+    Refuse,
+    decide,
+)
+
+ONE, TWO = Job("j1", JobStatus.IN_PROGRESS), Job("j2", JobStatus.VALIDATING)
+INTENT = LastCreate(3, intent_at=1000.0)
+NONE, UNSURE = Found((), complete=True), Found((), complete=False)
+
+
+@pytest.mark.parametrize(
+    ("last", "looked", "now", "policy", "wanted"),
+    [
+        (None, None, 0, "fail", Create(1)),
+        (LastCreate(1, 0, "j"), None, 9e9, "fail", Attached("j")),
+        (LastCreate(2, 0, refused=True), None, 0, "fail", Create(3)),
+        (INTENT, None, 1000, "resubmit", Look()),
+        (INTENT, Found((ONE,), complete=True), 1001, "fail", Attach(ONE)),
+        (INTENT, Found((ONE,), complete=False), 9e9, "fail", Attach(ONE)),
+        (INTENT, Found((ONE, TWO), complete=True), 1001, "fail", Attach(ONE, (TWO,))),
+        (INTENT, NONE, 1001, "resubmit", LookAgain(1061)),
+        (INTENT, NONE, 1890, "resubmit", LookAgain(1900)),
+        (INTENT, NONE, 1900, "resubmit", Create(4)),
+        (INTENT, UNSURE, 1900, "resubmit", Create(4)),
+        (INTENT, NONE, 1900, "fail", Refuse("the provider lists no such job")),
+        (INTENT, UNSURE, 1900, "fail", Refuse("the provider's list cannot prove that there is none")),
+    ],
+)
+def test_submission_table(last, looked, now, policy, wanted):
+    """Every row of the table in the module's docstring."""
+    assert decide(last, looked=looked, now=now, settle_seconds=900, on_lost_create=policy) == wanted
+
+
+def look(seen, *, now=100.0, rule=WakeRule(1000.0), failures=0, started=0.0):
+    return poll(seen, rule=rule, now=now, started=started, poll_interval=10, failures=failures)
+
+
+DONE = Job("j3", JobStatus.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("seen", "options", "wanted"),
+    [
+        ([ONE], {}, Wait(10)),
+        ([DONE], {}, Wake("jobs_ended")),
+        ([DONE], {"now": 2000.0}, Wake("jobs_ended")),
+        ([ONE, DONE], {}, Wait(10)),
+        ([ONE], {"now": 1000.0}, Wake("deadline")),
+        ([ONE], {"now": 995.0}, Wait(5)),
+        ([ONE, DONE], {"rule": WakeRule(1000, on_any_end=True)}, Wake("slot_free")),
+        ([ONE, DONE], {"rule": WakeRule(1000, on_any_end=True), "started": 90.0}, Wait(10)),
+        ([ONE], {"rule": WakeRule(1000, look_at=104)}, Wait(4)),
+        ([ONE], {"rule": WakeRule(1000, look_at=100)}, Wake("look_again")),
+        ([], {"rule": WakeRule(1000, look_at=104)}, Wait(4)),
+        ([Job("x", JobStatus.UNKNOWN)], {}, Wait(10)),
+        (ProviderError("x"), {"failures": 1}, Wait(20)),
+        (ProviderError("x"), {"failures": 9, "rule": WakeRule(9e9)}, Wait(600)),
+        (RateLimitedError("x", retry_after=77), {"failures": 1}, Wait(77)),
+        (ProviderError("x"), {"now": 1000.0, "failures": 1}, Wake("deadline")),
+    ],
+)
+def test_polling_table(seen, options, wanted):
+    """What a wait does after each look."""
+    assert look(seen, **options) == wanted
+
+
+@pytest.mark.parametrize(("error", "bound"), [(AuthenticationError("no"), 3), (ProviderError("no"), 30)])
+def test_failed_looks_are_borne_up_to_a_bound(error, bound):
+    """A blip is borne; a wrong key is believed sooner than a bad network; the jobs are left alone."""
+    assert isinstance(look(error, failures=bound - 1), Wait)
+    given_up = look(error, failures=bound)
+    assert given_up.reason == "polling_failed"
+    assert "left alone" in given_up.message
+
+
+def summary(retryable=0, job_errors=(), **outcomes):
+    counts = {name: outcomes.get(name, 0) for name in OUTCOMES}
+    return RunSummary("k", "p", sum(counts.values()), counts, retryable, 1, Usage(), None, {}, (), job_errors, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("became", "tolerance", "error"),
+    [
+        (summary(succeeded=10), 0.0, None),
+        (summary(succeeded=9, failed=1), 0.1, None),
+        (summary(succeeded=9, failed=1), 0.09, RowsFailedError),
+        (summary(succeeded=8, failed=1, expired=1, retryable=1), 0.1, ToleranceError),
+        (summary(failed=3), 1.0, RowsFailedError),
+        (summary(failed=3, job_errors=("bad file",)), 1.0, JobFailedError),
+    ],
+)
+def test_judging(became, tolerance, error):
+    """The tolerance is a share of all rows; no success at all always fails; what can be retried says so."""
+    if error is None:
+        judge(became, tolerance)
+    else:
+        with pytest.raises(error, match=r"rows did not succeed.*p/failed\.jsonl"):
+            judge(became, tolerance)
+
+
+def test_progress_speaks_when_there_is_news():
+    """First look, then news at most every ten seconds, and a sign of life every ten minutes."""
+    progress = Progress()
+
+    def at(now, done):
+        return progress.line([Job("j", JobStatus.IN_PROGRESS, counts=RequestCounts(100, done, 0))], now)
+
+    assert at(0, 0) == "0/100 requests done (0.0%), 0 failed; jobs: 1 in_progress"
+    assert at(5, 10) is None
+    assert at(20, 20) == "20/100 requests done (20.0%), 0 failed; jobs: 1 in_progress; 1.0 requests/s, about 80 s left"
+    assert at(60, 20) is None
+    assert "20/100" in at(620, 20)
