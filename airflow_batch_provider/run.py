@@ -176,7 +176,10 @@ class BatchRun:
     def summary(self) -> RunSummary | None:
         """The summary of a run that has ended, None before."""
         data = self.directory.read_json("summary.json")
-        return None if data is None else RunSummary(**{**data, "usage": Usage(**data["usage"])})
+        if data is None:
+            return None
+        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors")}
+        return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
 
     def _open_attempts(self) -> list[tuple[Shard, Attempt]]:
         return [

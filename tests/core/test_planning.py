@@ -65,7 +65,11 @@ def test_minimum_and_maximum_that_exclude_each_other_are_refused():
 def test_models_are_planned_apart():
     """Each shard has one model; names count up over all of them."""
     shards = plan_shards("x", [group([1] * 3, "a"), group([1] * 2, "b")], limits(2, 100), 1)
-    assert [(s.name, s.model, s.rows) for s in shards] == [("r1-00000", "a", 2), ("r1-00001", "a", 1), ("r1-00002", "b", 2)]
+    assert [(s.name, s.model, s.rows) for s in shards] == [
+        ("r1-00000", "a", 2),
+        ("r1-00001", "a", 1),
+        ("r1-00002", "b", 2),
+    ]
 
 
 def group(sizes, model="m"):

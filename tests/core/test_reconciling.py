@@ -9,7 +9,9 @@ from airflow_batch_provider.core.reconciling import Books, absence, check_equati
 from airflow_batch_provider.core.records import BatchResult, JobError, JobStatus
 
 IDS = ["a", "b", "c", "d"]
-LINES = st.lists(st.tuples(st.sampled_from([*IDS, "foreign", None]), st.sampled_from(["succeeded", "failed"])), max_size=30)
+LINES = st.lists(
+    st.tuples(st.sampled_from([*IDS, "foreign", None]), st.sampled_from(["succeeded", "failed"])), max_size=30
+)
 
 
 @given(LINES)

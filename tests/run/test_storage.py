@@ -1,0 +1,51 @@
+"""A file is absent or whole, and only absence is absence."""
+
+import pytest
+
+from airflow_batch_provider.core.errors import ConfigurationError, InputError
+from airflow_batch_provider.staging import file_source
+from airflow_batch_provider.storage import RunDirectory, open_path
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    """An exception inside a write neither replaces nor leaves temporary files."""
+    directory = RunDirectory(str(tmp_path))
+    directory.write("a/x", b"old")
+    with pytest.raises(ZeroDivisionError), directory.writer("a/x") as out:  # noqa: PT012 - the exit is what is tested
+        out.write(b"new")
+        raise ZeroDivisionError
+    assert directory.read("a/x") == b"old"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x"]
+
+
+def test_create_is_exclusive(tmp_path):
+    """The second create of a name changes nothing and says so."""
+    directory = RunDirectory(str(tmp_path))
+    assert directory.create_json("x.json", 1) is True
+    assert directory.create_json("x.json", 2) is False
+    assert directory.read("x.json") == b"1\n"
+
+
+def test_an_error_is_not_absence(tmp_path):
+    """A folder in a file's place is an error, never "nothing there"."""
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        RunDirectory(str(tmp_path)).read("run.json")
+    assert RunDirectory(str(tmp_path)).read("other.json") is None
+
+
+@pytest.mark.parametrize(("uri", "extra"), [("s3://b/k", "s3"), ("gs://b/k", "gcs"), ("abfs://b/k", "abfs")])
+def test_a_missing_extra_is_named(uri, extra):
+    """An object store whose provider is not installed: the error says what to install."""
+    with pytest.raises(ConfigurationError, match=rf"pip install 'airflow-batch-provider\[{extra}\]'"):
+        open_path(uri)
+
+
+@pytest.mark.parametrize(("make", "said"), [("nothing", "no such file"), ("folder", "is a folder")])
+def test_unreadable_input_is_an_input_error(tmp_path, make, said):
+    """A path that cannot be read is told with its reason."""
+    path = tmp_path / "in.jsonl"
+    if make == "folder":
+        path.mkdir()
+    with pytest.raises(InputError, match=said):
+        list(file_source(str(path))())
