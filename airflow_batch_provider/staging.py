@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -39,8 +40,8 @@ def file_source(path: str) -> Source:
             raise InputError(path, [Problem(None, "", "there is no such file")]) from error
         except IsADirectoryError as error:
             raise InputError(path, [Problem(None, "", "this is a folder; name one JSONL file")]) from error
-        except OSError as error:
-            raise InputError(path, [Problem(None, "", f"cannot be read: {error}")]) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(path, [Problem(None, "", f"cannot be read to its end: {error}")]) from error
 
     return lines
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POLLS_AT_ONCE = 16
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
-_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Route, asyncio.Task[httpx.AsyncClient]]]
+_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Route, httpx.AsyncClient]]
 _clients = weakref.WeakKeyDictionary()
 
 
@@ -44,16 +44,12 @@ async def call(route: Route, method: str, path: str) -> dict[str, Any]:
 
 
 async def _client(route: Route) -> httpx.AsyncClient:
-    loop = asyncio.get_running_loop()
-    known = _clients.setdefault(loop, {})
+    """The route's client on this loop; made in a thread, because reading the certificate store takes its time."""
+    known = _clients.setdefault(asyncio.get_running_loop(), {})
     if route not in known:
-        known[route] = loop.create_task(_connect(route))
-    return await asyncio.shield(known[route])
-
-
-async def _connect(route: Route) -> httpx.AsyncClient:
-    # In a thread, because reading the certificate store takes tens of milliseconds.
-    return await asyncio.to_thread(_make_client, route)
+        client = await asyncio.to_thread(_make_client, route)
+        known.setdefault(route, client)
+    return known[route]
 
 
 def _make_client(route: Route) -> httpx.AsyncClient:

@@ -219,7 +219,7 @@ class RequestTemplate:
         :param strict: whether the provider must enforce the schema to the letter.
         :raises ConfigurationError: when a template cannot be compiled or arguments exclude each other.
         """
-        _check_plain(messages, body, json_schema)
+        _check_plain(messages, prompt, body, custom_id, json_schema)
         endpoint = normal_endpoint(endpoint)
         parts = {"model": model} if model else {}
         parts |= _prompt_part(endpoint, messages, prompt)
@@ -247,7 +247,7 @@ def _check_plain(*values: Any) -> None:
         orjson.dumps(values)
     except TypeError as error:
         raise ConfigurationError(
-            f"messages, body and json_schema must be plain JSON (objects, lists, text, numbers): {error}"
+            f"messages, prompt, body, custom_id and json_schema must be plain JSON (objects, lists, text): {error}"
         ) from error
 
 

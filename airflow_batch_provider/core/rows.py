@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import zlib
@@ -54,9 +55,7 @@ def read_rows(stream: BinaryIO, path: str, source_format: RowFormat, delimiter: 
     """
     try:
         yield from _read_csv(stream, path, delimiter) if source_format == "csv" else _read_json_lines(stream)
-    except UnicodeDecodeError as error:
-        _refuse(path, f"not UTF-8 ({error.reason} at a byte {error.object[error.start]:#04x}); convert it first", error)
-    except (EOFError, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         _refuse(path, f"the gzip file is damaged or cut off ({error})", error)
 
 
@@ -71,8 +70,8 @@ def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedR
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
-    except csv.Error as error:
-        _refuse(path, f"the header is not CSV ({error})", error)
+    except (csv.Error, UnicodeDecodeError) as error:
+        _refuse(path, f"the header is {_unreadable(error)}", error)
     if not header:
         _refuse(path, "the file has no header; its first line must name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
@@ -82,8 +81,8 @@ def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedR
         begins = reader.line_num + 1
         try:
             values = next(reader, None)
-        except csv.Error as error:
-            yield begins, Problem(begins, "", f"not CSV ({error}); the rest of the file was not read")
+        except (csv.Error, UnicodeDecodeError) as error:
+            yield begins, Problem(begins, "", f"{_unreadable(error)}; the rest of the file was not read")
             return
         if values is None:
             return
@@ -92,6 +91,13 @@ def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedR
         elif values:
             message = f"{len(values)} fields, the header names {len(header)}; quote fields that hold {delimiter!r}"
             yield begins, Problem(begins, "", message)
+
+
+def _unreadable(error: csv.Error | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        # Text is decoded ahead of the line that is read.
+        return f"not UTF-8 here or a few lines on (byte {error.object[error.start]:#04x}, {error.reason}); convert it"
+    return f"not CSV ({error})"
 
 
 def _read_json_lines(stream: BinaryIO) -> Iterator[NumberedRow]:

@@ -1,5 +1,7 @@
 """A file is absent or whole, and only absence is absence."""
 
+import gzip
+
 import pytest
 
 from airflow_batch_provider.core.errors import ConfigurationError, InputError
@@ -41,11 +43,15 @@ def test_a_missing_extra_is_named(uri, extra):
         open_path(uri)
 
 
-@pytest.mark.parametrize(("make", "said"), [("nothing", "no such file"), ("folder", "is a folder")])
+@pytest.mark.parametrize(
+    ("make", "said"), [("nothing", "no such file"), ("folder", "is a folder"), ("torn", "cannot be read to its end")]
+)
 def test_unreadable_input_is_an_input_error(tmp_path, make, said):
     """A path that cannot be read is told with its reason."""
     path = tmp_path / "in.jsonl"
     if make == "folder":
         path.mkdir()
+    if make == "torn":
+        path.write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
     with pytest.raises(InputError, match=said):
         list(file_source(str(path))())

@@ -1,0 +1,177 @@
+"""``airflow-batch``: what can be done without a DAG.
+
+Exit codes: 0 well, 1 the file or the connection has problems, 2 the command itself is wrong. What is asked for goes to
+standard output, problems go to standard error. Each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from airflow_batch_provider import __version__
+from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from airflow_batch_provider.backends.base import Backend
+    from airflow_batch_provider.core.records import Shard
+    from airflow_batch_provider.core.validation import Report
+
+PROBLEMS, MISUSED = 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param argv: the arguments; None for the process's own.
+    :return: the exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except InputError as error:
+        _print_problems(error)
+        return PROBLEMS
+    except ConfigurationError as error:
+        print(f"airflow-batch: {error}", file=sys.stderr)
+        return MISUSED
+    except BatchInferenceError as error:
+        print(f"airflow-batch: {error}", file=sys.stderr)
+        return PROBLEMS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="airflow-batch", description="LLM batch inference, outside of a DAG.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    validate = commands.add_parser("validate", help="check a request file; every problem by its line")
+    _add_file_arguments(validate)
+    validate.set_defaults(run=_validate)
+
+    plan = commands.add_parser("plan", help="check a request file and show the jobs it would become")
+    _add_file_arguments(plan)
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(run=_plan)
+
+    check = commands.add_parser("check", help="ask the provider of a connection whether it can be used; pays nothing")
+    check.add_argument("conn_id", metavar="CONN_ID", help="a connection that Airflow knows")
+    check.set_defaults(run=_check)
+
+    from airflow_batch_provider.local import cli as local
+
+    serve = commands.add_parser("serve", help="run the embedded batch server")
+    local.add_arguments(serve)
+    serve.set_defaults(run=local.run)
+    return parser
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="JSONL of requests, also gzipped; a path or s3://, gs://, abfs://")
+    parser.add_argument("--to", required=True, metavar="CONNECTION_TYPE", help="whose limits hold, e.g. openai_batch")
+    parser.add_argument("--behind", metavar="PROVIDER", help="gateways: who is behind it, e.g. azure_openai")
+    parser.add_argument("--model", help="asked instead of the lines' models, as the operator's model")
+    parser.add_argument("--endpoint", help="asked instead of the lines' url, as the operator's endpoint")
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    report, shards = _offline_plan(arguments)
+    print(f"{report.path}: {report.rows:,} rows for {arguments.to}, no problems; jobs: {len(shards)}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    report, shards = _offline_plan(arguments)
+    if arguments.json:
+        _print_json(arguments.to, report, shards)
+        return 0
+    cells = [("shard", "model", "endpoint", "rows", "bytes")]
+    cells += [(s.name, s.model or "-", s.endpoint, f"{s.rows:,}", f"{s.size:,}") for s in shards]
+    cells.append(("total", "", "", f"{report.rows:,}", f"{sum(shard.size for shard in shards):,}"))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for *texts, rows, size in cells:
+        left = "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=False))
+        print(f"{left}  {rows.rjust(widths[-2])}  {size.rjust(widths[-1])}")
+    return 0
+
+
+def _airflow_logs_apart() -> contextlib.AbstractContextManager[object]:
+    """Airflow logs to what standard output is when it is imported; ours is for what was asked for."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def _offline_plan(arguments: argparse.Namespace) -> tuple[Report, list[Shard]]:
+    with _airflow_logs_apart():
+        from airflow_batch_provider.staging import offline_plan
+
+        backend = _backend(arguments.to, arguments.behind)
+        report, shards = offline_plan(arguments.file, backend, model=arguments.model, endpoint=arguments.endpoint)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return report, shards
+
+
+def _backend(conn_type: str, behind: str | None) -> Backend:
+    """The backend of a connection type as an empty connection gives it: its limits and lines, with nobody to call."""
+    import json
+
+    from airflow.sdk import Connection
+
+    from airflow_batch_provider.hooks.base import HOOKS
+
+    if conn_type not in HOOKS:
+        raise ConfigurationError(f"--to {conn_type!r} is no connection type of ours; use one of {', '.join(HOOKS)}")
+    connection = Connection(
+        conn_id=conn_type, conn_type=conn_type, extra=json.dumps({"behind": behind}) if behind else None
+    )
+    module, _, name = HOOKS[conn_type].rpartition(".")
+    hook = getattr(importlib.import_module(module), name)(conn_type, connection=connection)
+    return cast("Backend", hook.backend)
+
+
+def _print_json(conn_type: str, report: Report, shards: Sequence[Shard]) -> None:
+    import json
+
+    described = [
+        {"name": shard.name, "model": shard.model, "endpoint": shard.endpoint, "rows": shard.rows, "bytes": shard.size}
+        for shard in shards
+    ]
+    plan = {"file": report.path, "to": conn_type, "rows": report.rows, "warnings": report.warnings, "shards": described}
+    print(json.dumps(plan, indent=2))
+
+
+def _print_problems(error: InputError) -> None:
+    for problem in error.problems:
+        print(f"{error.path}: {problem}", file=sys.stderr)
+    hidden = error.total - len(error.problems)
+    if hidden:
+        print(f"{error.path}: ... and {hidden:,} more", file=sys.stderr)
+    print(f"{error.total:,} problem{'' if error.total == 1 else 's'}", file=sys.stderr)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    # As Airflow's own command line does: without it, connections made in the UI are not looked up in its database.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    with _airflow_logs_apart():
+        well, seen = _seen(arguments.conn_id)
+    print(f"{arguments.conn_id}: {seen}", file=sys.stdout if well else sys.stderr)
+    return 0 if well else PROBLEMS
+
+
+def _seen(conn_id: str) -> tuple[bool, str]:
+    from airflow_batch_provider.hooks.check import check
+
+    try:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+    except ImportError:  # Airflow 3.1
+        from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
+
+    try:
+        return check(conn_id)
+    except AirflowNotFoundException:
+        return False, f"there is no such connection; add it in the UI or as AIRFLOW_CONN_{conn_id.upper()}"
