@@ -1,0 +1,185 @@
+"""The shape of the house, as checks that fail."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.api import read_configuration
+
+import airflow_batch_provider.backends
+from airflow_batch_provider.get_provider_info import get_provider_info
+from tests.architecture.import_everything import import_everything
+from tests.architecture.measure import ROOT, files, functions
+
+HEAVY = ("openai", "boto3", "botocore", "google.cloud", "google.auth", "azure", "xllamacpp", "uvicorn", "moto")
+SEEN_BY_DAGS = ("hooks", "links", "operators", "sensors", "transfers", "triggers", "get_provider_info")
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def tracked_text() -> dict[str, str]:
+    """The text files that are, or are about to be, committed."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.split("\n")
+    paths = [ROOT / name for name in listed if name]
+    texts = {}
+    for path in paths:
+        if path.is_file():
+            try:
+                texts[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue
+    return texts
+
+
+def test_layers_hold():
+    """import-linter finds no import against the layers."""
+    done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_belongs_to_a_layer():
+    """A module that the layers contract does not name would be bound by nothing."""
+    contracts = read_configuration(str(ROOT / "pyproject.toml"))["contracts_options"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    named = {name for layer in layers for name in re.split(r"[ |:]+", layer)}
+    apart = {"__main__", "cli", "get_provider_info", "local", "testing"}
+    assert {module.name for module in pkgutil.iter_modules(airflow_batch_provider.__path__)} == named | apart
+
+
+def test_every_module_can_be_imported():
+    """No module of the package fails on import."""
+    assert len(import_everything()) > 50
+
+
+def test_what_a_dag_imports_loads_no_sdk():
+    """Operators, triggers and hooks load no SDK and no server; a DAG file is parsed every few seconds."""
+    code = f"""
+import importlib, pkgutil, sys
+import airflow.sdk, airflow.configuration, airflow.triggers.base, airflow.providers.common.sql.hooks.sql
+import airflow_batch_provider
+before = set(sys.modules)
+for module in pkgutil.walk_packages(airflow_batch_provider.__path__, "airflow_batch_provider."):
+    if module.name.split(".")[1] in {SEEN_BY_DAGS}:
+        importlib.import_module(module.name)
+loaded = set(sys.modules) - before
+heavy = [n for n in loaded if any(n == h or n.startswith(h + ".") for h in {HEAVY})]
+assert "airflow_batch_provider.operators.batch_inference" in loaded
+print("HEAVY:", sorted(heavy))
+"""
+    done = run(sys.executable, "-c", code)
+    assert "HEAVY: []" in done.stdout, done.stdout + done.stderr[-3000:]
+
+
+def test_no_file_is_too_long(record_property):
+    """No file has more than 400 lines; the longest is named in the report."""
+    longest = files()[0]
+    record_property("longest file", str(longest))
+    assert longest.lines <= 400, longest
+
+
+def test_no_function_is_too_long(record_property):
+    """No function body has more than 60 lines; the longest is named in the report."""
+    longest = functions()[0]
+    record_property("longest function", str(longest))
+    assert longest.lines <= 60, longest
+
+
+def backend_files() -> list[str]:
+    """The modules that reach a provider, without the interface and the shared wire."""
+    found = pkgutil.iter_modules(airflow_batch_provider.backends.__path__)
+    return [each.name for each in found if each.name != "base" and not each.name.startswith("wire_")]
+
+
+def connection_types() -> dict[str, str]:
+    return {row["connection-type"]: row["hook-class-name"] for row in get_provider_info()["connection-types"]}
+
+
+def lacks(connection_type: str) -> list[str]:
+    """What a connection type still lacks before it is a full member."""
+    missing = []
+    name = connection_type.removesuffix("_batch")
+    hook = connection_types().get(connection_type)
+    if hook is None:
+        missing.append("a row in get_provider_info()['connection-types']")
+    else:
+        module, _, class_name = hook.rpartition(".")
+        if getattr(importlib.import_module(module), class_name).conn_type != connection_type:
+            missing.append(f"a hook {hook} whose conn_type is {connection_type!r}")
+    if not (ROOT / "docs" / "providers" / f"{name}.md").is_file():
+        missing.append(f"docs/providers/{name}.md")
+    if f"`{connection_type}`" not in (ROOT / "README.md").read_text():
+        missing.append("a row in README.md's table of connection types")
+    return missing
+
+
+@pytest.mark.parametrize("connection_type", sorted(connection_types()))
+def test_a_connection_type_lacks_nothing(connection_type):
+    """Each connection type has a hook, a page and a row in the README."""
+    assert lacks(connection_type) == []
+
+
+def test_a_stranger_lacks_everything():
+    """The check itself names what a new backend still needs."""
+    assert len(lacks("stranger_batch")) == 3
+
+
+@pytest.mark.parametrize("name", backend_files())
+def test_every_backend_inherits_the_contract(name):
+    """Each backend file has a test file of its name, and in it a class that inherits the contract suite."""
+    test = ROOT / "tests" / "backends" / f"test_{name}.py"
+    assert test.is_file()
+    assert re.search(r"^class Test\w+\(.*Contract.*\):", test.read_text(), re.MULTILINE)
+
+
+def test_provider_info_names_only_what_exists():
+    """Every class and module that Airflow is told of can be imported."""
+    info = get_provider_info()
+    classes = [row["hook-class-name"] for row in info["connection-types"]] + list(info.get("extra-links", []))
+    for path in classes:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
+    for kind in ("operators", "sensors", "hooks", "triggers"):
+        for row in info.get(kind, []):
+            for module in row["python-modules"]:
+                importlib.import_module(module)
+
+
+def test_no_path_of_a_machine_and_no_index_address():
+    """What is committed names no home folder and no package index, so that it runs everywhere."""
+    machine = re.compile(r"/(?:home|Users|root|work)/\w")
+    index = re.compile(r"--(?:extra-)?index-url|--find-links|files\.pythonhosted|pypi\.org/simple")
+    offenders = [
+        f"{name}: {match.group()}"
+        for name, text in tracked_text().items()
+        for match in (*machine.finditer(text), *index.finditer(text))
+        if name != "tests/architecture/test_architecture.py"
+    ]
+    assert offenders == []
+
+
+def test_constraints_are_only_pins():
+    """Every line of the constraints files is one exact version: no address, no option, no path."""
+    pin = re.compile(r"[a-z0-9._-]+==[A-Za-z0-9.+!]+(?: ; [a-z_0-9' <>=!.*A-Z()-]+)?")
+    for name in ("constraints.txt", "constraints-airflow31.txt"):
+        lines = (ROOT / name).read_text().rstrip("\n").split("\n")
+        assert [line for line in lines if not pin.fullmatch(line)] == []
+
+
+def test_no_stub_is_left():
+    """Nothing in the package is a promise: no TODO, no NotImplementedError, no skipped test."""
+    promise = re.compile(r"\bTODO\b|\bFIXME\b|NotImplementedError|pytest\.(?:mark\.)?(?:skip|xfail)")
+    offenders = [
+        f"{name}: {match.group()}"
+        for name, text in tracked_text().items()
+        if name.endswith(".py") and name != "tests/architecture/test_architecture.py"
+        for match in promise.finditer(text)
+    ]
+    assert offenders == []
