@@ -62,6 +62,9 @@ def test_a_late_accept() -> None:
         with pytest.raises(openai.APIConnectionError):
             submit(client)
         assert client.batches.list().data == []
+        fake.faults.late_accept = [60]  # one that never comes must not keep the fake from ending
+        with pytest.raises(openai.APIConnectionError):
+            submit(client)
         end = time.monotonic() + 5
         while not client.batches.list().data and time.monotonic() < end:
             time.sleep(0.02)
