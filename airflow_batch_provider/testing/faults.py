@@ -23,6 +23,7 @@ class FaultPlan:
     :param cut_before_accept: so many creates end in a closed connection, and no batch.
     :param cut_after_accept: so many creates end in a closed connection although the batch exists.
     :param late_accept: creates that end in a closed connection and make their batch so many seconds later.
+    :param slow_accept: seconds between accepting these creates and answering them; the time to kill who waits.
     :param cut_downloads: so many downloads are cut in the middle.
     :param jobs: the faults below touch only so many batches, the first ones; None for all.
     :param job_errors: fail the batch at validation with these entries (``code``, ``message``, ``line``, ``param``).
@@ -58,6 +59,7 @@ class FaultPlan:
     cut_before_accept: int = 0
     cut_after_accept: int = 0
     late_accept: list[float] = field(default_factory=list)
+    slow_accept: list[float] = field(default_factory=list)
     cut_downloads: int = 0
     jobs: int | None = None
     job_errors: list[JSON] = field(default_factory=list)

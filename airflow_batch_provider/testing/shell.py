@@ -123,6 +123,8 @@ class Shell:
             self._keep(_later(self._faults.late_accept.pop(0), accept))
             return None
         answer = self._told(call, await accept())
+        if self._faults.slow_accept:
+            await asyncio.sleep(self._faults.slow_accept.pop(0))
         if self._faults.take("cut_after_accept"):
             return None
         status = self._faults.take_status("accepted")
