@@ -53,10 +53,9 @@ def test_each_kill_ends_with_one_job_and_every_row_once(tmp_path, start_airflow)
             check(tmp_path / "runs" / run.run_id, fake.batches[number]["id"])
         assert len(fake.batches) == 2
         assert "Found job" in airflow.log(worker, "answer")
-        tries = [airflow.task_instance(run, "answer")["try_number"] for run in (triggerer, worker)]
-        print(
-            f"\nkilled triggerer: 1 batch, {ROWS} rows, try {tries[0]}; killed worker: 1 batch, {ROWS} rows, try {tries[1]}"
-        )
+        for name, run in (("triggerer", triggerer), ("worker", worker)):
+            number = airflow.task_instance(run, "answer")["try_number"]
+            print(f"\nkilled {name}: 1 batch, {ROWS} rows, ended in try {number}")
 
 
 def kill_the_triggerer_while_deferred(airflow: AirflowStack, fake: FakeProvider) -> Run:
