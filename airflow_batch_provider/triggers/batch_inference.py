@@ -7,19 +7,23 @@ versions are taken as they come.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError
 from airflow_batch_provider.core.polling import Wait, WakeRule, decide
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job, JobStatus
+from airflow_batch_provider.hooks.base import BatchInferenceHook
 
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
 STATE_SECONDS = 10.0
+SPREAD_SECONDS = 1.0
 
 
 class BatchInferenceTrigger(BaseTrigger):
@@ -59,6 +63,7 @@ class BatchInferenceTrigger(BaseTrigger):
         self.look_at = look_at
         self.on_any_end = on_any_end
         self.schema_version = schema_version
+        self._backend: Backend | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Ids and names only: Airflow keeps this in clear text."""
@@ -84,6 +89,8 @@ class BatchInferenceTrigger(BaseTrigger):
         progress = Progress()
         unknown: set[str] = set()
         failures = 0
+        # A restarted triggerer starts all its triggers in one step of the event loop; spread them.
+        await asyncio.sleep(random.uniform(0, min(SPREAD_SECONDS, self.poll_interval / 4)))  # noqa: S311
         while True:
             seen = await self._look()
             if isinstance(seen, BatchInferenceError):
@@ -109,16 +116,19 @@ class BatchInferenceTrigger(BaseTrigger):
 
     async def _look(self) -> list[Job] | BatchInferenceError:
         try:
-            backend = await self._backend()
+            backend = await self._known_backend()
             return await backend.apoll(self.jobs)
         except BatchInferenceError as error:
+            if isinstance(error, PermanentError):
+                # The key may have been rotated: read the connection anew before the next look.
+                self._backend = None
             return error
 
-    async def _backend(self) -> Any:
-        from airflow_batch_provider.hooks.base import BatchInferenceHook
-
-        hook = await BatchInferenceHook.afor_conn_id(self.conn_id)
-        return hook.backend
+    async def _known_backend(self) -> Backend:
+        if self._backend is None:
+            hook = await BatchInferenceHook.afor_conn_id(self.conn_id)
+            self._backend = hook.backend
+        return self._backend
 
     def _tell(self, jobs: Sequence[Job], progress: Progress, unknown: set[str]) -> None:
         line = progress.line(jobs, time.time())
@@ -146,7 +156,7 @@ class BatchInferenceTrigger(BaseTrigger):
             self.log.info("The task is %s; jobs %s are left alone", state, self.jobs)
             return
         try:
-            backend = await self._backend()
+            backend = await self._known_backend()
             await backend.acancel(self.jobs)
         except BatchInferenceError as error:
             self.log.error("Jobs %s could not be cancelled and may still bill: %s", self.jobs, error)
