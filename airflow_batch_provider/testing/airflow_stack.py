@@ -148,10 +148,15 @@ class AirflowStack:
         return str(until(ended, timeout, f"run {run.run_id} of {run.dag_id} to end", pause=0.5))
 
     def wait_for_task(self, run: Run, task_id: str, states: Sequence[str], timeout: float = 120) -> str:
-        """Wait until a task instance is in one of ``states``."""
+        """Wait until a task instance is in one of ``states``.
+
+        :raises StackError: with the task's log, if it ends otherwise.
+        """
 
         def reached() -> str | None:
             state = self.task_instance(run, task_id).get("state")
+            if state in FINISHED and state not in states:
+                raise StackError(f"task {task_id} ended as {state}:\n{self.log(run, task_id)}")
             return state if state in states else None
 
         return str(until(reached, timeout, f"task {task_id} to be {' or '.join(states)}", pause=0.2))

@@ -1,0 +1,101 @@
+# `make demo` and `make test` set up by themselves whatever they need; nothing is installed outside this folder.
+# What must be there: git, make and Python 3.10 or newer with venv. PYTHON=... chooses another interpreter.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+KEEP ?=
+QUICK ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+VENV31 := .venv31
+READY31 := $(VENV31)/.ready
+MODEL := .cache/model/.ready
+REVIEWS := .cache/reviews.csv
+
+.PHONY: help demo test lint types contracts unit test-airflow31 constraints clean
+
+help:
+	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
+	@echo 'make demo KEEP=1      the same, and Airflow stays up until Ctrl-C'
+	@echo 'make demo QUICK=1     the same by `airflow dags test`, without the Airflow processes'
+	@echo 'make test             lint, types, import contracts, all tests'
+	@echo 'make test-airflow31   import everything and run one DAG on the newest Airflow 3.1'
+	@echo 'make constraints      resolve all versions anew'
+	@echo 'make clean            remove everything that make has made'
+
+demo: $(READY) $(MODEL) $(REVIEWS)
+	@KEEP='$(KEEP)' QUICK='$(QUICK)' $(BIN)/python -m demo
+
+test: lint types contracts unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+contracts: $(READY)
+	$(BIN)/lint-imports
+
+unit: $(READY) $(MODEL) $(REVIEWS)
+	$(BIN)/python -m pytest
+
+# Two commands: import all modules of the package, and `airflow dags test` of the quickstart on the echo engine.
+test-airflow31: $(READY31) $(REVIEWS)
+	$(VENV31)/bin/python tests/architecture/import_everything.py
+	QUICK=1 $(VENV31)/bin/python -m demo --engine echo --folder .demo31
+
+# --universal resolves for every Python and platform at once; without --no-header the file would name local paths.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade
+
+constraints:
+	@$(MAKE) --no-print-directory $(BIN)/uv
+	$(COMPILE) --extra local --extra testing --extra dev pyproject.toml requirements/tools.in -o constraints.txt
+	$(COMPILE) --extra local --extra sqlite --extra testing pyproject.toml requirements/tools.in requirements/airflow31.in \
+	    -o constraints-airflow31.txt
+
+clean:
+	rm -rf $(VENV) $(VENV31) .cache .demo .demo31 .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	    .import_linter_cache build dist
+
+# --- setting up ------------------------------------------------------------------------------------------------------
+
+# $(call install,VENV,CONSTRAINTS,EXTRAS): uv does it in seconds; where it cannot, pip does it in a minute.
+define install
+	@echo 'installing .[$(3)] into $(1)'
+	@test -x $(1)/bin/uv && $(1)/bin/uv pip install --quiet --python $(1)/bin/python -c $(2) -b $(2) -e '.[$(3)]' || { \
+	    echo 'uv could not; pip does it, which takes a minute'; \
+	    PIP_CONSTRAINT=$(2) $(1)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(3)]'; }
+endef
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/uv
+	$(call install,$(VENV),constraints.txt,local$(,)testing$(,)dev)
+	@touch $@
+
+$(READY31): pyproject.toml constraints-airflow31.txt | $(VENV31)/bin/uv
+	$(call install,$(VENV31),constraints-airflow31.txt,local$(,)sqlite$(,)testing)
+	@touch $@
+
+, := ,
+
+.PRECIOUS: %/bin/uv
+%/bin/uv:
+	@$(PYTHON) -c '' 2>/dev/null || { \
+	    echo 'Python is missing. On Debian or Ubuntu: apt-get install python3 python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "Python 3.10 or newer is needed; $$($(PYTHON) --version) was found. Choose one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo 'Python lacks venv. On Debian or Ubuntu: apt-get install python3-venv'; exit 1; }
+	@echo 'making $* with $(PYTHON)'
+	@$*/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+	    || echo 'uv cannot be installed here; pip will be used'
+
+$(MODEL): demo/fetch.py | $(READY)
+	@$(BIN)/python -m demo.fetch model
+	@touch $@
+
+$(REVIEWS): | $(READY)
+	@$(BIN)/python -m demo.fetch reviews
