@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
 from airflow_batch_provider.core.errors import RunConflictError
-from airflow_batch_provider.core.records import JSON, JobError, Outcome, Shard, Usage
+from airflow_batch_provider.core.records import JSON, JobError, Outcome, RunSummary, Shard, Usage
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
 
@@ -162,6 +162,28 @@ class Ledger:
     def write_tries(self, series_start: int, deadline: float | None) -> None:
         """Replace ``tries.json``."""
         self._directory.write_json("ledger/tries.json", {"series_start": series_start, "deadline": deadline})
+
+    def open_attempts(self) -> list[tuple[Shard, Attempt]]:
+        """Every create that may have made a job whose rows are not collected yet."""
+        return [
+            (shard, attempt)
+            for a_round in self.rounds()
+            for shard in a_round.shards
+            for attempt in a_round.attempts.get(shard.name, [])
+            if attempt.end is None and "refused" not in attempt.facts
+        ]
+
+    def summary(self) -> RunSummary | None:
+        """The summary of a run that has ended, None before."""
+        data = self._directory.read_json("summary.json")
+        if data is None:
+            return None
+        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors")}
+        return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Write ``summary.json``, the last file of a run."""
+        self._directory.write_json("summary.json", asdict(summary))
 
 
 def _parts(name: str) -> tuple[str, str, Fact | None]:

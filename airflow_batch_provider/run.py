@@ -25,7 +25,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.polling import WakeRule
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard, Usage
+from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
 from airflow_batch_provider.core.validation import Rules
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
 from airflow_batch_provider.storage import RunDirectory
@@ -119,11 +119,8 @@ class BatchRun:
             if self._changed(record):
                 record = None
         elif not first_try:
-            self._log.warning(
-                "%s is gone although this is not the first try; looking for every job at the provider before "
-                "creating any",
-                self.directory.uri,
-            )
+            message = "%s is gone, and this is not the first try: every job is looked for before one is created"
+            self._log.warning(message, self.directory.uri)
             self._look_first = True
         if record is None or not self.ledger.rounds():
             self._plan_first_round(record)
@@ -143,7 +140,7 @@ class BatchRun:
             )
         self._check_ours(record)
         while True:
-            if self.summary() is not None:
+            if self.ledger.summary() is not None:
                 return Done(self._finish(record))
             waiting = self._drive(rounds[-1], record)
             if waiting is not None:
@@ -154,7 +151,7 @@ class BatchRun:
 
     def live_jobs(self) -> list[str]:
         """Ids of the jobs that were created and have not been collected."""
-        return [attempt.job_id for _, attempt in self._open_attempts() if attempt.job_id]
+        return [attempt.job_id for _, attempt in self.ledger.open_attempts() if attempt.job_id]
 
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.
@@ -162,7 +159,7 @@ class BatchRun:
         :return: the ids of the jobs that were asked to stop.
         """
         cancelled = []
-        for shard, attempt in self._open_attempts():
+        for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id:
                 try:
                     self.backend.cancel(attempt.job_id)
@@ -172,23 +169,6 @@ class BatchRun:
                 self.ledger.record(shard, attempt.number, "cancel", {"at": self._clock()})
                 cancelled.append(attempt.job_id)
         return cancelled
-
-    def summary(self) -> RunSummary | None:
-        """The summary of a run that has ended, None before."""
-        data = self.directory.read_json("summary.json")
-        if data is None:
-            return None
-        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors")}
-        return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
-
-    def _open_attempts(self) -> list[tuple[Shard, Attempt]]:
-        return [
-            (shard, attempt)
-            for a_round in self.ledger.rounds()
-            for shard in a_round.shards
-            for attempt in a_round.attempts.get(shard.name, [])
-            if attempt.end is None and "refused" not in attempt.facts
-        ]
 
     # ---- whose directory it is ---------------------------------------------------------------------------------
 
@@ -217,6 +197,9 @@ class BatchRun:
                 'Restore it, use another output_path, or set on_changed_input="restart" to keep what was answered '
                 "under history/ and ask everything anew."
             )
+        for shard, attempt in self.ledger.open_attempts():
+            if attempt.job_id:
+                self._collected(shard, attempt, attempt.job_id)
         self.cancel()
         self._log.warning("The input changed: %s was moved to %s", self.directory.uri, self._archive(record))
         return True
@@ -313,7 +296,7 @@ class BatchRun:
         tries = self.ledger.tries()
         rounds = self.ledger.rounds()
         series_start, deadline = tries["series_start"], tries["deadline"]
-        summary = self.summary()
+        summary = self.ledger.summary()
         if summary is not None:
             try:
                 judge(summary, self.options.error_tolerance)
@@ -406,10 +389,10 @@ class BatchRun:
 
     def _finish(self, record: JSON) -> RunSummary:
         """Write results, failed requests and, last, the summary."""
-        done = self.summary()
+        done = self.ledger.summary()
         if done is not None:
             return done
         rounds = self.ledger.rounds()
         summary = collecting.summarise(self.directory, rounds, record, self._clock())
-        self.directory.write_json("summary.json", asdict(summary))
+        self.ledger.write_summary(summary)
         return summary
