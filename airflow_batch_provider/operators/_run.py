@@ -167,7 +167,8 @@ class RunOperator(BaseOperator):
     def ended(self, summary: RunSummary) -> JSON:
         """Push and judge what a run became."""
         told = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items())
-        self.log.info("%d rows: %s; %s in %s", summary.total, told, summary.usage, summary.run_path)
+        tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
+        self.log.info("%d rows: %s; %s; all in %s", summary.total, told, tokens, summary.run_path)
         flat = summary.flat()
         self._context_push(flat)
         judge(summary, self.error_tolerance)
