@@ -79,7 +79,9 @@ def main() -> None:
         )
         job = Job("j", JobStatus.COMPLETED)
         if len(shards) == 1:
-            timed("decode and reconcile", rows, floor, lambda: collecting.collect(directory, backend, shards[0], job, 0))
+            timed(
+                "decode and reconcile", rows, floor, lambda: collecting.collect(directory, backend, shards[0], job, 0)
+            )
             timed("write results", rows, floor, lambda: collecting.write_results(directory, [shards]))
         print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
