@@ -49,6 +49,13 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "transfers": [
+            {
+                "source-integration-name": "LLM Batch Inference",
+                "target-integration-name": "Common SQL",
+                "python-module": "airflow_batch_provider.transfers.results_to_sql",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "openai_batch",

@@ -34,18 +34,20 @@ def azure_backend(
 ) -> AzureOpenAIBackend:
     """A backend for one Azure resource.
 
-    :param endpoint: ``https://RESOURCE.openai.azure.com``; a path after it is ignored unless it holds ``/openai``.
+    :param endpoint: ``https://RESOURCE.openai.azure.com``, or any address below its ``/openai``.
     :param api_key: the resource's key.
-    :param api_version: None for the v1 API, a date such as ``2024-10-21`` for the older one.
+    :param api_version: None or ``v1`` for the v1 API, a date such as ``2024-10-21`` for the older one.
     """
-    base = endpoint.rstrip("/").split("/openai")[0]
+    base = _resource(endpoint)
     missing = []
     if not base:
         missing.append("the endpoint is missing; set it to https://RESOURCE.openai.azure.com")
     if not api_key:
         missing.append("the API key is missing; set the resource's key as the password")
-    query = (("api-version", api_version),) if api_version else ()
-    route = Route(f"{base}/openai" if api_version else f"{base}/openai/v1", (("api-key", api_key),), query)
+    dated = api_version if api_version != "v1" else None
+    query = (("api-version", dated),) if dated else ()
+    path = "/openai" if dated else "/openai/v1"
+    route = Route(base and base + path, (("api-key", api_key),) if api_key else (), query)
     facts = WireFacts(
         AzureOpenAIBackend.name,
         limits=AZURE_LIMITS,
@@ -54,3 +56,10 @@ def azure_backend(
         line_urls=AZURE_URLS,
     )
     return AzureOpenAIBackend(route, facts, models)
+
+
+def _resource(endpoint: str) -> str:
+    """The resource's address, without what Azure's pages show behind it; its host's name may begin with ``openai``."""
+    scheme, mark, rest = endpoint.split("?", maxsplit=1)[0].partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}{mark}{host}" + f"/{path}/".split("/openai/")[0].rstrip("/")

@@ -49,6 +49,11 @@ TRUEFOUNDRY = Gateway("truefoundry_batch", "TrueFoundry Files API: batch .jsonl 
 PORTKEY = Gateway("portkey_batch", "Portkey passes files through", ascii_only=True)
 
 
+PORTKEY_PROVIDERS: dict[str, Behind] = {"openai": "openai", "azure-openai": "azure_openai"}
+_TRANSLATED = frozenset({"bedrock", "vertex-ai"})
+"""Providers whose batches Portkey translates to another shape; they are reached by other means."""
+
+
 class TrueFoundryBackend(OpenAIBackend):
     """Batches through a TrueFoundry AI gateway."""
 
@@ -101,14 +106,14 @@ def truefoundry_backend(
     missing = []
     if not base_url:
         missing.append("the gateway's base URL is missing; set the host to https://{controlPlaneUrl}/api/llm")
-    if not api_key:
+    if not api_key and "authorization" not in extra:
         missing.append("the API key is missing; set a personal or virtual account token as the password")
     if not provider_name and "x-tfy-provider-name" not in extra:
         missing.append("provider_name is missing; name the provider integration (x-tfy-provider-name)")
     if behind == "azure_openai" and not azure_api_version and "x-tfy-azure-api-version" not in extra:
         missing.append("azure_api_version is missing; set the version of the batch deployment, e.g. 2024-12-01-preview")
     headers = {
-        "Authorization": f"Bearer {api_key}",
+        "authorization": f"Bearer {api_key}" if api_key else None,
         "x-tfy-provider-name": provider_name,
         "x-tfy-azure-api-version": azure_api_version,
         **extra,
@@ -137,6 +142,7 @@ def portkey_backend(
     :param api_key: the Portkey key, sent as ``x-portkey-api-key``; may be empty for a self-hosted gateway.
     :param provider: ``openai``, ``azure-openai`` or an integration ``@slug``.
     :param virtual_key: a virtual key instead of a provider.
+    :param behind: what a slug, virtual key or config leads to; a plain provider name speaks for itself.
     :param config: a config id or JSON instead of a provider.
     :param bearer: the provider's own key, or the Portkey key where the gateway wants it so.
     :param extra_headers: further headers, e.g. other ``x-portkey-*``.
@@ -148,15 +154,19 @@ def portkey_backend(
         "x-portkey-config": config,
     }
     missing = []
+    named = provider or extra.get("x-portkey-provider") or ""
+    behind = PORTKEY_PROVIDERS.get(named, behind)
+    if named in _TRANSLATED:
+        missing.append(f"provider {named} is not supported behind Portkey; openai and azure-openai are")
     if not base_url:
         missing.append("the gateway's base URL is missing; set the host, e.g. to https://api.portkey.ai/v1")
     if not api_key and not bearer and not {"x-portkey-api-key", "authorization"} & extra.keys():
         missing.append("the key is missing; set the Portkey key as the password, or the provider's as bearer")
-    if not any(chosen.values()) and not chosen.keys() & extra.keys():
+    if not any({**chosen, **extra}.get(name) for name in chosen):
         missing.append("none of provider, virtual_key and config is set; one of them says which provider is asked")
     headers = {
         "x-portkey-api-key": api_key,
-        "Authorization": f"Bearer {bearer}" if bearer else None,
+        "authorization": f"Bearer {bearer}" if bearer else None,
         **chosen,
         **extra,
     }

@@ -7,15 +7,19 @@ provider takes. Only a provider with behaviour of its own needs a class.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote
 
+from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.backends.wire_errors import from_status, from_transport
+from airflow_batch_provider.backends.wire_checks import check_address, check_options
+from airflow_batch_provider.backends.wire_errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire_jobs import read_job
+from airflow_batch_provider.backends.wire_outputs import read_outputs
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     NotFoundError,
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
 
 TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
 WINDOW = "24h"
+_PLAIN_HEADERS = ("provider", "provider-name", "api-version")
 TIMEOUT_SECONDS = 600.0
-MAX_METADATA = 16
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -56,6 +60,23 @@ class Route:
     base_url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Header values that no message may quote, the longest first; a provider's name or a version is none."""
+        values = [value for name, value in self.headers if not name.lower().endswith(_PLAIN_HEADERS)]
+        values += [value.removeprefix("Bearer ") for value in values]
+        return tuple(sorted({value for value in values if len(value) >= 8}, key=len, reverse=True))
+
+    def __post_init__(self) -> None:
+        check_address(self.base_url)
+        for name, value in self.headers:
+            # HTTP libraries quote the whole value when they refuse it.
+            if not (value.isascii() and value.isprintable() and value == value.strip() and name.isascii() and name):
+                raise ConfigurationError(
+                    f"The value of header {name!r} holds a character that no header can carry, such as an end of line "
+                    "or a typographic dash; enter the key again"
+                )
 
 
 @dataclass(frozen=True)
@@ -110,7 +131,12 @@ class OpenAIBackend(Backend):
         """The official client, which takes nothing from the worker's environment and retries nothing."""
         from airflow_batch_provider.backends.wire_client import make_client
 
+        self._refuse_missing()
         return make_client(self.route, TIMEOUT_SECONDS)
+
+    def _refuse_missing(self) -> None:
+        if self.facts.missing:
+            raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
 
     @property
     def limits(self) -> Limits:
@@ -123,24 +149,22 @@ class OpenAIBackend(Backend):
         return {"type": self.facts.name, "base_url": self.route.base_url, **self.facts.identity}
 
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
-        """Refuse a missing field of the route and an unknown option."""
-        if self.facts.missing:
-            raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
+        """Refuse a missing field of the route and an unknown or unfit option."""
+        self._refuse_missing()
         unknown = sorted(set(options) - self.option_names)
         if unknown:
             raise ConfigurationError(
                 f"backend_options {', '.join(unknown)} are unknown to {self.facts.name}; known are "
                 f"{', '.join(sorted(self.option_names))}"
             )
-        metadata = options.get("metadata") or {}
-        if len(metadata) >= MAX_METADATA:
-            raise ConfigurationError(f"backend_options metadata takes at most {MAX_METADATA - 1} pairs, one is ours")
-        for key, value in metadata.items():
-            if not isinstance(value, str) or len(key) > 64 or len(value) > 512:
-                raise ConfigurationError(
-                    f"backend_options metadata {key!r}: keys have at most 64 characters, values are strings of at most "
-                    "512"
-                )
+        taken = {*self.limits.endpoints, *self.facts.job_urls.values()}
+        unfit = sorted(set(endpoints) - taken)
+        if unfit:
+            raise ConfigurationError(
+                f"{self.facts.name} takes no batches for {', '.join(unfit)}; it takes "
+                f"{', '.join(self.limits.endpoints)}"
+            )
+        check_options(options)
 
     def line_format(self, model: str | None, endpoint: str) -> OpenAIFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
@@ -158,14 +182,10 @@ class OpenAIBackend(Backend):
             elif method == "DELETE":
                 answer = self.client.delete(path, cast_to=object)
             else:
-                answer = self.client.post(path, cast_to=object, body=body)
-        except openai.APIStatusError as error:
-            response = error.response
-            raise from_status(name, response.status_code, response.headers, response.content) from error
-        except openai.APIConnectionError as error:
-            raise from_transport(name, error) from error
-        except openai.APIError as error:
-            raise from_transport(name, error) from error
+                # A redirected POST would become a GET or carry the key elsewhere.
+                answer = self.client.post(path, cast_to=object, body=body, options={"follow_redirects": False})
+        except (openai.APIError, *NOT_JSON) as error:
+            raise from_sdk(name, error, self.route.secrets) from error
         if not isinstance(answer, dict):
             raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
         return answer
@@ -184,15 +204,13 @@ class OpenAIBackend(Backend):
 
         call = "POST /files"
         try:
-            answer = self.client.files.create(file=(name, stream), purpose="batch")
-        except openai.APIStatusError as error:
-            response = error.response
-            raise from_status(call, response.status_code, response.headers, response.content) from error
-        except openai.APIConnectionError as error:
-            raise from_transport(call, error) from error
-        if not answer.id:
+            answer: Any = self.client.files.create(file=(name, stream), purpose="batch")
+        except (openai.APIError, *NOT_JSON) as error:
+            raise from_sdk(call, error, self.route.secrets) from error
+        file_id = getattr(answer, "id", None)
+        if not isinstance(file_id, str) or not file_id:
             raise ProviderError(f"{call}: the answer has no file id")
-        return unquote(answer.id)
+        return unquote(file_id)
 
     def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
         """The body of ``POST /batches``."""
@@ -201,18 +219,20 @@ class OpenAIBackend(Backend):
     def create_body(
         self, endpoint: str, input_id: str, options: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> JSON:
-        """The body of ``POST /batches`` for any uploaded file."""
+        """The body of ``POST /batches`` for any uploaded file; the file and ``metadata`` are what a lost create is
+        found by, so nothing replaces them."""
+        extra = {**self.facts.extra_body, **(options.get("extra_body") or {})}
+        merged = {**(extra.pop("metadata", None) or {}), **(options.get("metadata") or {}), **metadata}
         body: JSON = {
             "input_file_id": input_id,
             "endpoint": self.facts.job_urls.get(endpoint, endpoint),
             "completion_window": options.get("completion_window") or WINDOW,
         }
-        merged = {**(options.get("metadata") or {}), **metadata}
         if merged:
             body["metadata"] = merged
         if options.get("output_expires_after"):
             body["output_expires_after"] = options["output_expires_after"]
-        return {**body, **self.facts.extra_body, **(options.get("extra_body") or {})}
+        return {**body, **extra, "input_file_id": input_id}
 
     def create(self, request: JSON) -> Job:
         """Send a recorded create call once."""
@@ -234,6 +254,8 @@ class OpenAIBackend(Backend):
             if (job.created_at is None or job.created_at >= since)
             and ((input_id and job.input_id == input_id) or job.metadata.get(TOKEN_KEY) == token)
         ]
+        # Lists begin with the newest, and times are whole seconds: among equals the last listed is the oldest.
+        found.reverse()
         return Found(tuple(sorted(found, key=lambda job: job.created_at or 0.0)), self.facts.list_is_complete)
 
     def retrieve(self, job_id: str) -> Job:
@@ -258,42 +280,9 @@ class OpenAIBackend(Backend):
             after = str(last)
 
     def outputs(self, job: Job) -> Iterator[bytes]:
-        """Output and error file; where a gateway names no output file, or one that is not there, its ``/output``."""
-        if not job.outputs and self.facts.output_endpoint:
-            yield from self._output_endpoint(job)
-        for number, handle in enumerate(job.outputs):
-            yield from self._file(job, handle, is_first=number == 0)
-
-    def _file(self, job: Job, handle: str, *, is_first: bool) -> Iterator[bytes]:
-        try:
-            yield from self._lines(f"/files/{_segment(handle)}/content")
-        except NotFoundError:
-            if is_first and self.facts.output_endpoint:
-                yield from self._output_endpoint(job)
-            elif is_first and len(job.outputs) == 1:
-                raise
-            # Gateways name an error file whether or not there is one.
-
-    def _output_endpoint(self, job: Job) -> Iterator[bytes]:
-        try:
-            yield from self._lines(f"/batches/{_segment(job.id)}/output")
-        except NotFoundError:
-            return
-        except ProviderError as error:
-            if error.status != 500:
-                raise
-            # 500 is how Portkey says that there is no output object.
-
-    def _lines(self, path: str) -> Iterator[bytes]:
-        last = b"\n"
-        for chunk in self._stream(path):
-            if last == b"\n" and chunk.startswith(b'{"object":"list"'):
-                # Portkey answers 200 with the batch's errors where there is no output.
-                return
-            yield chunk
-            last = chunk[-1:]
-        if last != b"\n":
-            yield b"\n"
+        """Output and error file, or what a gateway has in their place."""
+        path = f"/batches/{_segment(job.id)}/output"
+        return read_outputs(job, self.download, (lambda: self._stream(path)) if self.facts.output_endpoint else None)
 
     def download(self, handle: str) -> Iterator[bytes]:
         """A file's content, streamed."""
@@ -309,7 +298,7 @@ class OpenAIBackend(Backend):
         try:
             self._call("POST", f"/batches/{_segment(job_id)}/cancel")
         except (RequestRejectedError, ProviderError) as error:
-            if getattr(error, "status", None) not in (400, 409) or not self.retrieve(job_id).status.is_terminal:
+            if error.status not in (400, 409) or not self.retrieve(job_id).status.is_terminal:
                 raise
 
     def delete(self, handle: str) -> None:
@@ -325,25 +314,28 @@ class OpenAIBackend(Backend):
 
     async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
         """All batches at once, over one pool of connections."""
-        from airflow_batch_provider.backends import wire_async
-
-        batches = await asyncio.gather(
-            *(wire_async.call(self.route, "GET", f"/batches/{_segment(job_id)}") for job_id in job_ids)
-        )
+        self._refuse_missing()
+        call = functools.partial(wire_async.call, self.route)
+        batches = await asyncio.gather(*(call("GET", f"/batches/{_segment(job_id)}") for job_id in job_ids))
         return [read_job(batch) for batch in batches]
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel all; a batch that has ended already is no error."""
-        from airflow_batch_provider.backends import wire_async
+        """Cancel all, whatever becomes of one of them; a batch that has ended already is no error."""
+        self._refuse_missing()
+        call = functools.partial(wire_async.call, self.route)
 
         async def one(job_id: str) -> None:
+            path = f"/batches/{_segment(job_id)}"
             try:
-                await wire_async.call(self.route, "POST", f"/batches/{_segment(job_id)}/cancel")
+                await call("POST", f"{path}/cancel")
             except (RequestRejectedError, ProviderError) as error:
-                if getattr(error, "status", None) not in (400, 409):
+                if error.status not in (400, 409) or not read_job(await call("GET", path)).status.is_terminal:
                     raise
 
-        await asyncio.gather(*(one(job_id) for job_id in job_ids))
+        ends = await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
 
     def close(self) -> None:
         """Close the official client, if it was ever made."""

@@ -6,21 +6,21 @@ The official client is not used here: importing it alone takes most of a second,
 from __future__ import annotations
 
 import asyncio
-import weakref
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 
 from airflow_batch_provider.backends.wire_errors import from_status, from_transport
+from airflow_batch_provider.core.errors import ProviderError
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.openai import Route
 
 POLLS_AT_ONCE = 16
-TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
 
-_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Route, httpx.AsyncClient]]
-_clients = weakref.WeakKeyDictionary()
+_clients: dict[asyncio.AbstractEventLoop, dict[Route, asyncio.Task[httpx.AsyncClient]]] = {}
 
 
 async def call(route: Route, method: str, path: str) -> dict[str, Any]:
@@ -35,23 +35,36 @@ async def call(route: Route, method: str, path: str) -> dict[str, Any]:
     except httpx.HTTPError as error:
         raise from_transport(name, error) from error
     if not response.is_success:
-        raise from_status(name, response.status_code, response.headers, response.content)
+        raise from_status(name, response.status_code, response.headers, response.content, route.secrets)
     try:
         data = response.json()
     except ValueError as error:
         raise from_transport(name, error) from error
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        raise ProviderError(f"{name}: the answer is no JSON object: {str(data)[:200]!r}")
+    return data
 
 
 async def _client(route: Route) -> httpx.AsyncClient:
-    """The route's client on this loop; made in a thread, because reading the certificate store takes its time."""
-    known = _clients.setdefault(asyncio.get_running_loop(), {})
+    """The route's client on this loop; made in a thread, because reading the certificate store takes its time, and
+    once, however many calls wait for it."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        for closed in [other for other in _clients if other.is_closed()]:
+            del _clients[closed]
+    known = _clients.setdefault(loop, {})
     if route not in known:
-        client = await asyncio.to_thread(_make_client, route)
-        known.setdefault(route, client)
-    return known[route]
+        known[route] = asyncio.ensure_future(asyncio.to_thread(_make_client, route))
+    try:
+        return await asyncio.shield(known[route])
+    except Exception:
+        known.pop(route, None)
+        raise
 
 
 def _make_client(route: Route) -> httpx.AsyncClient:
+    # httpx loads anyio's event-loop backend with its first connection, which would be on the triggerer's loop.
+    anyio.run(anyio.sleep, 0)
     limits = httpx.Limits(max_connections=POLLS_AT_ONCE, max_keepalive_connections=POLLS_AT_ONCE)
-    return httpx.AsyncClient(headers=dict(route.headers), timeout=TIMEOUT, limits=limits)
+    certificates = route.base_url.startswith("https:")
+    return httpx.AsyncClient(headers=dict(route.headers), verify=certificates, timeout=TIMEOUT, limits=limits)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai._types import Omit
 
-from airflow_batch_provider.backends.wire_errors import from_status, from_transport
+from airflow_batch_provider.backends.wire_errors import from_sdk
 from airflow_batch_provider.core.errors import ProviderError
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.openai import Route
 
 RAW_STREAM = {"X-Stainless-Raw-Response": "stream"}
-"""What the SDK itself sets for ``with_streaming_response``; it is not sent over the wire."""
+"""What the SDK itself sets, and sends, for ``with_streaming_response``."""
 
 
 class _Client(openai.OpenAI):
@@ -29,6 +29,8 @@ class _Client(openai.OpenAI):
     """
 
     _route_headers: dict[str, str]
+    secrets: tuple[str, ...]
+    """What no error may quote."""
 
     @property
     def auth_headers(self) -> dict[str, str]:
@@ -36,16 +38,25 @@ class _Client(openai.OpenAI):
 
     @property
     def default_headers(self) -> dict[str, str | Omit]:
-        return {
+        defaults: dict[str, str | Omit] = {
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": self.user_agent,
             "Authorization": Omit(),
-            **self._route_headers,
         }
+        given = {name.lower() for name in self._route_headers}
+        return {**{name: defaults[name] for name in defaults if name.lower() not in given}, **self._route_headers}
 
     def _validate_headers(self, *_: Any) -> None:
         """Nothing to check: the route was checked before."""
+
+    def copy(self, **changes: Any) -> _Client:
+        """As the SDK's, for the same route."""
+        made = super().copy(**changes)
+        made._route_headers, made.secrets = self._route_headers, self.secrets
+        return made
+
+    with_options = copy
 
 
 def make_client(route: Route, timeout: float) -> openai.OpenAI:
@@ -58,6 +69,7 @@ def make_client(route: Route, timeout: float) -> openai.OpenAI:
         timeout=timeout,
     )
     client._route_headers = dict(route.headers)
+    client.secrets = route.secrets
     return client
 
 
@@ -74,10 +86,8 @@ def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
             yield from response.iter_bytes()
         finally:
             response.close()
-    except openai.APIStatusError as error:
-        raise from_status(name, error.response.status_code, error.response.headers, error.response.content) from error
-    except openai.APIConnectionError as error:
-        raise from_transport(name, error) from error
+    except openai.APIError as error:
+        raise from_sdk(name, error, getattr(client, "secrets", ())) from error
     except _transport_errors() as error:
         raise ProviderError(f"{name}: the answer broke off ({error})", ambiguous=False) from error
 

@@ -6,7 +6,8 @@ Messages name the call and quote the provider; no header value and no key is in 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_batch_provider.core.errors import (
@@ -19,11 +20,13 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
 )
 
+NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
+"""What the official client lets through where an answer says it is JSON and is not."""
 QUOTA_CODES = frozenset({"token_limit_exceeded", "batch_queue_full"})
 """Azure's fail-fast regions answer a create with 400 and this code; it is a matter of time, not of the request."""
 AMBIGUOUS_STATUS = frozenset({408, 409})
 _NOTHING_SENT = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
 )
 _HINTS = {
     "DeploymentNotFound": "on Azure the model is the name of a deployment of type Global Batch or Data Zone Batch",
@@ -35,13 +38,18 @@ HONO_HINT = (
 )
 
 
-def from_status(call: str, status: int, headers: Mapping[str, str], body: Any) -> BatchInferenceError:
+def from_status(
+    call: str, status: int, headers: Mapping[str, str], body: Any, secrets: Iterable[str] = ()
+) -> BatchInferenceError:
     """The error of an answer that is not 2xx.
 
     :param call: method and path.
     :param body: the decoded JSON, or the text.
+    :param secrets: what no message may quote, although some servers echo the key.
     """
     code, message = told(body)
+    for secret in secrets:
+        message = message.replace(secret, "***")
     hint = _HINTS.get(code or "")
     if status == 500 and "Something went wrong" in message:
         hint = HONO_HINT
@@ -61,13 +69,22 @@ def from_status(call: str, status: int, headers: Mapping[str, str], body: Any) -
     return RequestRejectedError(text, status=status, code=code)
 
 
+def from_sdk(call: str, error: Exception, secrets: Iterable[str] = ()) -> BatchInferenceError:
+    """The error of a call by the official client: an answer that is not 2xx, no answer, or one that is no JSON."""
+    response = getattr(error, "response", None)
+    if response is not None and not response.is_success:
+        return from_status(call, response.status_code, response.headers, response.content, secrets)
+    return from_transport(call, error)
+
+
 def from_transport(call: str, error: BaseException) -> ProviderError:
     """The error of a call that got no whole answer; ambiguous unless nothing can have been sent."""
     seen: BaseException | None = error
     names: list[str] = []
     while seen is not None and len(names) < 8:
         names.append(type(seen).__name__)
-        seen = seen.__cause__ or seen.__context__
+        # Not __context__: a call made while another error is handled has that error there, which says nothing of it.
+        seen = seen.__cause__
     unsent = any(name in _NOTHING_SENT for name in names)
     reason = str(error.__cause__ or error) or names[0]
     return ProviderError(f"{call}: no answer ({names[-1] if unsent else names[0]}: {reason})", ambiguous=not unsent)
@@ -93,6 +110,7 @@ def told(body: Any) -> tuple[str | None, str]:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a ``Retry-After`` header that is a number."""
     try:
-        return float(headers.get("retry-after", ""))
+        seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

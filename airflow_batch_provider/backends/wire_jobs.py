@@ -6,6 +6,7 @@ percent-encoded ids. The official client passes all of it through unchecked, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -72,9 +73,11 @@ def _handle(value: Any) -> str | None:
 
 def read_errors(errors: Any) -> list[JobError]:
     """The batch's ``errors``: ``{"object": "list", "data": [{"code", "message", "line", "param"}]}``."""
-    data = errors.get("data") if isinstance(errors, dict) else errors
+    data = errors
+    if isinstance(errors, dict):
+        data = errors.get("data", None if errors.get("object") == "list" else errors)
     found: list[JobError] = []
-    for item in data if isinstance(data, list) else ():
+    for item in data if isinstance(data, list) else [data] if data else ():
         error: JSON = item if isinstance(item, dict) else {"message": str(item)}
         code = error.get("code")
         message = str(error.get("message") or code or error)
@@ -92,7 +95,7 @@ def to_seconds(value: Any) -> float | None:
             value = float(value)
         except ValueError:
             return _iso_seconds(value)
-    if not isinstance(value, (int, float)) or not value > 0:
+    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
         return None
     return value / 1000 if value > _MILLISECONDS_ABOVE else float(value)
 
@@ -105,13 +108,14 @@ def _iso_seconds(text: str) -> float | None:
         moment = datetime.fromisoformat(head + (f".{tail[:digits][:6]:0<6}{tail[digits:]}" if dot else ""))
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return seconds if seconds > 0 else None
 
 
 def to_int(value: Any) -> int | None:
     """A count from a number or a string of digits; None for null, negative or unreadable."""
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if number >= 0 else None

@@ -7,6 +7,8 @@ none, ``body: false`` for a failed row, or a bare ``{"errorCode", "errorMessage"
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any
 
 import orjson
@@ -20,8 +22,14 @@ _CODES: dict[str, tuple[Outcome, bool]] = {
     "request_timeout": ("failed", True),
     "missing": ("missing", True),
     "batch_failed": ("failed", False),
+    "below_minimum": ("failed", False),
+    "rate_limit_exceeded": ("failed", True),
+    "server_error": ("failed", True),
+    "internal_error": ("failed", True),
+    "internal_server_error": ("failed", True),
 }
-"""Meaning of OpenAI's documented error codes, and of ours for rows without a line: outcome, whether to ask again."""
+"""Meaning of OpenAI's error codes, of the Responses API's for a passing failure, and of ours for rows without a line:
+outcome, whether to ask again."""
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -34,9 +42,11 @@ _FINISH = {
     "prohibited_content": "content_filter",
     "blocklist": "content_filter",
     "spii": "content_filter",
+    "refusal": "content_filter",
+    "model_context_window_exceeded": "length",
 }
 """Finish reasons as gateways pass them on from other providers."""
-_FIELDS = ("id", "custom_id", "response", "error")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 
 
@@ -75,18 +85,35 @@ class OpenAIFormat:
 
     def decode(self, line: bytes) -> BatchResult:
         """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
-        try:
-            data = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return BatchResult(None, "invalid", line)
+        data, mended = _load(line)
         custom_id = data.get("custom_id") if isinstance(data, dict) else None
         if not isinstance(custom_id, str):
             return BatchResult(None, "invalid", line)
-        changed = _normalise(data)
+        changed = _normalise(data) or mended
         outcome, retryable = _classify(data)
         body = data["response"]["body"] if data["response"] else None
         usage = read_usage(body) if outcome == "succeeded" else Usage()
         return BatchResult(custom_id, outcome, orjson.dumps(data) if changed else line, retryable, usage)
+
+
+def _load(line: bytes) -> tuple[Any, bool]:
+    """The line's JSON, None where it is none, and whether it had to be mended: half a surrogate pair of a cut answer,
+    ``NaN``, broken UTF-8 and numbers beyond a double are strangers to JSON, but the row was answered and paid."""
+    try:
+        return orjson.loads(line), False
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        data = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_float=_finite)
+        text = json.dumps(data, ensure_ascii=False)
+        return orjson.loads(_SURROGATE.sub("\ufffd", text)), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _normalise(data: dict[str, Any]) -> bool:
@@ -107,7 +134,8 @@ def _normalise(data: dict[str, Any]) -> bool:
             "request_id": response.get("request_id"),
             "body": body if isinstance(body, dict) else None,
         }
-        for choice in (response["body"] or {}).get("choices") or ():
+        choices = (response["body"] or {}).get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             reason = choice.get("finish_reason") if isinstance(choice, dict) else None
             if isinstance(reason, str):
                 choice["finish_reason"] = _FINISH.get(reason.lower(), reason.lower() if reason.isupper() else reason)
@@ -123,9 +151,14 @@ def _normalise(data: dict[str, Any]) -> bool:
 
 
 def _status(value: Any) -> int | None:
+    number = _int(value)
+    return number if number is not None and abs(number) < 1000 else None
+
+
+def _int(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -155,7 +188,8 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, bool]:
         if body is None:
             return "invalid", False
         if body.get("error") and not body.get("choices"):
-            return "failed", False
+            # The Responses API tells a failure in the body of a 200.
+            return _CODES.get((_error(body["error"]) or {}).get("code") or "", ("failed", False))
         return "succeeded", False
     return "failed", _helps(status)
 
@@ -170,8 +204,8 @@ def read_usage(body: Any) -> Usage:
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return Usage()
-    given = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    made = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    given = _details(usage, "prompt_tokens_details", "input_tokens_details")
+    made = _details(usage, "completion_tokens_details", "output_tokens_details")
     return Usage(
         input_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
         output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
@@ -181,7 +215,11 @@ def read_usage(body: Any) -> Usage:
 
 
 def _count(value: Any) -> int:
-    return max(0, _status(value) or 0)
+    return max(0, _int(value) or 0)
+
+
+def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
+    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
 
 
 def error_line(custom_id: str, code: str, message: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from airflow_batch_provider.backends.azure_openai import azure_backend
 from airflow_batch_provider.backends.openai import OpenAIBackend
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url
+from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url, password
 
 
 class AzureOpenAISettings(Settings):
@@ -32,5 +32,5 @@ class AzureOpenAIBatchHook(BatchInferenceHook):
         """The deployment is the default model."""
         settings.default_model = settings.default_model or settings.deployment
         return azure_backend(
-            base_url(connection), connection.password or "", api_version=settings.api_version, models=settings.models()
+            base_url(connection), password(connection), api_version=settings.api_version, models=settings.models()
         )

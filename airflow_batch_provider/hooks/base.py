@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Annotated, Any, BinaryIO, ClassVar, TypeAlias
 
 from airflow.sdk import BaseHook
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from airflow_batch_provider.backends.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
@@ -26,6 +27,19 @@ HOOKS: dict[str, str] = {
     "portkey_batch": "airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
     "local_batch": "airflow_batch_provider.hooks.local.LocalBatchHook",
 }
+
+
+_SCHEMES = frozenset({"http", "https"})
+_PUBLIC = frozenset({"openai", "azure-openai"})
+"""Header values that are words of everybody's; masked, they would be missing from every log line."""
+
+
+def _as_text(value: Any) -> Any:
+    """A header's value as it is sent: gateways take objects as JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+HeaderText: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Settings(BaseModel):
@@ -96,14 +110,25 @@ class BatchInferenceHook(BaseHook):
     def backend(self) -> OpenAIBackend:
         """The backend with this connection's credentials."""
         connection = self._connection or BaseHook.get_connection(self.conn_id)
-        extra = dict(connection.extra_dejson if self._extra is None else self._extra)
+        self._mask(password(connection))
+        if connection.conn_type != self.conn_type:
+            raise ConfigurationError(
+                f"Connection {self.conn_id!r} has type {connection.conn_type!r}, {type(self).__name__} takes "
+                f"{self.conn_type!r}; BatchInferenceHook.for_conn_id({self.conn_id!r}) gives the hook of any type"
+            )
+        extra = connection.extra_dejson if self._extra is None else self._extra
+        if not isinstance(extra, dict) or (not extra and (connection.extra or "").strip("{} \n\t")):
+            raise ConfigurationError(f"Connection {self.conn_id!r}: the extra field is no JSON object")
         extra = {name: value for name, value in extra.items() if value not in (None, "")}
-        self._mask(connection.password, *(extra.get(name) for name in self.secret_settings))
+        self._mask(*(extra.get(name) for name in self.secret_settings))
         try:
             settings = self.settings_class.model_validate(extra)
         except ValidationError as error:
             raise ConfigurationError(self._wrong_field(error)) from None
-        return self.make_backend(connection, settings)
+        backend = self.make_backend(connection, settings)
+        headers = backend.route.headers
+        self._mask(*(value for name, value in headers if not name.endswith("api-version")))
+        return backend
 
     def make_backend(self, connection: Any, settings: Any) -> OpenAIBackend:
         """One pure function from connection and settings to a backend; each hook has its own."""
@@ -113,7 +138,8 @@ class BatchInferenceHook(BaseHook):
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(sorted(self.settings_class.model_fields))
-        return f"Connection {self.conn_id!r} ({self.conn_type}): extra field {field!r}: {first['msg']}. Known fields: {known}"
+        where = f"Connection {self.conn_id!r} ({self.conn_type}): extra field {field!r}"
+        return f"{where}: {first['msg']}. Known fields: {known}"
 
     @staticmethod
     def _mask(*secrets: Any) -> None:
@@ -121,7 +147,7 @@ class BatchInferenceHook(BaseHook):
 
         for secret in secrets:
             for value in secret.values() if isinstance(secret, Mapping) else (secret,):
-                if isinstance(value, str) and value:
+                if isinstance(value, str) and value and value not in _PUBLIC:
                     mask_secret(value)
 
     def get_conn(self) -> Any:
@@ -164,7 +190,7 @@ class BatchInferenceHook(BaseHook):
 
         :param options: as in ``backend_options``: ``completion_window``, ``extra_body``.
         """
-        self.backend.check_route([], [endpoint], options)
+        self.backend.check_route([], [endpoint], {**options, "metadata": dict(metadata or {})})
         return self.backend.create(self.backend.create_body(endpoint, input_file_id, options, metadata or {}))
 
     def retrieve(self, batch_id: str) -> Job:
@@ -179,19 +205,22 @@ class BatchInferenceHook(BaseHook):
         """Ask the provider to stop a batch."""
         self.backend.cancel(batch_id)
 
-    def download(self, file_id: str, path: str | Path | None = None) -> Iterator[bytes] | int:
+    def download(self, file_id: str, path: str | Path | BinaryIO | None = None) -> Iterator[bytes] | int:
         """A file's content, streamed.
 
-        :param path: a local path to write to; None gives an iterator of chunks.
+        :param path: a local path or an open binary stream to write to; None gives an iterator of chunks.
         :return: chunks, or the number of bytes written.
         """
         chunks = self.backend.download(file_id)
         if path is None:
             return chunks
+        if isinstance(path, (str, Path)):
+            with open(path, "wb") as out:
+                return self.download(file_id, out)
         written = 0
-        with open(path, "wb") as out:
-            for chunk in chunks:
-                written += out.write(chunk)
+        for chunk in chunks:
+            path.write(chunk)
+            written += len(chunk)
         return written
 
     def delete(self, file_id: str) -> None:
@@ -210,15 +239,24 @@ def _hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]
     return found
 
 
-def base_url(connection: Any, default: str = "") -> str:
-    """The connection's host as a URL: a scheme is added where there is none, a port where it is a field of its own."""
+def password(connection: Any) -> str:
+    """The connection's key, without the white space that pasting leaves around it."""
+    return (connection.password or "").strip()
+
+
+def base_url(connection: Any, default: str = "", scheme: str = "https") -> str:
+    """The connection's host as a URL: a scheme is added where there is none, a port where it is a field of its own, and
+    the path that Airflow puts into ``schema`` when a connection is written as a URI."""
     host = (connection.host or "").strip().rstrip("/")
     if not host:
         return default
+    schema = (connection.schema or "").strip("/")
     if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
+        host = f"{schema if schema in _SCHEMES else scheme}://{host}"
     scheme, _, rest = host.partition("://")
-    netloc, slash, path = rest.partition("/")
-    if connection.port and ":" not in netloc:
+    netloc, _, path = rest.partition("/")
+    if not path and schema not in _SCHEMES:
+        path = schema
+    if connection.port and ":" not in netloc.rpartition("]")[2]:
         netloc = f"{netloc}:{connection.port}"
-    return f"{scheme}://{netloc}{slash}{path}"
+    return f"{scheme}://{netloc}/{path}".rstrip("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url
+from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url, password
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONSOLE = "https://platform.openai.com/batches/{id}"
@@ -34,14 +34,14 @@ class OpenAIBatchHook(BatchInferenceHook):
         """Key, organization and project as headers."""
         url = base_url(connection, OPENAI_URL)
         headers = {
-            "Authorization": f"Bearer {connection.password}" if connection.password else None,
+            "Authorization": f"Bearer {password(connection)}" if password(connection) else None,
             "OpenAI-Organization": settings.organization,
             "OpenAI-Project": settings.project,
         }
         identity = {"organization": settings.organization or "", "project": settings.project or ""}
         facts = WireFacts(
             self.conn_type,
-            missing=() if connection.password else ("the API key is missing; set it as the password",),
+            missing=() if password(connection) else ("the API key is missing; set it as the password",),
             console=CONSOLE if url == OPENAI_URL else None,
             identity=identity,
         )

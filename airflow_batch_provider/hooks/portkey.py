@@ -8,7 +8,7 @@ from pydantic import Field
 
 from airflow_batch_provider.backends.gateways import Behind, portkey_backend
 from airflow_batch_provider.backends.openai import OpenAIBackend
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url
+from airflow_batch_provider.hooks.base import BatchInferenceHook, HeaderText, Settings, base_url, password
 
 PORTKEY_URL = "https://api.portkey.ai/v1"
 
@@ -28,10 +28,10 @@ class PortkeySettings(Settings):
 
     provider: str | None = None
     virtual_key: str | None = None
-    config: str | None = None
+    config: HeaderText | None = None
     bearer: str | None = None
     behind: Behind = "openai"
-    extra_headers: dict[str, str] = Field(default_factory=dict)
+    extra_headers: dict[str, HeaderText] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -48,7 +48,7 @@ class PortkeyBatchHook(BatchInferenceHook):
         """Headers for every call."""
         return portkey_backend(
             base_url(connection, PORTKEY_URL),
-            connection.password or "",
+            password(connection),
             provider=settings.provider,
             virtual_key=settings.virtual_key,
             config=settings.config,

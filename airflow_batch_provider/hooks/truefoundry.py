@@ -8,7 +8,7 @@ from pydantic import Field
 
 from airflow_batch_provider.backends.gateways import Behind, truefoundry_backend
 from airflow_batch_provider.backends.openai import OpenAIBackend
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url
+from airflow_batch_provider.hooks.base import BatchInferenceHook, HeaderText, Settings, base_url, password
 
 
 class TrueFoundrySettings(Settings):
@@ -24,7 +24,7 @@ class TrueFoundrySettings(Settings):
     provider_name: str | None = None
     behind: Behind = "openai"
     azure_api_version: str | None = None
-    extra_headers: dict[str, str] = Field(default_factory=dict)
+    extra_headers: dict[str, HeaderText] = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -40,7 +40,7 @@ class TrueFoundryBatchHook(BatchInferenceHook):
         """Headers for every call."""
         return truefoundry_backend(
             base_url(connection),
-            connection.password or "",
+            password(connection),
             settings.provider_name,
             behind=settings.behind,
             azure_api_version=settings.azure_api_version,

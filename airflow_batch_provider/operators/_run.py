@@ -106,6 +106,7 @@ class RunOperator(BaseOperator):
         self.console_url: str | None = None
         self._killed = False
         self._run: BatchRun | None = None
+        self._watched: tuple[Backend, Sequence[str]] | None = None
 
     def resumed(self, context: Context) -> BatchRun:
         """The run to go on with after waiting."""
@@ -155,10 +156,10 @@ class RunOperator(BaseOperator):
         while True:
             outcome = run.advance()
             self._remember_console(run)
+            if not self.wait_for_completion and (isinstance(outcome, Done) or outcome.rule.look_at is None):
+                return submitted(run)
             if isinstance(outcome, Done):
                 return self.ended(outcome.summary)
-            if not self.wait_for_completion:
-                return {"run_path": run.directory.uri, "batch_ids": list(outcome.jobs)}
             if self.deferrable:
                 self.wait_deferred(run.directory.uri, outcome)
             wake = self.wait_here(run.backend, outcome)
@@ -226,6 +227,7 @@ class RunOperator(BaseOperator):
         progress = Progress()
         started = time.time()
         failures = 0
+        self._watched = backend, waiting.jobs
         while not self._killed:
             seen = _look(backend, waiting.jobs)
             if isinstance(seen, BatchInferenceError):
@@ -258,15 +260,25 @@ class RunOperator(BaseOperator):
     def on_kill(self) -> None:
         """Create nothing more, and cancel what lives; Airflow gives five seconds."""
         self._killed = True
-        if self._run is not None and self.cancel_on_kill:
+        if self.cancel_on_kill and (self._run or self._watched):
             import threading
 
-            helper = threading.Thread(target=self._cancel, args=(self._run,), daemon=True)
+            helper = threading.Thread(target=self._cancel, daemon=True)
             helper.start()
             helper.join(4.0)
 
-    def _cancel(self, run: BatchRun) -> None:
-        cancelled = run.cancel()
+    def _cancel(self) -> None:
+        cancelled: list[str] = []
+        if self._run:
+            cancelled = self._run.cancel()
+        elif self._watched:
+            backend, jobs = self._watched
+            for job_id in jobs:
+                try:
+                    backend.cancel(job_id)
+                    cancelled.append(job_id)
+                except BatchInferenceError as error:  # noqa: PERF203 - one that fails must not save the others
+                    self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, error)
         self.log.warning("The task was killed: %d jobs are being cancelled: %s", len(cancelled), cancelled)
 
 
@@ -279,11 +291,30 @@ def heed(reason: str, message: str) -> None:
         raise ProviderError(message, ambiguous=False)
 
 
+def submitted(run: BatchRun) -> JSON:
+    """What a task that does not wait returns, however often it is run again."""
+    shards = (attempts for a_round in run.ledger.rounds() for attempts in a_round.attempts.values())
+    batch_ids = [attempt.job_id for attempts in shards for attempt in attempts if attempt.job_id]
+    return {"run_path": run.directory.uri, "batch_ids": batch_ids}
+
+
 def _look(backend: Backend, job_ids: Sequence[str]) -> list[Job] | BatchInferenceError:
     try:
         return [backend.retrieve(job_id) for job_id in job_ids]
     except BatchInferenceError as error:
         return error
+
+
+def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
+    """The run directory of a task; a mapped one has its own.
+
+    :param own_folder: whether the author's template tells mapped tasks apart already.
+    """
+    path = output_path.rstrip("/")
+    map_index = getattr(context["ti"], "map_index", -1)
+    if own_folder or map_index is None or map_index < 0:
+        return path
+    return f"{path}/map-{map_index:05d}"
 
 
 def key_of(context: Context) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, RunOptions
-from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of
+from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,6 +42,7 @@ class BatchInferenceFetchOperator(RunOperator):
         self.batch_id = batch_id
         self.output_path = output_path
         self.allow_local_path = allow_local_path
+        self._own_folder = "map_index" in str(output_path)
 
     def execute(self, context: Context) -> JSON:
         """Go on with the run until it has ended."""
@@ -59,7 +60,8 @@ class BatchInferenceFetchOperator(RunOperator):
             raise ConfigurationError("output_path is missing; name the folder for the results of batch_id")
         from airflow_batch_provider.attaching import attach
 
-        directory = checked_directory(self.output_path, allow_local_path=self.allow_local_path)
+        path = path_of(self.output_path, context, own_folder=self._own_folder)
+        directory = checked_directory(path, allow_local_path=self.allow_local_path)
         run = self.open(directory, RunOptions(rounds=1), run_key=key_of(context))
         attach(run, str(self.batch_id))
         return run

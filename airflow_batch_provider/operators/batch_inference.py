@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnLostCreate, RunOptions
 from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
-from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of
+from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
 from airflow_batch_provider.operators._steps import (
     BatchInferenceCancelOperator,
     BatchInferenceFetchOperator,
@@ -122,10 +122,7 @@ class BatchInferenceOperator(RunOperator):
 
     def resumed(self, context: Context) -> BatchRun:
         """The run of this task, opened in its directory."""
-        path = self.output_path.rstrip("/")
-        map_index = getattr(context["ti"], "map_index", -1)
-        if map_index is not None and map_index >= 0 and not self._own_folder:
-            path = f"{path}/map-{map_index:05d}"
+        path = path_of(self.output_path, context, own_folder=self._own_folder)
         options = RunOptions(
             model=self.model or None,
             endpoint=self.endpoint or None,
@@ -146,6 +143,10 @@ class BatchInferenceOperator(RunOperator):
                 "retries=0: if the worker dies, nobody resumes this run, although its jobs go on and bill. Set "
                 "retries=3, retry_delay=timedelta(minutes=5); a retry never asks again what was asked."
             )
+        # A slip of the pen must not choose the value that pays again.
+        for name, known in {"on_lost_create": ("fail", "resubmit"), "on_changed_input": ("fail", "restart")}.items():
+            if getattr(self, name) not in known:
+                raise ConfigurationError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
         if not 0 <= self.error_tolerance <= 1:
             raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance}")
         if self.max_jobs_in_flight is not None and self.max_jobs_in_flight < 1:
@@ -157,7 +158,8 @@ class BatchInferenceOperator(RunOperator):
 class BatchInferenceSubmitOperator(BatchInferenceOperator):
     """Validate, split, upload and create, then end; a sensor and a fetch operator do the rest, here or in another DAG.
 
-    Returns ``run_path`` and ``batch_ids``. Takes the arguments of :class:`BatchInferenceOperator` that concern sending.
+    Returns ``run_path`` and ``batch_ids``, the ids of all jobs of the run. Takes the arguments of
+    :class:`BatchInferenceOperator` that concern sending.
 
     :param input_path: the JSONL; or
     :param input_file_id: the provider's id of a file that was uploaded already.

@@ -55,10 +55,14 @@ class BatchInferenceSensor(RunOperator):
             return {"run_path": self.run_path, "batch_id": self.batch_id}
 
     def execute_complete(self, context: Context, event: JSON | None = None) -> JSON:
-        """End after the trigger fired."""
+        """End after the trigger fired.
+
+        :param event: as in :meth:`RunOperator.execute_complete`; None is taken as "look for yourself".
+        """
+        if event is None:
+            return self.execute(context)
         with airflow_errors():
-            if event:
-                self._ended(event["reason"], event["message"])
+            self._ended(event["reason"], event["message"])
             return {"run_path": self.run_path, "batch_id": self.batch_id}
 
     def _jobs(self) -> tuple[Backend, list[str]]:

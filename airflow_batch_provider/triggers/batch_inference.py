@@ -15,7 +15,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError
+from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError, ProviderError
 from airflow_batch_provider.core.polling import Wait, WakeRule, decide
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job, JobStatus
@@ -126,7 +126,14 @@ class BatchInferenceTrigger(BaseTrigger):
 
     async def _known_backend(self) -> Backend:
         if self._backend is None:
-            hook = await BatchInferenceHook.afor_conn_id(self.conn_id)
+            try:
+                hook = await BatchInferenceHook.afor_conn_id(self.conn_id)
+            except BatchInferenceError:
+                raise
+            except Exception as error:
+                # Airflow's own API was away, or the connection is; either may be back before the jobs have ended.
+                told = f"Connection {self.conn_id!r} cannot be read: {error}"
+                raise ProviderError(told, ambiguous=False) from error
             self._backend = hook.backend
         return self._backend
 

@@ -54,7 +54,10 @@ def test_submission_table(last, looked, now, policy, wanted):
     assert decide(last, looked=looked, now=now, settle_seconds=900, on_lost_create=policy) == wanted
 
 
-def look(seen, *, now=100.0, rule=WakeRule(1000.0), failures=0, started=0.0):
+RULE = WakeRule(1000.0)
+
+
+def look(seen, *, now=100.0, rule=RULE, failures=0, started=0.0):
     return poll(seen, rule=rule, now=now, started=started, poll_interval=10, failures=failures)
 
 

@@ -20,7 +20,10 @@ GOOD = {
 }
 
 
-def check(*lines, models=ModelRules(), endpoint=None, limits=LIMITS):
+NO_RULES = ModelRules()
+
+
+def check(*lines, models=NO_RULES, endpoint=None, limits=LIMITS):
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     return validate(
         enumerate(raw, 1), "in.jsonl", Rules(models, limits, endpoint), lambda _m, _e: lambda request: request.raw

@@ -1,0 +1,82 @@
+"""Everything a batch has put out, over whichever of its files and gateway's addresses it is to be had.
+
+A row that is not found here counts as unanswered and is asked, and paid, again. So an answer that only means "not now"
+is never taken for "nothing".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from airflow_batch_provider.backends.wire_errors import HONO_HINT
+from airflow_batch_provider.core.errors import NotFoundError, ProviderError
+from airflow_batch_provider.core.records import Job, JobStatus
+
+Read: TypeAlias = "Callable[[str], Iterator[bytes]]"
+"""From a file id to the file's bytes."""
+
+_WITH_RESULTS = frozenset({JobStatus.COMPLETED, JobStatus.PARTIALLY_COMPLETED})
+_ERRORS_LIST = re.compile(rb'\s*\{\s*"object"\s*:\s*"list"')
+_ENOUGH = 64
+
+
+def read_outputs(job: Job, read_file: Read, read_output: Callable[[], Iterator[bytes]] | None) -> Iterator[bytes]:
+    """Output and error file; where a gateway names no output file, or one that is not there, its ``/output``.
+
+    :param read_output: reads ``/batches/{id}/output``, None where the provider has no such address.
+    """
+    if not job.outputs and read_output:
+        yield from _output(job, read_output)
+    for number, handle in enumerate(job.outputs):
+        yield from _file(job, handle, read_file, read_output if number == 0 else None, is_gateway=bool(read_output))
+
+
+def _file(
+    job: Job, handle: str, read_file: Read, read_output: Callable[[], Iterator[bytes]] | None, *, is_gateway: bool
+) -> Iterator[bytes]:
+    try:
+        yield from _lines(read_file(handle))
+    except NotFoundError:
+        if not is_gateway:
+            raise
+        if read_output:
+            yield from _output(job, read_output)
+        # Gateways name an error file whether or not there is one.
+
+
+def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+    try:
+        yield from _lines(_unless_errors(read_output()))
+    except NotFoundError:
+        if job.outputs and job.status in _WITH_RESULTS:
+            raise
+    except ProviderError as error:
+        # 500 is also how Portkey says that there is no output object.
+        has_results = job.status in _WITH_RESULTS or bool(job.counts.completed)
+        if error.status != 500 or has_results or HONO_HINT in str(error):
+            raise
+
+
+def _unless_errors(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Portkey answers 200 with the list of the batch's errors where there is no output."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _ENOUGH:
+            break
+    if _ERRORS_LIST.match(head):
+        return
+    if head:
+        yield head
+    yield from chunks
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    last = b"\n"
+    for chunk in chunks:
+        yield chunk
+        last = chunk[-1:] or last
+    if last != b"\n":
+        yield b"\n"

@@ -1,0 +1,69 @@
+"""The quickstart DAG as it stands, in a real Airflow, on every connection type; only ``conn_id`` changes."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from tests.airflow.world import CONNECTIONS, provider
+
+ROOT = Path(__file__).parents[2]
+RUN_ALL = """
+import json, sys
+from quickstart import answers
+states = {}
+for name in sys.argv[1:]:
+    run = answers.dag.test(run_conf={"conn_id": name, "model": "m", "rows": 12})
+    states[name] = [str(run.state), run.run_id]
+print("STATES", json.dumps(states))
+"""
+
+
+def test_one_dag_file_on_every_connection(tmp_path):
+    """prepare, validate, answer (deferred), load: equal rows in the table, whoever answered."""
+    source = tmp_path / "reviews.csv"
+    source.write_text("id,text\n" + "".join(f'{n},"it is {n} times\nbetter, ""really"""\n' for n in range(20)))
+    database = tmp_path / "results.sqlite"
+    env = base_env(tmp_path / "airflow", ROOT / "dags") | {
+        "AIRFLOW_CONN_RESULTS_DB": json.dumps({"conn_type": "sqlite", "host": str(database)}),
+        "AIRFLOW_VAR_QUICKSTART_SOURCE": str(source),
+        "AIRFLOW_VAR_QUICKSTART_FOLDER": str(tmp_path / "runs"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "dags")]),
+    }
+    with contextlib.ExitStack() as running:
+        fakes = {}
+        for name in CONNECTIONS:
+            fakes[name], connection = running.enter_context(provider(name))
+            env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
+        run_airflow(env, "db", "migrate")
+        done = subprocess.run(
+            [sys.executable, "-c", RUN_ALL, *CONNECTIONS],
+            env=env,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        states = json.loads(done.stdout.rpartition("STATES ")[2].splitlines()[0])
+        assert {name: len(fake.batches) for name, fake in fakes.items()} == dict.fromkeys(CONNECTIONS, 1)
+    assert [state for state, _ in states.values()] == ["success"] * len(CONNECTIONS), done.stdout[-3000:]
+    tables = {name: table(database, run_id) for name, (_, run_id) in states.items()}
+    assert len(tables["local_batch"]) == 12
+    assert tables["local_batch"][0][0] == "review-0"
+    assert 'it is 0 times\nbetter, "really"' in tables["local_batch"][0][3]
+    for name in CONNECTIONS:
+        print(f"\n{name}: {len(tables[name])} rows")
+        assert tables[name] == tables["local_batch"], name
+
+
+def table(database, run_id):
+    columns = "custom_id, outcome, status_code, content, finish_reason, prompt_tokens, completion_tokens"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        query = f"SELECT {columns} FROM review_sentiment WHERE run_key LIKE ? ORDER BY custom_id"
+        return connection.execute(query, [f"quickstart/answer/{run_id}/%"]).fetchall()

@@ -1,0 +1,64 @@
+"""Gateways are rows of data: what holds for all. Their own headers are in ``test_truefoundry`` and ``test_portkey``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_batch_provider.backends.gateways import BEHIND, portkey_backend, truefoundry_backend
+from airflow_batch_provider.backends.openai import CHAT, OpenAIBackend
+from airflow_batch_provider.core.errors import ConfigurationError
+from tests.backends.contract import KEY
+from tests.backends.faulty_contract import FaultyContract
+
+
+class TestPlainProviderName(FaultyContract):
+    """The contract through Portkey to Azure, by Azure's plain name and nothing else."""
+
+    flavor = "portkey"
+    has_bearer = False
+    options = {"behind": "azure"}  # noqa: RUF012
+
+    def make(self, world: Any, key: str = KEY, base: str | None = None) -> OpenAIBackend:
+        return portkey_backend(f"{base or world.origin}/v1", key, provider="azure-openai")
+
+    def test_the_name_speaks_for_itself(self, backend: OpenAIBackend) -> None:
+        """Azure's spelling and limits need no further field."""
+        assert backend.identity["behind"] == "azure_openai"
+        assert backend.limits.max_rows == 100_000
+        assert b'"url":"/chat/completions"' in self.wire(backend, 1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "behind", "url"),
+    [("openai", "openai", CHAT), ("azure-openai", "azure_openai", "/chat/completions"), ("@slug", "openai", CHAT)],
+)
+def test_plain_names_and_slugs(provider: str, behind: str, url: str) -> None:
+    """Portkey's plain provider names decide the spelling; a slug leaves it to the field ``behind``."""
+    for backend in (
+        portkey_backend("https://x/v1", KEY, provider=provider),
+        portkey_backend("https://x/v1", KEY, extra_headers={"X-Portkey-Provider": provider}),
+    ):
+        assert backend.identity["behind"] == behind
+        assert backend.create_body(CHAT, "f", {}, {})["endpoint"] == url
+
+
+@pytest.mark.parametrize("provider", ["bedrock", "vertex-ai"])
+def test_translated_providers(provider: str) -> None:
+    """Providers whose batches Portkey translates are refused before anything is paid."""
+    with pytest.raises(ConfigurationError, match=f"provider {provider} is not supported"):
+        portkey_backend("https://x/v1", KEY, provider=provider).check_route(["m"], [CHAT], {})
+
+
+@pytest.mark.parametrize("behind", sorted(BEHIND))
+def test_limits_are_those_of_the_provider_behind(behind: Any) -> None:
+    """A gateway's own limit only narrows them, and both sources are told."""
+    provider = BEHIND[behind].limits
+    portkey = portkey_backend("https://x/v1", KEY, provider="@slug", behind=behind).limits
+    truefoundry = truefoundry_backend("https://x/api/llm", KEY, "p", behind=behind).limits
+    assert (portkey.max_rows, portkey.max_bytes) == (provider.max_rows, provider.max_bytes)
+    assert (truefoundry.max_rows, truefoundry.max_bytes) == (provider.max_rows, 50_000_000)
+    assert portkey.endpoints == truefoundry.endpoints == provider.endpoints
+    assert provider.source in portkey.source
+    assert provider.source in truefoundry.source

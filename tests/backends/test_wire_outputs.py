@@ -1,0 +1,107 @@
+"""Reading results: what means "nothing", and what only means "not now"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_batch_provider.backends.wire_errors import from_status
+from airflow_batch_provider.backends.wire_outputs import read_outputs
+from airflow_batch_provider.core.errors import AuthenticationError, BatchInferenceError, NotFoundError, ProviderError
+from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts
+
+ERRORS = b'{"object":"list","data":[{"code":"x"}]}'
+DONE = JobStatus.COMPLETED
+FAILED = JobStatus.FAILED
+
+
+def give(*chunks: bytes | BaseException) -> Iterator[bytes]:
+    for chunk in chunks:
+        if isinstance(chunk, BaseException):
+            raise chunk
+        yield chunk
+
+
+def status(number: int, body: str = "x") -> BatchInferenceError:
+    return from_status("GET /x", number, {}, body)
+
+
+def read(
+    files: dict[str, Any], output: Any = None, state: JobStatus = DONE, completed: int | None = None
+) -> list[bytes]:
+    """All chunks of a job that names these files, behind a gateway if it has an ``/output``."""
+    job = Job("b", state, outputs=tuple(files), counts=RequestCounts(None, completed, None))
+    gateway: Callable[[], Iterator[bytes]] | None = None if output is None else lambda: give(*output)
+    return list(read_outputs(job, lambda name: give(*files[name]), gateway))
+
+
+def test_files_in_order() -> None:
+    """Output first, then errors, each ended with an end of line."""
+    assert read({"o": [b"1\n2", b"3"], "e": [b"4\n"]}) == [b"1\n2", b"3", b"\n", b"4\n"]
+    assert read({"o": [], "e": [b""]}) == [b""]
+    assert read({"o": [b"1", b""]}) == [b"1", b"", b"\n"]
+    assert read({}) == []
+
+
+def test_a_line_like_an_error_list_is_kept() -> None:
+    """In a file of the provider nothing is taken for a gateway's answer."""
+    assert read({"o": [b"1\n", ERRORS]}) == [b"1\n", ERRORS, b"\n"]
+    assert b"".join(read({}, [b"1\n" * 50, ERRORS])) == b"1\n" * 50 + ERRORS + b"\n"
+
+
+def test_a_missing_file_of_a_provider() -> None:
+    """Without a gateway a file that is named is there; else its rows would be asked again."""
+    with pytest.raises(NotFoundError):
+        read({"o": [status(404)], "e": [b"1\n"]})
+    with pytest.raises(NotFoundError):
+        read({"o": [b"1\n"], "e": [status(404)]})
+
+
+def test_a_missing_file_of_a_gateway() -> None:
+    """The output is at ``/output`` instead; an error file may be named without being there."""
+    assert read({"o": [status(404)], "e": [status(404)]}, [b"1\n"]) == [b"1\n"]
+    assert read({"o": [b"1\n"], "e": [status(404)]}, [b"never"]) == [b"1\n"]
+    assert read({"o": [status(404)], "e": [b"2\n"]}, [b"1"]) == [b"1", b"\n", b"2\n"]
+
+
+def test_no_output_of_a_gateway() -> None:
+    """404, the batch's errors, and 500 of a job without results mean that there is nothing."""
+    assert read({}, [status(404)]) == []
+    assert read({}, [status(500)], FAILED) == []
+    assert read({}, [status(500)], JobStatus.CANCELLED, 0) == []
+    for chunks in ([ERRORS], [ERRORS[:3], ERRORS[3:]], [b' { "object" : "list", "data": []}']):
+        assert read({}, chunks) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "output", "state", "completed", "kind"),
+    [
+        ({}, [status(500)], DONE, None, ProviderError),
+        ({}, [status(500)], JobStatus.PARTIALLY_COMPLETED, None, ProviderError),
+        ({}, [status(500)], JobStatus.CANCELLED, 3, ProviderError),
+        ({}, [status(500, "Something went wrong")], FAILED, None, ProviderError),
+        ({}, [status(502)], FAILED, None, ProviderError),
+        ({}, [status(401)], FAILED, None, AuthenticationError),
+        ({"o": [status(404)]}, [status(404)], DONE, None, NotFoundError),
+        ({"o": [status(500)]}, [b"1\n"], DONE, None, ProviderError),
+        ({"o": [b"1\n"], "e": [status(500)]}, [b"1\n"], DONE, None, ProviderError),
+        ({}, [b"1\n", ProviderError("cut")], FAILED, None, ProviderError),
+    ],
+)
+def test_not_now(
+    files: dict[str, Any], output: Any, state: JobStatus, completed: int | None, kind: type[Exception]
+) -> None:
+    """Results that exist or may exist are never taken for none."""
+    with pytest.raises(kind):
+        read(files, output, state, completed)
+
+
+def test_nothing_is_read_ahead() -> None:
+    """The first lines are given before the last are there."""
+    job = Job("b", DONE, outputs=("o",))
+    chunks = read_outputs(job, lambda _: give(b"1\n", ProviderError("later")), None)
+    assert next(chunks) == b"1\n"
+    with pytest.raises(ProviderError, match="later"):
+        next(chunks)
