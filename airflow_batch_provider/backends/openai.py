@@ -254,9 +254,10 @@ class OpenAIBackend(Backend):
             if (job.created_at is None or job.created_at >= since)
             and ((input_id and job.input_id == input_id) or job.metadata.get(TOKEN_KEY) == token)
         ]
-        # Lists begin with the newest, and times are whole seconds: among equals the last listed is the oldest.
+        # Lists begin with the newest, and most times are whole seconds (Azure tells fractions only while a batch is
+        # new): within a second the last listed is the oldest.
         found.reverse()
-        return Found(tuple(sorted(found, key=lambda job: job.created_at or 0.0)), self.facts.list_is_complete)
+        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.facts.list_is_complete)
 
     def retrieve(self, job_id: str) -> Job:
         """One batch as it stands."""

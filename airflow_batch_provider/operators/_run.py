@@ -230,6 +230,8 @@ class RunOperator(BaseOperator):
         self._watched = backend, waiting.jobs
         while not self._killed:
             seen = _look(backend, waiting.jobs)
+            if self._killed:
+                break
             if isinstance(seen, BatchInferenceError):
                 failures += 1
                 self.log.warning("Look %d at the jobs failed: %s", failures, seen)

@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_batch_provider.core.errors import ProviderError
+from airflow_batch_provider.operators import _run
 from airflow_batch_provider.operators.batch_inference import (
     BatchInferenceFetchOperator,
     BatchInferenceOperator,
@@ -130,23 +131,24 @@ def test_there_must_be_a_run_to_wait_for(tmp_path, fake):
             kind(task_id="t", run_path=str(tmp_path)).execute(first())
 
 
-def test_killing_a_sensor_cancels_only_when_told_to(tmp_path, fake):
+def test_killing_a_sensor_cancels_only_when_told_to(tmp_path, fake, monkeypatch):
     """A sensor waits for what others own: by default killing it leaves the job alone."""
     fake.faults.hold_after_rows = 1
     batch = curl_batch(fake, [request(n) for n in range(3)])
+    look = _run._look
+
+    def killed(*arguments):
+        sensor.on_kill()
+        return look(*arguments)
+
+    monkeypatch.setattr(_run, "_look", killed)
     for cancel, calls in ((False, 0), (True, 1)):
         sensor = BatchInferenceSensor(
             task_id="wait", batch_id=batch, conn_id="provider", deferrable=False, cancel_on_kill=cancel, **POLL
         )
-        _kill_while_waiting(sensor)
         with pytest.raises(AirflowFailException, match="killed"):
             sensor.execute(first())
         assert len(fake.calls("cancel")) == calls
-
-
-def _kill_while_waiting(operator):
-    told = operator.log.info
-    operator._log = type("Log", (), {"info": lambda _, *a: (told(*a), operator.on_kill()), "warning": told})()
 
 
 # ---- fetch ---------------------------------------------------------------------------------------------------------
