@@ -228,10 +228,10 @@ class RunOperator(BaseOperator):
         started = time.time()
         failures = 0
         self._watched = backend, waiting.jobs
-        while not self._killed:
+        while True:
             seen = _look(backend, waiting.jobs)
             if self._killed:
-                break
+                raise PermanentError("The task was killed")
             if isinstance(seen, BatchInferenceError):
                 failures += 1
                 self.log.warning("Look %d at the jobs failed: %s", failures, seen)
@@ -250,7 +250,6 @@ class RunOperator(BaseOperator):
             if isinstance(decision, Wake):
                 return decision
             time.sleep(decision.seconds)
-        raise PermanentError("The task was killed")
 
     def _remember_console(self, run: BatchRun) -> None:
         for a_round in run.ledger.rounds():
