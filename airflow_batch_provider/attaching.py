@@ -26,18 +26,24 @@ def attach(run: BatchRun, job_id: str) -> None:
     :param job_id: the provider's id.
     :raises NotFoundError: when the provider knows no such job.
     :raises RunConflictError: when the directory holds another job.
+    :raises PermanentError: when the job holds several models or endpoints.
     """
-    if run.ledger.run() is None:
+    if not run.ledger.rounds():
         job = run.backend.retrieve(job_id)
         if job.input_id is None:
             raise PermanentError(f"Job {job_id} does not tell its input file, so its rows cannot be reconciled")
         fetch_input(run, job.input_id)
         run.begin(first_try=True)
+    # From here on this is a run of somebody else's: it is read and finished, and nothing is ever created for it.
+    run.run_key = None
     rounds = run.ledger.rounds()
+    if len(rounds[0].shards) != 1:
+        asked = ", ".join(f"{shard.model} on {shard.endpoint}" for shard in rounds[0].shards)
+        raise PermanentError(f"Job {job_id} holds more than one run can fetch from one job: {asked}")
     shard = rounds[0].shards[0]
     known = rounds[0].last(shard)
     if known is None:
         run.ledger.record(shard, 1, "intent", {"token": "", "at": 0.0, "attached": True})
         run.ledger.record(shard, 1, "job", {"job_id": job_id, "console_url": run.backend.console_url(job_id)})
-    elif known.job_id != job_id or len(rounds[0].shards) != 1:
+    elif known.job_id != job_id:
         raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")

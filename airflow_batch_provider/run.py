@@ -153,6 +153,12 @@ class BatchRun:
         """Ids of the jobs that were created and have not been collected."""
         return [attempt.job_id for _, attempt in self.ledger.open_attempts() if attempt.job_id]
 
+    def more_time(self) -> None:
+        """Give a new try a deadline of its own, where the last one has passed."""
+        tries = self.ledger.tries()
+        if tries["deadline"] is None or self._clock() >= tries["deadline"]:
+            self.ledger.write_tries(tries["series_start"], self._clock() + self._timeout())
+
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.
 
@@ -201,14 +207,10 @@ class BatchRun:
             if attempt.job_id:
                 self._collected(shard, attempt, attempt.job_id)
         self.cancel()
-        self._log.warning("The input changed: %s was moved to %s", self.directory.uri, self._archive(record))
-        return True
-
-    def _archive(self, record: JSON) -> str:
-        label = f"{record['fingerprint'][:8]}-{int(self._clock())}"
-        where = self.directory.archive(label)
+        where = self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
-        return where
+        self._log.warning("The input changed: %s was moved to %s", self.directory.uri, where)
+        return True
 
     def _rules(self) -> Rules:
         models = replace(self.backend.models, override=self.options.model)
@@ -307,9 +309,8 @@ class BatchRun:
                     self.directory.remove("summary.json")
         elif any("cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards):
             series_start = len(rounds)
-        if deadline is None or self._clock() >= deadline:
-            deadline = self._clock() + self._timeout()
         self.ledger.write_tries(series_start, deadline)
+        self.more_time()
 
     # ---- jobs --------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,9 @@ class BatchInferenceFetchOperator(RunOperator):
         """Go on with the run until it has ended."""
         self._ti = context["ti"]
         with airflow_errors():
-            return self.go_on(self.resumed(context))
+            run = self.resumed(context)
+            run.more_time()
+            return self.go_on(run)
 
     def resumed(self, context: Context) -> BatchRun:
         """The run that was submitted, or one around the batch that was made elsewhere."""

@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_batch_provider.core.errors import ProviderError
+from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.operators import _run
 from airflow_batch_provider.operators.batch_inference import (
     BatchInferenceFetchOperator,
@@ -263,3 +264,45 @@ def test_the_deadline_leaves_the_jobs_alone(tmp_path, fake):
         task(tmp_path, timeout=600).execute(first(2))
     assert deferred.value.trigger.deadline >= began + 600
     assert len(fake.creates) == 1
+
+
+def test_fetching_past_the_deadline_has_time_again(tmp_path, fake):
+    """What the submitting task allowed has passed; a task that only fetches waits on."""
+    fake.faults.hold_after_rows = 1
+    began = time.time()
+    told = submit(tmp_path, timeout=0.5).execute(first())
+    time.sleep(max(0.0, began + 0.6 - time.time()))
+    fetch = BatchInferenceFetchOperator(task_id="fetch", run_path=told["run_path"], **POLL)
+    with pytest.raises(TaskDeferred) as deferred:
+        fetch.execute(first())
+    assert deferred.value.trigger.deadline > time.time() + 3600
+
+
+def test_an_attach_that_was_killed_is_begun_again(tmp_path, fake):
+    """Killed between run.json and the plan; the next try plans."""
+    batch = curl_batch(fake, [request(n) for n in range(3)])
+    out = tmp_path / "out"
+    arguments = {"task_id": "f", "batch_id": batch, "conn_id": "provider", "output_path": str(out), **POLL}
+    resume(BatchInferenceFetchOperator(**arguments), first())
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "run.json":
+            path.unlink()
+    told, _ = resume(BatchInferenceFetchOperator(**arguments), first(2))
+    assert (told["succeeded"], len(fake.creates)) == (3, 1)
+
+
+def test_fetching_several_models_creates_nothing(tmp_path, monkeypatch):
+    """A gateway takes several models in one job; what cannot be fetched is refused, and never asked again."""
+    with provider("portkey_virtual_key") as (fake, connection):
+        monkeypatch.setenv("AIRFLOW_CONN_PROVIDER", json.dumps(connection))
+        hook = BatchInferenceHook.for_conn_id("provider")
+        job = hook.create(hook.upload(write(tmp_path / "x.jsonl", [request(n, model=f"m{n}") for n in range(2)])))
+        fetch = BatchInferenceFetchOperator(
+            task_id="f", batch_id=job.id, conn_id="provider", output_path=str(tmp_path / "out"), **POLL
+        )
+        for number in (1, 2):
+            with pytest.raises(AirflowFailException, match=r"holds more than one .*m0 on /v1/chat.*m1 on"):
+                fetch.execute(first(number))
+        assert len(fake.creates) == 1
