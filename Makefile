@@ -12,8 +12,9 @@ VENV31 := .venv31
 READY31 := $(VENV31)/.ready
 MODEL := .cache/model/.ready
 REVIEWS := .cache/reviews.csv
+GATEWAY := .cache/gateway/.ready
 
-.PHONY: help demo test lint types contracts unit test-airflow31 constraints clean
+.PHONY: help demo test lint types contracts unit test-airflow31 test-gateways constraints clean
 
 help:
 	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
@@ -21,6 +22,7 @@ help:
 	@echo 'make demo QUICK=1     the same by `airflow dags test`, without the Airflow processes'
 	@echo 'make test             lint, types, import contracts, all tests'
 	@echo 'make test-airflow31   import everything and run one DAG on the newest Airflow 3.1'
+	@echo 'make test-gateways    the real Portkey gateway, from npm, in front of the fakes; needs Node'
 	@echo 'make constraints      resolve all versions anew'
 	@echo 'make clean            remove everything that make has made'
 
@@ -46,6 +48,9 @@ unit: $(READY) $(MODEL) $(REVIEWS)
 test-airflow31: $(READY31) $(REVIEWS)
 	$(VENV31)/bin/python tests/architecture/import_everything.py
 	QUICK=1 $(VENV31)/bin/python -m demo --engine echo --folder .demo31
+
+test-gateways: $(READY) $(GATEWAY)
+	$(BIN)/python -m pytest tests/gateways
 
 # --universal resolves for every Python and platform at once; without --no-header the file would name local paths.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade
@@ -99,3 +104,11 @@ $(MODEL): demo/fetch.py | $(READY)
 
 $(REVIEWS): | $(READY)
 	@$(BIN)/python -m demo.fetch reviews
+
+$(GATEWAY): tests/gateways/package.json | $(READY)
+	@command -v npm >/dev/null || { echo 'Node is missing. On Debian or Ubuntu: apt-get install nodejs npm'; exit 1; }
+	@echo 'installing the Portkey gateway into .cache/gateway'
+	@mkdir -p .cache/gateway
+	@cp tests/gateways/package.json .cache/gateway/
+	@npm install --prefix .cache/gateway --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -5,10 +5,15 @@ The provider still has the uploaded file, so the run knows its rows, and everyth
 
 from __future__ import annotations
 
+import orjson
+
 from airflow_batch_provider.core.errors import PermanentError, RunConflictError
+from airflow_batch_provider.core.jsonl import split_chunks
+from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.run import BatchRun
 
 INPUT = "attached.jsonl"
+CHAT = "/v1/chat/completions"
 
 
 def fetch_input(run: BatchRun, handle: str) -> None:
@@ -26,24 +31,45 @@ def attach(run: BatchRun, job_id: str) -> None:
     :param job_id: the provider's id.
     :raises NotFoundError: when the provider knows no such job.
     :raises RunConflictError: when the directory holds another job.
-    :raises PermanentError: when the job holds several models or endpoints.
+    :raises PermanentError: when the job's file does not tell its rows.
     """
     if not run.ledger.rounds():
         job = run.backend.retrieve(job_id)
         if job.input_id is None:
             raise PermanentError(f"Job {job_id} does not tell its input file, so its rows cannot be reconciled")
-        fetch_input(run, job.input_id)
-        run.begin(first_try=True)
+        run.input_path = job.input_id
+        run.adopt(job_id, _snapshot(run, job, job.input_id))
     # From here on this is a run of somebody else's: it is read and finished, and nothing is ever created for it.
     run.run_key = None
-    rounds = run.ledger.rounds()
-    if len(rounds[0].shards) != 1:
-        asked = ", ".join(f"{shard.model} on {shard.endpoint}" for shard in rounds[0].shards)
-        raise PermanentError(f"Job {job_id} holds more than one run can fetch from one job: {asked}")
-    shard = rounds[0].shards[0]
-    known = rounds[0].last(shard)
+    shard = run.ledger.rounds()[0].shards[0]
+    known = run.ledger.rounds()[0].last(shard)
     if known is None:
         run.ledger.record(shard, 1, "intent", {"token": "", "at": 0.0, "attached": True})
         run.ledger.record(shard, 1, "job", {"job_id": job_id, "console_url": run.backend.console_url(job_id)})
     elif known.job_id != job_id:
         raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")
+
+
+def _snapshot(run: BatchRun, job: Job, handle: str) -> Shard:
+    """Write the requests of the job's file as the only shard: as they are, those of a provider's own format as the body
+    of a request."""
+    endpoint = job.endpoint or CHAT
+    row_of = run.backend.line_format(job.model, endpoint).row_of
+    shard = Shard(0, 0, 0, 0, job.model, endpoint)
+    seen: set[str] = set()
+    size = 0
+    with run.directory.writer(f"input/{shard.name}.jsonl") as out:
+        for number, wire in enumerate(split_chunks(run.backend.download(handle)), start=1):
+            row = row_of(wire)
+            if row is None or row in seen:
+                what = "has no id" if row is None else f"repeats the id {row!r}"
+                raise PermanentError(
+                    f"{handle}, line {number} {what}, so the rows of job {job.id} cannot be told apart"
+                )
+            seen.add(row)
+            size += len(wire) + 1
+            line = orjson.loads(wire)
+            if line.get("custom_id") != row or "body" not in line:
+                line = {"custom_id": row, "method": "POST", "url": endpoint, "body": line}
+            out.write(orjson.dumps(line) + b"\n")
+    return Shard(0, 0, len(seen), size, job.model, endpoint)

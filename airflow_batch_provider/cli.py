@@ -12,15 +12,19 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import orjson
 
 from airflow_batch_provider import __version__
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.base import Backend
-    from airflow_batch_provider.core.records import Shard
+    from airflow_batch_provider.core.records import BatchRequest, Shard
     from airflow_batch_provider.core.validation import Report
+    from airflow_batch_provider.dialects.base import LineFormat
+    from airflow_batch_provider.staging import Lines
 
 PROBLEMS, MISUSED = 1, 2
 
@@ -59,9 +63,26 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=_plan)
 
+    translate = commands.add_parser("translate", help="write requests as a provider's own lines, or read them back")
+    ways = translate.add_mutually_exclusive_group(required=True)
+    ways.add_argument("--to", metavar="PROVIDER", help="bedrock or vertex_ai: OpenAI requests to the provider's lines")
+    ways.add_argument("--from", dest="back", metavar="PROVIDER", help="the provider's output lines to OpenAI's results")
+    translate.add_argument("file", metavar="FILE", help="JSONL, also gzipped; a path or s3://, gs://, abfs://")
+    translate.add_argument("--model", help="asked instead of the lines' models; needed with --from")
+    translate.add_argument("--endpoint", help="asked instead of the lines' url")
+    translate.add_argument(
+        "--requests", metavar="FILE", help="with --from: the requests, whose custom_ids are given back"
+    )
+    translate.set_defaults(run=_translate)
+
     check = commands.add_parser("check", help="ask the provider of a connection whether it can be used; pays nothing")
     check.add_argument("conn_id", metavar="CONN_ID", help="a connection that Airflow knows")
     check.set_defaults(run=_check)
+
+    show = commands.add_parser("show", help="what became of a run, and what happens next; reads its directory only")
+    show.add_argument("directory", metavar="RUN_DIR", help="a run directory; a path or s3://, gs://, abfs://")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.set_defaults(run=_show)
 
     from airflow_batch_provider.local import cli as local
 
@@ -116,6 +137,92 @@ def _offline_plan(arguments: argparse.Namespace) -> tuple[Report, list[Shard]]:
     return report, shards
 
 
+def _translate(arguments: argparse.Namespace) -> int:
+    provider = str(arguments.to or arguments.back)
+    stream = sys.stdout.buffer
+    with _airflow_logs_apart():
+        from airflow_batch_provider import staging
+
+        backend = _backend(provider if provider.endswith("_batch") else f"{provider}_batch", None)
+        source = staging.file_source(arguments.file)
+        way = _from_wire if arguments.back else _to_wire
+        try:
+            return way(arguments, backend, source(), _Output(stream))
+        finally:
+            stream.flush()
+
+
+class _Output:
+    """Standard output, by lines that are counted."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.rows = 0
+
+    def write(self, line: bytes) -> None:
+        self._stream.write(line + b"\n")
+        self.rows += 1
+
+
+class _Printing:
+    """Prints the wire lines that validation makes, in input order; each row's position is its place in the output."""
+
+    def __init__(self, line_format: LineFormat, out: _Output) -> None:
+        self.notes = line_format.notes
+        self.variant = line_format.variant
+        self._encode = line_format.encode
+        self._out = out
+
+    def encode(self, request: BatchRequest, position: int) -> bytes:
+        wire = self._encode(request, self._out.rows)
+        self._out.write(wire)
+        return wire
+
+
+def _to_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out: _Output) -> int:
+    from dataclasses import replace
+
+    from airflow_batch_provider.core.validation import Rules, validate
+
+    rules = Rules(replace(backend.models, override=arguments.model), backend.limits, arguments.endpoint)
+    report = validate(lines, arguments.file, rules, lambda model, end: _Printing(backend.line_format(model, end), out))
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    files = len(report.groups)
+    if files > 1:
+        print(f"warning: these lines belong into {files} files, by model, endpoint or schema", file=sys.stderr)
+    report.raise_for_problems()
+    return 0
+
+
+def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out: _Output) -> int:
+    from airflow_batch_provider import staging
+    from airflow_batch_provider.core.errors import Problem
+    from airflow_batch_provider.core.validation import normal_endpoint
+    from airflow_batch_provider.dialects.base import Sent
+
+    model = backend.models.resolve(arguments.model)
+    if model is None:
+        raise ConfigurationError("--model is missing; it says how the lines are to be read")
+    ids = None
+    if arguments.requests:
+        ids = [str(orjson.loads(line)["custom_id"]) for _, line in staging.file_source(arguments.requests)()]
+    sent = Sent(ids)
+    decode = backend.line_format(model, normal_endpoint(arguments.endpoint or "/v1/chat/completions")).decode
+    problems = []
+    for number, line in lines:
+        result = decode(line, sent)
+        if result.custom_id is None:
+            problems.append(
+                Problem(number, "", f"the line is no output line of {backend.name}, or of none of these rows")
+            )
+        else:
+            out.write(result.line)
+    if problems:
+        raise InputError(arguments.file, problems)
+    return 0
+
+
 def _backend(conn_type: str, behind: str | None) -> Backend:
     """The backend of a connection type as an empty connection gives it: its limits and lines, with nobody to call."""
     import json
@@ -152,6 +259,18 @@ def _print_problems(error: InputError) -> None:
     if hidden:
         print(f"{error.path}: ... and {hidden:,} more", file=sys.stderr)
     print(f"{error.total:,} problem{'' if error.total == 1 else 's'}", file=sys.stderr)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    import time
+
+    with _airflow_logs_apart():
+        from airflow_batch_provider.showing import describe, table
+        from airflow_batch_provider.storage import RunDirectory
+
+        told = describe(RunDirectory(arguments.directory), time.time())
+    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if arguments.json else table(told))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

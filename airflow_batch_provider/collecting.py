@@ -18,9 +18,13 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import Books, absence, check_equation
 from airflow_batch_provider.core.records import JSON, OUTCOMES, BatchResult, Job, Outcome, RunSummary, Shard, Usage
-from airflow_batch_provider.dialects.openai import OpenAIFormat, error_line
+from airflow_batch_provider.dialects.base import Sent
+from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.ledger import End, Round
+from airflow_batch_provider.pricing import find_price
+from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.submitting import Logger
 
 NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled"})
 """Rows of a job that failed whole or was cancelled: nothing was answered, so a new try asks them again."""
@@ -33,7 +37,9 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
     :raises ProviderError: when the outputs cannot be fetched whole.
     """
     with directory.open(f"input/{shard.name}.jsonl") as stream:
-        books = Books([str(orjson.loads(raw)["custom_id"]) for _, raw in read_lines(stream)])
+        ids = [str(orjson.loads(raw)["custom_id"]) for _, raw in read_lines(stream)]
+    books = Books(ids)
+    sent = Sent(ids, lambda: _wire_lines(directory, shard))
     decode = backend.line_format(shard.model, shard.endpoint).decode
     outcomes: Counter[Outcome] = Counter()
     usage = Usage()
@@ -41,13 +47,13 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         for line in split_chunks(backend.outputs(job)):
             received += 1
-            result = decode(line)
+            result = decode(line, sent)
             if books.enter(result, spool.tell()):
                 spool.write(result.line + b"\n")
         missing = absence(job.status, job.errors, books.nameless, books.sample)
         with directory.writer(f"collected/{shard.name}.jsonl") as out:
             for line in _in_order(books, cast(BinaryIO, spool), missing):
-                result = read_back(line)
+                result = read_line(line)
                 outcomes[result.outcome] += 1
                 usage += result.usage
                 out.write(line + b"\n")
@@ -61,6 +67,16 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
     return End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines)
 
 
+def tell(log: Logger, job: Job, end: End) -> None:
+    """Log how a job ended."""
+    told = ", ".join(f"{count} {name}" for name, count in end.outcomes.items())
+    log.info("Job %s ended as %s: %s", job.id, job.raw_status or job.status.value, told)
+    for error in job.errors[:20]:
+        log.error("Job %s: %s", job.id, error)
+    if end.lines["foreign"] or end.lines["nameless"] or end.lines["duplicates"]:
+        log.warning("Job %s returned lines that do not fit: %s", job.id, end.lines)
+
+
 def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterator[bytes]:
     for custom_id, place in books.places():
         if place is None:
@@ -70,12 +86,10 @@ def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterat
             yield spool.readline().rstrip(b"\n")
 
 
-_READER = OpenAIFormat(None, "")
-
-
-def read_back(line: bytes) -> BatchResult:
-    """A collected line as the result it is."""
-    return _READER.decode(line)
+def _wire_lines(directory: RunDirectory, shard: Shard) -> Iterator[bytes]:
+    with directory.open(wire_name(shard)) as stream:
+        for _, line in read_lines(stream):
+            yield line
 
 
 def rows(directory: RunDirectory, shard: Shard) -> Iterator[tuple[bytes, BatchResult]]:
@@ -85,7 +99,7 @@ def rows(directory: RunDirectory, shard: Shard) -> Iterator[tuple[bytes, BatchRe
         directory.open(f"collected/{shard.name}.jsonl") as results,
     ):
         for (_, raw), (_, line) in zip(read_lines(requests), read_lines(results), strict=True):
-            yield raw, read_back(line)
+            yield raw, read_line(line)
 
 
 def current(
@@ -149,13 +163,20 @@ class Totals:
         return {name: self.outcomes[name] for name in OUTCOMES}
 
 
-def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> Totals:
-    """Write ``results/`` and ``failed.jsonl`` from what was collected; every custom_id ends up in exactly one part."""
+def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]], min_rows: int = 1) -> Totals:
+    """Write ``results/`` and ``failed.jsonl`` from what was collected; every custom_id ends up in exactly one part.
+
+    :param min_rows: the fewest requests that the provider takes in a job; what is left of a model below that ends as
+        ``below_minimum``, for asking again cannot help it.
+    """
     totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
+    few = _too_few(directory, rounds, min_rows)
     with directory.writer("failed.jsonl") as failed:
         for shard, last_words in current(directory, rounds):
             with directory.writer(f"results/part-{shard.name}.jsonl") as out:
-                for raw, result in last_words:
+                for raw, told in last_words:
+                    left = few.get((shard.model, shard.endpoint)) if helps_next_try(told) else None
+                    result = told if left is None else _below_minimum(told, left, min_rows)
                     totals.outcomes[result.outcome] += 1
                     out.write(result.line + b"\n")
                     if result.outcome != "succeeded":
@@ -163,6 +184,27 @@ def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) ->
                         failed.write(_failed(raw, result, totals) + b"\n")
     check_equation(totals.rows, totals.outcomes)
     return totals
+
+
+def _too_few(
+    directory: RunDirectory, rounds: Sequence[Sequence[Shard]], min_rows: int
+) -> dict[tuple[str | None, str], int]:
+    """The models whose open rows are fewer than a job may have, with their number."""
+    if min_rows <= 1:
+        return {}
+    left: Counter[tuple[str | None, str]] = Counter()
+    for shard, last_words in current(directory, rounds):
+        left[shard.model, shard.endpoint] += sum(helps_next_try(result) for _, result in last_words)
+    return {asked: rows for asked, rows in left.items() if 0 < rows < min_rows}
+
+
+def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult:
+    before = _error(result)
+    reason = (
+        f"{left} rows of this model are open, and the provider takes no fewer than {min_rows} in a job; run them again "
+        f"together with others. Before: {before.get('message')} [{before.get('code') or before.get('status_code')}]"
+    )
+    return read_line(error_line(str(result.custom_id), "below_minimum", reason))
 
 
 def _failed(raw: bytes, result: BatchResult, totals: Totals) -> bytes:
@@ -185,21 +227,34 @@ def as_fact(end: End) -> dict[str, object]:
     return asdict(end)
 
 
-def summarise(directory: RunDirectory, rounds: Sequence[Round], record: JSON, now: float) -> RunSummary:
+def cost_of(backend: Backend, shard: Shard, usage: Usage) -> float | None:
+    """What the answers of a shard cost in US dollars, None where nobody knows the price; no tokens cost nothing."""
+    if usage == Usage():
+        return 0.0
+    price = find_price(backend.price_list, shard.model, backend.models.prices)
+    return None if price is None else price.cost(usage)
+
+
+def summarise(
+    directory: RunDirectory, backend: Backend, rounds: Sequence[Round], record: JSON, now: float, *, ours: bool
+) -> RunSummary:
     """Write results and failed requests, and say what became of the run.
 
     :param record: ``run.json``.
+    :param ours: False for a job that was made elsewhere, of which nothing is ever asked again.
     """
-    totals = write_results(directory, [a_round.shards for a_round in rounds])
+    totals = write_results(directory, [a_round.shards for a_round in rounds], backend.limits.min_rows if ours else 1)
     jobs: list[JSON] = []
     job_errors: list[str] = []
     usage = Usage()
+    costs: list[float | None] = []
     for a_round in rounds:
         for shard in a_round.shards:
             attempt = a_round.last(shard)
             if attempt is None or (end := attempt.end) is None:
                 continue
             usage += end.usage
+            costs.append(cost_of(backend, shard, end.usage))
             job_errors += [f"{end.job_id}: {error}" for error in end.errors]
             jobs.append(
                 {
@@ -209,6 +264,7 @@ def summarise(directory: RunDirectory, rounds: Sequence[Round], record: JSON, no
                     "status": end.status,
                     "rows": shard.rows,
                     "succeeded": end.outcomes.get("succeeded", 0),
+                    "cost_usd": costs[-1],
                     "console_url": attempt.facts["job"].get("console_url"),
                 }
             )
@@ -220,7 +276,7 @@ def summarise(directory: RunDirectory, rounds: Sequence[Round], record: JSON, no
         retryable=totals.retryable,
         rounds=len(rounds),
         usage=usage,
-        cost_usd=None,
+        cost_usd=None if None in costs else round(sum(filter(None, costs)), 9),
         reasons=dict(totals.reasons.most_common(20)),
         jobs=tuple(jobs),
         job_errors=tuple(job_errors[:100]),

@@ -19,8 +19,6 @@ from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
     DeadlineError,
-    ProviderError,
-    RateLimitedError,
     RunConflictError,
 )
 from airflow_batch_provider.core.polling import WakeRule
@@ -29,10 +27,9 @@ from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Sh
 from airflow_batch_provider.core.validation import Rules
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger, Submitter
+from airflow_batch_provider.submitting import Logger, Submitter, read
 
 WINDOW_SLACK_HOURS = 2
-READ_PAUSES = (1.0, 4.0, 10.0)
 
 T = TypeVar("T")
 
@@ -229,19 +226,8 @@ class BatchRun:
         models = [group.model for group in report.groups]
         endpoints = sorted({group.endpoint for group in report.groups})
         self.backend.check_route(models, endpoints, self.options.backend_options)
-        run = {
-            "version": 1,
-            "run_key": self.run_key,
-            "fingerprint": report.fingerprint,
-            "conn_id": self.conn_id,
-            "identity": dict(self.backend.identity),
-            "input_path": self.input_path,
-            "rows": report.rows,
-            "options": asdict(self.options),
-            "begun_at": self._clock(),
-        }
-        if record is None and not self.ledger.begin(run):
-            self._check_ours(self.ledger.run() or {})
+        if record is None:
+            self._record(report.fingerprint, report.rows)
         shards = staging.stage(self.directory, self.input_path, source, rules, self.backend, report, 0)
         if self.input_file_id and len(shards) != 1:
             raise ConfigurationError(
@@ -250,6 +236,30 @@ class BatchRun:
             )
         self._log.info("%s: %d rows in %d shards", self.input_path, report.rows, len(shards))
         self._open_round(0, shards, 0)
+
+    def _record(self, fingerprint: str, rows: int) -> None:
+        """Write ``run.json``, or make sure that the one that is there is ours."""
+        run = {
+            "version": 1,
+            "run_key": self.run_key,
+            "fingerprint": fingerprint,
+            "conn_id": self.conn_id,
+            "identity": dict(self.backend.identity),
+            "input_path": self.input_path,
+            "rows": rows,
+            "options": asdict(self.options),
+            "begun_at": self._clock(),
+        }
+        if not self.ledger.begin(run):
+            self._check_ours(self.ledger.run() or {})
+
+    def adopt(self, job_id: str, shard: Shard) -> None:
+        """Begin a run around a job that exists already.
+
+        :param shard: what the job was sent; ``input/<shard>.jsonl`` is written.
+        """
+        self._record(f"job {job_id}", shard.rows)
+        self._open_round(0, [shard], 0)
 
     def _plan_next_round(self, rounds: list[Round]) -> bool:
         """Plan what asking again can help as one more round; False when nothing remains or no round does."""
@@ -273,7 +283,7 @@ class BatchRun:
         minimum = self.backend.limits.min_rows
         for group in report.groups:
             if len(group.sizes) < minimum:
-                message = "%d rows of model %s are not asked again: the provider takes no fewer than %d a job"
+                message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
                 self._log.warning(message, len(group.sizes), group.model, minimum)
         report.groups = [group for group in report.groups if len(group.sizes) >= minimum]
         if not report.groups:
@@ -368,23 +378,12 @@ class BatchRun:
             return False
         end = self._read(lambda: collecting.collect(self.directory, self.backend, shard, job, self._clock()))
         self.ledger.record(shard, attempt.number, "end", collecting.as_fact(end))
-        told = ", ".join(f"{count} {name}" for name, count in end.outcomes.items())
-        self._log.info("Job %s ended as %s: %s", job_id, job.raw_status or job.status.value, told)
-        for error in job.errors[:20]:
-            self._log.error("Job %s: %s", job_id, error)
-        if end.lines["foreign"] or end.lines["nameless"] or end.lines["duplicates"]:
-            self._log.warning("Job %s returned lines that do not fit: %s", job_id, end.lines)
+        collecting.tell(self._log, job, end)
         return True
 
     def _read(self, call: Callable[[], T]) -> T:
         """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
-        for pause in READ_PAUSES:
-            try:
-                return call()
-            except (ProviderError, RateLimitedError) as error:  # noqa: PERF203 - a retry is one
-                self._log.warning("%s; trying again in %g s", error, pause)
-                self._pause(pause)
-        return call()
+        return read(call, self._pause, self._log)
 
     # ---- the end -----------------------------------------------------------------------------------------------
 
@@ -394,6 +393,8 @@ class BatchRun:
         if done is not None:
             return done
         rounds = self.ledger.rounds()
-        summary = collecting.summarise(self.directory, rounds, record, self._clock())
+        summary = collecting.summarise(
+            self.directory, self.backend, rounds, record, self._clock(), ours=self.run_key is not None
+        )
         self.ledger.write_summary(summary)
         return summary

@@ -11,17 +11,19 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import BatchRequest, Shard
-from airflow_batch_provider.core.validation import Encode, Report, Rules, read_requests, validate
+from airflow_batch_provider.core.validation import Report, Rules, read_requests, validate
+from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.storage import RunDirectory, open_stream
 
 Lines = Iterable[tuple[int, bytes]]
+_Key: TypeAlias = "tuple[str | None, str, int]"
 Source = Callable[[], Lines]
 """Opens the same lines anew, since they are read twice: once to check and plan, once to write."""
 
@@ -48,11 +50,7 @@ def file_source(path: str) -> Source:
 
 def inspect(path: str, source: Source, rules: Rules, backend: Backend) -> Report:
     """Read everything once; see :func:`airflow_batch_provider.core.validation.validate`."""
-
-    def encoder(model: str | None, endpoint: str) -> Encode:
-        return backend.line_format(model, endpoint).encode
-
-    return validate(source(), path, rules, encoder)
+    return validate(source(), path, rules, backend.line_format)
 
 
 def offline_plan(
@@ -75,7 +73,7 @@ class _Pen:
     """The open files of the shard that a model's requests go to now."""
 
     shard: Shard
-    encode: Encode
+    line_format: LineFormat
     files: contextlib.ExitStack
     snapshot: BinaryIO
     wire: BinaryIO | None
@@ -85,7 +83,7 @@ class _Pen:
         """Write one request; True when the shard is full and its files are in place."""
         self.snapshot.write(request.raw + b"\n")
         if self.wire:
-            self.wire.write(self.encode(request) + b"\n")
+            self.wire.write(self.line_format.encode(request, self.rows) + b"\n")
         self.rows += 1
         if self.rows < self.shard.rows:
             return False
@@ -101,24 +99,28 @@ def stage(
     :param report: what :func:`inspect` saw in the same source; groups taken out of it are left out.
     :raises InputError: when no plan holds the limits, or the source changed since it was inspected.
     """
-    rewritten = {(group.model, group.endpoint): group.rewritten for group in report.groups}
+    rewritten = {(group.model, group.endpoint, group.variant): group.rewritten for group in report.groups}
     shards = [
-        replace(shard, rewritten=rewritten[shard.model, shard.endpoint])
+        replace(shard, rewritten=rewritten[_key(shard)])
         for shard in plan_shards(path, report.groups, backend.limits, round_no)
     ]
-    waiting: dict[tuple[str | None, str], list[Shard]] = {}
+    waiting: dict[_Key, list[Shard]] = {}
     for shard in reversed(shards):
-        waiting.setdefault((shard.model, shard.endpoint), []).append(shard)
-    pens: dict[tuple[str | None, str], _Pen] = {}
+        waiting.setdefault(_key(shard), []).append(shard)
+    formats: dict[tuple[str | None, str], LineFormat] = {}
+    pens: dict[_Key, _Pen] = {}
     try:
         for request in read_requests(source(), path, rules):
-            key = (request.model, request.endpoint)
+            asked = (request.model, request.endpoint)
+            if asked not in formats:
+                formats[asked] = backend.line_format(*asked)
+            key = (*asked, formats[asked].variant(request))
             if key not in rewritten:
                 continue
             if key not in pens:
                 if not waiting.get(key):
                     raise RunConflictError(f"{path} changed while it was read; nothing was sent, try again")
-                pens[key] = _open_pen(directory, waiting[key].pop(), backend)
+                pens[key] = _open_pen(directory, waiting[key].pop(), formats[asked])
             if pens[key].write(request):
                 del pens[key]
         if pens or any(waiting.values()):
@@ -130,11 +132,15 @@ def stage(
     return shards
 
 
-def _open_pen(directory: RunDirectory, shard: Shard, backend: Backend) -> _Pen:
+def _key(shard: Shard) -> _Key:
+    return shard.model, shard.endpoint, shard.variant
+
+
+def _open_pen(directory: RunDirectory, shard: Shard, line_format: LineFormat) -> _Pen:
     files = contextlib.ExitStack()
     snapshot = files.enter_context(directory.writer(f"input/{shard.name}.jsonl"))
     wire = files.enter_context(directory.writer(f"shards/{shard.name}.jsonl")) if shard.rewritten else None
-    return _Pen(shard, backend.line_format(shard.model, shard.endpoint).encode, files, snapshot, wire)
+    return _Pen(shard, line_format, files, snapshot, wire)
 
 
 def wire_name(shard: Shard) -> str:

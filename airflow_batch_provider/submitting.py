@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from airflow_batch_provider import staging
@@ -23,6 +24,7 @@ from airflow_batch_provider.storage import RunDirectory
 
 CLOCK_SLACK_SECONDS = 300.0
 SLOT_RETRY_SECONDS = 60.0
+READ_PAUSES = (1.0, 4.0, 10.0)
 
 T = TypeVar("T")
 
@@ -45,6 +47,17 @@ class Read(Protocol):
 
     def __call__(self, call: Callable[[], T], /) -> T:
         """Return what the call returns."""
+
+
+def read(call: Callable[[], T], pause: Callable[[float], None], log: Logger) -> T:
+    """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
+    for seconds in READ_PAUSES:
+        try:
+            return call()
+        except (ProviderError, RateLimitedError) as error:  # noqa: PERF203 - a retry is one
+            log.warning("%s; trying again in %g s", error, seconds)
+            pause(seconds)
+    return call()
 
 
 class Submitter:
@@ -90,7 +103,7 @@ class Submitter:
         looked: Found | None = None
         while True:
             decision = submission.decide(
-                attempt.as_last() if attempt else None,
+                self._last(attempt),
                 looked=looked,
                 now=self._clock(),
                 settle_seconds=self._backend.find_settle_seconds,
@@ -108,10 +121,26 @@ class Submitter:
                     looked = self._look(attempt)
                 case submission.Attach(job, surplus):
                     return self._attach(shard, attempt, job, surplus)
+                case submission.Repeat():
+                    return self._repeat(shard, attempt)
                 case submission.LookAgain(at):
                     return at
                 case submission.Refuse(reason):
                     raise self._lost(shard, attempt, reason)
+
+    def _last(self, attempt: Attempt | None) -> submission.LastCreate | None:
+        if attempt is None:
+            return None
+        return replace(
+            attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(attempt.intent.get("request"))
+        )
+
+    def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float:
+        """Send a create whose answer was lost again; the provider makes no second job of it."""
+        assert attempt is not None
+        self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
+        made = self._send(shard, attempt.number, attempt.intent)
+        return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Attempt) else made
 
     def _create(self, shard: Shard, number: int, before: Attempt | None) -> str | float | Attempt:
         """Upload, record the intent, create, record the job.
@@ -135,9 +164,13 @@ class Submitter:
         if not self._ledger.record(shard, number, "intent", intent):
             self._log.warning("Another process is creating %s; this one waits for it", shard.name)
             return self._clock() + submission.LOOK_AGAIN_SECONDS
+        return self._send(shard, number, intent)
+
+    def _send(self, shard: Shard, number: int, intent: JSON) -> str | float | Attempt:
+        """Send the recorded create and record what came of it; see :meth:`_create` for what is returned."""
         try:
             self._refuse_when_stopped()
-            job = self._backend.create(request)
+            job = self._backend.create(intent["request"])
         except ProviderError as error:
             if error.ambiguous:
                 self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)

@@ -29,18 +29,31 @@ def requests_file(tmp_path: Path) -> Path:
     return path
 
 
+MODELS = {
+    "bedrock_batch": ("meta.llama3-1-8b-instruct-v1:0", "amazon.nova-lite-v1:0"),
+    "vertex_ai_batch": ("gemini-2.5-flash", "claude-haiku-4-5@20251001"),
+}
+
+
 @pytest.mark.parametrize("conn_type", sorted(HOOKS))
 def test_every_connection_type_can_be_planned_for(
-    conn_type: str, requests_file: Path, capsys: pytest.CaptureFixture[str]
+    conn_type: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each connection type has limits without a connection; a shard has one model."""
-    assert main(["plan", str(requests_file), "--to", conn_type, "--json"]) == 0
+    one, other = MODELS.get(conn_type, ("m", "n"))
+    path = tmp_path / "requests.jsonl"
+    rows = [one] * 200 + [other] * 100
+    requests = [request(str(number), model) for number, model in enumerate(rows)]
+    for line in requests:
+        line["body"].pop("input")
+    path.write_text("".join(json.dumps(line) + "\n" for line in requests))
+    assert main(["plan", str(path), "--to", conn_type, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [(shard["name"], shard["model"], shard["rows"]) for shard in plan["shards"]] == [
-        ("r0-00000", "m", 2),
-        ("r0-00001", "n", 1),
+        ("r0-00000", one, 200),
+        ("r0-00001", other, 100),
     ]
-    assert (plan["rows"], plan["to"]) == (3, conn_type)
+    assert (plan["rows"], plan["to"]) == (300, conn_type)
 
 
 def test_a_plan_to_read(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ triggerer and a DAG parser import this package without ever needing them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
 from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
@@ -35,13 +35,29 @@ class Backend(ABC):
     find_is_complete: ClassVar[bool] = True
     """Whether an empty answer of :meth:`find` proves that no job exists."""
 
+    create_is_repeatable: ClassVar[bool] = False
+    """Whether a create sent again, byte for byte, is answered with the same job."""
+
     find_settle_seconds: ClassVar[float] = 900
     """How long after the intent a look is repeated before absence is believed."""
 
     @property
     @abstractmethod
+    def client(self) -> Any:
+        """The provider's official client, made when it is first asked for."""
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """What no log may show, beside what the connection itself holds as a secret."""
+        return ()
+
+    @property
+    @abstractmethod
     def limits(self) -> Limits:
         """What one file may hold."""
+
+    price_list: str | None = None
+    """The provider's name in the package ``genai-prices``, None where it is in none."""
 
     @property
     @abstractmethod
@@ -63,6 +79,13 @@ class Backend(ABC):
     @abstractmethod
     def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
         """Upload wire lines, streaming; the file's name carries ``token``.
+
+        :return: the handle (file id, URI), decoded.
+        """
+
+    @abstractmethod
+    def upload_file(self, name: str, stream: BinaryIO) -> str:
+        """Upload any file of this provider's own lines, streaming.
 
         :return: the handle (file id, URI), decoded.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -28,6 +28,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
 WINDOW = "24h"
-_PLAIN_HEADERS = ("provider", "provider-name", "api-version")
+_PLAIN_HEADERS = ("provider", "provider-name", "api-version", "region", "s3-bucket", "bucket-name", "project-id")
 TIMEOUT_SECONDS = 600.0
 
 CHAT = "/v1/chat/completions"
@@ -134,6 +135,11 @@ class OpenAIBackend(Backend):
         self._refuse_missing()
         return make_client(self.route, TIMEOUT_SECONDS)
 
+    @property
+    def secrets(self) -> Iterable[str]:
+        """The values of all headers but what everybody knows."""
+        return [value for name, value in self.route.headers if not name.endswith("api-version")]
+
     def _refuse_missing(self) -> None:
         if self.facts.missing:
             raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
@@ -166,7 +172,7 @@ class OpenAIBackend(Backend):
             )
         check_options(options)
 
-    def line_format(self, model: str | None, endpoint: str) -> OpenAIFormat:
+    def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
         return OpenAIFormat(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
 
@@ -200,11 +206,15 @@ class OpenAIBackend(Backend):
 
         :return: its file id.
         """
+        return self.send_file(name, stream, {})
+
+    def send_file(self, name: str, stream: BinaryIO, headers: Mapping[str, str]) -> str:
+        """Upload with further headers, for gateways that want to know there what the file is for."""
         import openai
 
         call = "POST /files"
         try:
-            answer: Any = self.client.files.create(file=(name, stream), purpose="batch")
+            answer: Any = self.client.files.create(file=(name, stream), purpose="batch", extra_headers=headers)
         except (openai.APIError, *NOT_JSON) as error:
             raise from_sdk(call, error, self.route.secrets) from error
         file_id = getattr(answer, "id", None)
@@ -282,8 +292,12 @@ class OpenAIBackend(Backend):
 
     def outputs(self, job: Job) -> Iterator[bytes]:
         """Output and error file, or what a gateway has in their place."""
-        path = f"/batches/{_segment(job.id)}/output"
-        return read_outputs(job, self.download, (lambda: self._stream(path)) if self.facts.output_endpoint else None)
+        read = (lambda: self.stream_output(job.id)) if self.facts.output_endpoint else None
+        return read_outputs(job, self.download, read)
+
+    def stream_output(self, job_id: str) -> Iterator[bytes]:
+        """What a gateway puts out for a batch, whatever file it is in."""
+        return self._stream(f"/batches/{_segment(job_id)}/output")
 
     def download(self, handle: str) -> Iterator[bytes]:
         """A file's content, streamed."""

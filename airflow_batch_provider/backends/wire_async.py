@@ -6,6 +6,7 @@ The official client is not used here: importing it alone takes most of a second,
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,15 +24,18 @@ TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
 _clients: dict[asyncio.AbstractEventLoop, dict[Route, asyncio.Task[httpx.AsyncClient]]] = {}
 
 
-async def call(route: Route, method: str, path: str) -> dict[str, Any]:
+async def call(route: Route, method: str, path: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """One call; the decoded JSON object.
 
+    :param headers: of this call alone, such as a token that changes by the hour.
     :raises BatchInferenceError: typed by what the answer means.
     """
     client = await _client(route)
     name = f"{method} {path}"
     try:
-        response = await client.request(method, route.base_url + path, params=dict(route.query) or None)
+        response = await client.request(
+            method, route.base_url + path, params=dict(route.query) or None, headers=headers
+        )
     except httpx.HTTPError as error:
         raise from_transport(name, error) from error
     if not response.is_success:

@@ -7,6 +7,7 @@ percent-encoded ids. The official client passes all of it through unchecked, so 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -41,30 +42,47 @@ STATUSES: dict[str, JobStatus] = {
 }
 _ENDED = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 _MILLISECONDS_ABOVE = 1e11
+_WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def read_job(batch: Mapping[str, Any]) -> Job:
     """Normalise a batch object; a status that is missing or new becomes ``unknown``."""
     raw = str(batch.get("status") or "")
-    counts = batch.get("request_counts")
-    counts = counts if isinstance(counts, dict) else {}
+    # A gateway's list over Bedrock has the provider's own words, such as PartiallyCompleted.
+    status = STATUSES.get(_WORD_END.sub("_", raw).lower().replace("-", "_"), JobStatus.UNKNOWN)
     metadata = batch.get("metadata")
     files = (batch.get("output_file_id"), batch.get("error_file_id"))
     usage = read_usage(batch) if batch.get("usage") else None
     return Job(
         id=unquote(str(batch.get("id") or "")),
-        status=STATUSES.get(raw.lower().replace("-", "_"), JobStatus.UNKNOWN),
+        status=status,
         raw_status=raw,
-        counts=RequestCounts(*(to_int(counts.get(name)) for name in ("total", "completed", "failed"))),
+        counts=_counts(batch.get("request_counts")),
         created_at=to_seconds(batch.get("created_at")),
-        ended_at=next((seconds for name in _ENDED if (seconds := to_seconds(batch.get(name)))), None),
+        ended_at=_ended_at(batch, status),
         input_id=_handle(batch.get("input_file_id")),
         outputs=tuple(handle for file in files if (handle := _handle(file))),
         errors=tuple(read_errors(batch.get("errors"))),
         metadata={str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
         usage=usage if usage != Usage() else None,
         endpoint=batch.get("endpoint") or None,
+        model=batch.get("model") or None,
     )
+
+
+def _counts(told: Any) -> RequestCounts:
+    counts = told if isinstance(told, dict) else {}
+    total, completed, failed = (to_int(counts.get(name)) for name in ("total", "completed", "failed"))
+    if completed is not None or failed is not None:
+        # Portkey adds Vertex AI's word for "unknown", -1, to the total.
+        total = max(total or 0, (completed or 0) + (failed or 0))
+    return RequestCounts(total, completed, failed)
+
+
+def _ended_at(batch: Mapping[str, Any], status: JobStatus) -> float | None:
+    # Portkey tells the end of a job on Bedrock as finalizing_at, and of one that runs an end before the epoch or none.
+    names = (*_ENDED, "finalizing_at") if status.is_terminal else _ENDED
+    return next((seconds for name in names if (seconds := to_seconds(batch.get(name)))), None)
 
 
 def _handle(value: Any) -> str | None:

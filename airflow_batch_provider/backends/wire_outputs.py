@@ -20,6 +20,8 @@ Read: TypeAlias = "Callable[[str], Iterator[bytes]]"
 _WITH_RESULTS = frozenset({JobStatus.COMPLETED, JobStatus.PARTIALLY_COMPLETED})
 _ERRORS_LIST = re.compile(rb'\s*\{\s*"object"\s*:\s*"list"')
 _ENOUGH = 64
+_PASSING = re.compile("fetch failed|socket|timed? ?out|throttl|slow ?down|unavailable", re.IGNORECASE)
+"""What a gateway says when it did not reach the provider, or the provider was busy."""
 
 
 def read_outputs(job: Job, read_file: Read, read_output: Callable[[], Iterator[bytes]] | None) -> Iterator[bytes]:
@@ -55,7 +57,7 @@ def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[by
     except ProviderError as error:
         # 500 is also how Portkey says that there is no output object.
         has_results = job.status in _WITH_RESULTS or bool(job.counts.completed)
-        if error.status != 500 or has_results or HONO_HINT in str(error):
+        if error.status != 500 or has_results or HONO_HINT in str(error) or _PASSING.search(str(error)):
             raise
 
 

@@ -5,6 +5,7 @@
     BatchInferenceError
     ├── PermanentError            fail for good: another try with the same input and settings ends the same way
     │   ├── InputError            the author's file has problems; ``problems`` names each by line
+    │   ├── UntranslatableError   the provider has no word for what one row asks; becomes a problem of its line
     │   ├── ConfigurationError    a connection, argument, option or extra is missing or wrong
     │   ├── AuthenticationError   401, 403: the key is wrong or may not do this
     │   ├── NotFoundError         404: the job or file does not exist for this key
@@ -83,6 +84,19 @@ class InputError(PermanentError):
             shown.append(f"  ... and {self.total - len(shown)} more")
         noun = "problem" if self.total == 1 else "problems"
         super().__init__(f"{path}: {self.total} {noun}; nothing was sent.\n" + "\n".join(shown))
+
+
+class UntranslatableError(PermanentError):
+    """A row asks what the provider has no word for.
+
+    :param field: the JSON path in the line, e.g. ``body.n``.
+    :param message: what is wrong, and the remedy.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        self.message = message
+        super().__init__(f"{field}: {message}")
 
 
 class ConfigurationError(PermanentError):

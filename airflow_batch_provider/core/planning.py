@@ -64,7 +64,8 @@ def plan_shards(path: str, groups: Sequence[Group], limits: Limits, round_no: in
         position = 0
         for rows in counts:
             size = sum(group.sizes[position : position + rows])
-            shards.append(Shard(round_no, len(shards), rows, size, group.model, group.endpoint))
+            shard = Shard(round_no, len(shards), rows, size, group.model, group.endpoint, variant=group.variant)
+            shards.append(shard)
             position += rows
     if problems:
         raise InputError(path, problems)

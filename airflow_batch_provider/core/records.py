@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 JSON: TypeAlias = "dict[str, Any]"
 """A decoded JSON object; what it holds is said where it is used."""
@@ -50,9 +50,8 @@ Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "mis
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
-    """One line of the author's file, resolved.
+class BatchRequest(NamedTuple):
+    """One line of the author's file, resolved. A named tuple, because there is one for each row.
 
     :param custom_id: the row's id, unique in the file.
     :param endpoint: resolved, in OpenAI's spelling (``/v1/chat/completions``).
@@ -142,6 +141,7 @@ class Job:
     :param outputs: handles of everything that may hold output lines (file ids, URIs, prefixes), successes first.
     :param errors: why the job as a whole failed.
     :param metadata: the batch's metadata, labels or tags.
+    :param model: what the job as a whole asks, where the provider tells it.
     """
 
     id: str
@@ -157,6 +157,7 @@ class Job:
     usage: Usage | None = None
     endpoint: str | None = None
     name: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class Shard:
     :param size: bytes of the wire file, ends of line included.
     :param rewritten: whether the wire lines differ from the author's requests (then ``shards/`` holds them).
     :param tokens: estimated input tokens, None while nobody estimates.
+    :param variant: rows of different variants may not share a file; 0 where the provider does not mind.
     """
 
     round: int
@@ -177,6 +179,7 @@ class Shard:
     endpoint: str
     rewritten: bool = False
     tokens: int | None = None
+    variant: int = 0
 
     @property
     def name(self) -> str:
@@ -208,11 +211,15 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class ModelRules:
     """Where a line's model comes from, strongest first: ``override`` (the operator's), ``mapping`` of the line's model,
-    the line's own, ``default`` (the connection's)."""
+    the line's own, ``default`` (the connection's).
+
+    :param prices: the connection's own, by model or ``"*"``; see :func:`airflow_batch_provider.pricing.find_price`.
+    """
 
     override: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def resolve(self, line_model: str | None) -> str | None:
         """The model that will be asked, None where nothing names one."""
@@ -261,9 +268,9 @@ class RunSummary:
     :param outcomes: rows by outcome; they add up to ``total``.
     :param retryable: unsuccessful rows that a new try would ask again.
     :param usage: tokens of every answer of every round, whether or not it counts in the end.
-    :param cost_usd: None while it is unknown, which is not nothing.
+    :param cost_usd: of every answer of every round, at batch prices; None while it is unknown, which is not nothing.
     :param reasons: why rows did not succeed, the commonest first, with their numbers.
-    :param jobs: ``{"id", "shard", "status", "rows", "succeeded", "console_url"}`` of each.
+    :param jobs: ``{"id", "shard", "model", "status", "rows", "succeeded", "cost_usd", "console_url"}`` of each.
     :param job_errors: first reasons of jobs that failed as a whole.
     """
 

@@ -11,6 +11,7 @@ refused        (not needed)         any                  Create next number
 intent alone   not looked yet       any                  Look
 intent alone   one job              any                  Attach it
 intent alone   several jobs         any                  Attach the oldest, cancel the others
+intent alone   none                 any, repeatable      Repeat: the provider knows the request again
 intent alone   none                 before settle time   LookAgain
 intent alone   none                 after, "resubmit"    Create next number
 intent alone   none                 after, "fail"        Refuse
@@ -35,12 +36,14 @@ class LastCreate:
     :param intent_at: when the intent was written, seconds since the epoch.
     :param job_id: the job, when its id was recorded.
     :param refused: whether the provider is known not to have created it.
+    :param repeatable: whether the provider answers the recorded request, sent again, with the same job.
     """
 
     number: int
     intent_at: float
     job_id: str | None = None
     refused: bool = False
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """Send the recorded request again, byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """Not there yet; look again at this time."""
 
@@ -84,7 +92,7 @@ class Refuse:
     reason: str
 
 
-Decision: TypeAlias = Create | Attached | Attach | Look | LookAgain | Refuse
+Decision: TypeAlias = Create | Attached | Attach | Look | Repeat | LookAgain | Refuse
 
 
 def decide(
@@ -110,6 +118,8 @@ def decide(
         return Look()
     if looked.jobs:
         return Attach(looked.jobs[0], looked.jobs[1:])
+    if last.repeatable:
+        return Repeat()
     settled_at = last.intent_at + settle_seconds
     if now < settled_at:
         return LookAgain(min(settled_at, now + LOOK_AGAIN_SECONDS))

@@ -1,23 +1,36 @@
 """One pass over the whole file: every line becomes a request or a list of problems, each with its line number.
 
 Nothing here knows a provider; what a backend accepts comes in as :class:`~airflow_batch_provider.core.records.Limits`
-and, for what its body format cannot say, as the ``check`` of its line format.
+and, for what its body format cannot say, as an error of its encoder.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from airflow_batch_provider.core.errors import InputError, Problem
+from airflow_batch_provider.core.errors import InputError, Problem, UntranslatableError
 from airflow_batch_provider.core.identity import Fingerprint
 from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
 
-Encode = Callable[[BatchRequest], bytes]
+
+class Encoder(Protocol):
+    """What makes the wire lines of one model and endpoint; see ``dialects.base.LineFormat``."""
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Fields that were left out, with the reason."""
+
+    def encode(self, request: BatchRequest, position: int) -> bytes:
+        """The wire line."""
+
+    def variant(self, request: BatchRequest) -> int:
+        """Which file the row may be in."""
+
 
 KEPT_PROBLEMS = 1000
 _KNOWN_FIELDS = frozenset({"custom_id", "method", "url", "body", "error"})
@@ -48,10 +61,11 @@ class Rules:
 
 @dataclass(slots=True)
 class Group:
-    """The requests that share one resolved model and endpoint, in file order."""
+    """The requests that share one resolved model and endpoint, and may share a file, in file order."""
 
     model: str | None
     endpoint: str
+    variant: int = 0
     sizes: array[int] = field(default_factory=lambda: array("L"))
     """Bytes of each wire line, end of line included."""
     rewritten: bool = False
@@ -190,17 +204,18 @@ def read_requests(lines: Iterable[tuple[int, bytes]], path: str, rules: Rules) -
 
 
 def validate(
-    lines: Iterable[tuple[int, bytes]], path: str, rules: Rules, encoder: Callable[[str | None, str], Encode]
+    lines: Iterable[tuple[int, bytes]], path: str, rules: Rules, encoder: Callable[[str | None, str], Encoder]
 ) -> Report:
     """Read the whole file once.
 
     :param lines: ``(line number, bytes without end of line)``.
     :param path: how messages call the file.
     :param rules: models, limits and endpoint.
-    :param encoder: gives, for a model and an endpoint, the function that makes a request's wire line.
+    :param encoder: gives, for a model and an endpoint, what makes a request's wire line.
     """
     report = Report(path)
-    groups: dict[tuple[str | None, str], tuple[Group, Encode]] = {}
+    encoders: dict[tuple[str | None, str], Encoder] = {}
+    groups: dict[tuple[str | None, str, int], Group] = {}
     seen: dict[str, int] = {}
     fingerprint = Fingerprint()
     number = 0
@@ -215,10 +230,16 @@ def validate(
             _note(report, [Problem(number, "custom_id", message)])
             continue
         key = (parsed.model, parsed.endpoint)
-        if key not in groups:
-            groups[key] = (Group(*key), encoder(*key))
-        group, encode = groups[key]
-        wire = encode(parsed)
+        if key not in encoders:
+            encoders[key] = encoder(*key)
+        try:
+            variant = encoders[key].variant(parsed)
+            # The position changes no length, and is not known before the file is cut.
+            wire = encoders[key].encode(parsed, 0)
+        except UntranslatableError as error:
+            _note(report, [Problem(number, error.field, error.message)])
+            continue
+        group = groups.setdefault((*key, variant), Group(*key, variant))
         size = len(wire) + 1
         if size > rules.limits.max_bytes:
             limit = rules.limits.max_bytes
@@ -226,7 +247,7 @@ def validate(
                 report, [Problem(number, "", f"{size:,} bytes; a whole file may have {limit:,}, shorten the request")]
             )
             continue
-        if len(parsed.custom_id) > _WARN_ID_LENGTH and not report.warnings:
+        if len(parsed.custom_id) > _WARN_ID_LENGTH and not report.warnings and orjson.dumps(parsed.custom_id) in wire:
             report.warnings.append(
                 f"line {number}: custom_id has {len(parsed.custom_id)} characters; some providers take at most "
                 f"{_WARN_ID_LENGTH} (said once)"
@@ -237,7 +258,9 @@ def validate(
         report.rows += 1
     if number == 0:
         _note(report, [Problem(None, "", "the file is empty; it must hold at least one request")])
-    report.groups = [group for group, _ in groups.values()]
+    for used in encoders.values():
+        report.warnings += [f"{name}: {reason}" for name, reason in used.notes.items()]
+    report.groups = [*groups.values()]
     report.fingerprint = fingerprint.hexdigest()
     return report
 

@@ -2,19 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from airflow_batch_provider.core.records import BatchRequest, BatchResult
 
+TOKEN_LENGTH = 11
 
-class LineFormat(Protocol):
-    """How one shard's lines are written for a provider and read back."""
 
-    def encode(self, request: BatchRequest) -> bytes:
-        """The wire line, without end of line.
+def token(position: int) -> str:
+    """A row's id on the wire: its 0-based position in the shard, as one letter and ten digits.
 
-        :raises airflow_batch_provider.core.errors.InputError: never; what cannot be encoded is found by validation.
+    Every provider takes it as it is: it is short, plain, never looks like a number, and its length tells nothing, so
+    that the size of a line is known before its shard is.
+    """
+    return "r%010d" % position  # noqa: UP031 - faster than an f-string, and called for every row
+
+
+def position_of(value: object) -> int | None:
+    """The position that a token carries, None for anything that is no token of ours."""
+    if not isinstance(value, str) or len(value) != TOKEN_LENGTH or value[0] != "r":
+        return None
+    digits = value[1:]
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+@dataclass(slots=True)
+class Sent:
+    """What one shard sent, as far as reading its answers needs it.
+
+    :param ids: the custom_ids, in the order of the wire lines; None where nobody knows them, then the id on the wire is
+        the row's id.
+    :param wire: opens the wire lines anew, for the answer that has lost its id.
+    """
+
+    ids: Sequence[str] | None = None
+    wire: Callable[[], Iterable[bytes]] = tuple
+    _open: dict[bytes, list[int]] | None = field(default=None, init=False)
+    _known: frozenset[str] | None = field(default=None, init=False)
+
+    def row(self, value: object) -> str | None:
+        """The custom_id that a token stands for, None for what is no token of this shard."""
+        if self.ids is None:
+            return value if isinstance(value, str) else None
+        position = position_of(value)
+        if position is not None and position < len(self.ids):
+            return self.ids[position]
+        # A file that another tool has made holds ids of its own.
+        if self._known is None:
+            self._known = frozenset(self.ids)
+        return str(value) if isinstance(value, str) and value in self._known else None
+
+    def claim(self, print_of: Callable[[bytes], bytes | None], wanted: bytes) -> str | None:
+        """The custom_id of the first wire line with this fingerprint that was not claimed yet.
+
+        :param print_of: the fingerprint of a wire line; the lines are read once, when the first answer needs it.
+        """
+        if self.ids is None:
+            return None
+        if self._open is None:
+            self._open = {}
+            for position, line in enumerate(self.wire()):
+                if (found := print_of(line)) is not None:
+                    self._open.setdefault(found, []).append(position)
+        waiting = self._open.get(wanted)
+        return self.ids[waiting.pop(0)] if waiting else None
+
+
+class LineFormat(ABC):
+    """How the lines of one model and endpoint are written for a provider and read back."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, str] = {}
+        """What was left out of a line because it has no equivalent and changes no meaning: field and reason. Said once
+        in a run."""
+
+    @abstractmethod
+    def encode(self, request: BatchRequest, position: int) -> bytes:
+        """The wire line, without end of line; its length does not depend on ``position``.
+
+        :param position: 0-based place of the row in its shard.
+        :raises UntranslatableError: when the provider has no word for what the request asks.
         """
 
-    def decode(self, line: bytes) -> BatchResult:
+    def variant(self, request: BatchRequest) -> int:
+        """Which file the row may be in: rows of different variants never share one. 0 for most providers.
+
+        Asked in file order, by every pass over the same rows alike.
+
+        :raises UntranslatableError: when no file could take the row.
+        """
+        return 0
+
+    @abstractmethod
+    def row_of(self, wire: bytes) -> str | None:
+        """The row's id on a wire line that somebody else has written, None where it has none."""
+
+    @abstractmethod
+    def decode(self, line: bytes, sent: Sent) -> BatchResult:
         """One output line, in OpenAI's format; a line that cannot be read gives ``custom_id=None`` and ``invalid``."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Usage
+from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 
 RETRYABLE_STATUS = frozenset({408, 409, 429})
 _CODES: dict[str, tuple[Outcome, bool]] = {
@@ -50,27 +52,31 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 
 
-class OpenAIFormat:
+class OpenAIFormat(LineFormat):
     """OpenAI's line format for one model and endpoint.
 
     :param model: written into every body; None leaves the body's own.
     :param url: the endpoint as the provider spells it on a line.
     :param ascii_only: escape everything else, for gateways that corrupt UTF-8 at chunk borders.
+    :param tokens: rows travel by our token instead of their custom_id, where the provider is particular about ids.
     """
 
-    def __init__(self, model: str | None, url: str, *, ascii_only: bool = False) -> None:
+    def __init__(self, model: str | None, url: str, *, ascii_only: bool = False, tokens: bool = False) -> None:
+        super().__init__()
         self._model = model
         self._url = url
         self._ascii_only = ascii_only
+        self._tokens = tokens
 
-    def encode(self, request: BatchRequest) -> bytes:
+    def encode(self, request: BatchRequest, position: int) -> bytes:
         """The wire line; the author's own bytes where they already are what the provider wants."""
-        if self._as_it_is(request):
+        if not self._tokens and self._as_it_is(request):
             return request.raw
         body = {"model": self._model, **request.body} if self._model else dict(request.body)
         if self._model:
             body["model"] = self._model
-        line = {"custom_id": request.custom_id, "method": "POST", "url": self._url, "body": body}
+        custom_id = token(position) if self._tokens else request.custom_id
+        line = {"custom_id": custom_id, "method": "POST", "url": self._url, "body": body}
         if self._ascii_only:
             return json.dumps(line, separators=(",", ":")).encode()
         return orjson.dumps(line)
@@ -83,17 +89,46 @@ class OpenAIFormat:
         line = orjson.loads(request.raw)
         return bool(line.keys() == _WIRE_FIELDS and line["method"] == "POST" and line["url"] == self._url)
 
-    def decode(self, line: bytes) -> BatchResult:
-        """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
-        data, mended = _load(line)
+    def row_of(self, wire: bytes) -> str | None:
+        """Its ``custom_id``."""
+        data = load_line(wire)
         custom_id = data.get("custom_id") if isinstance(data, dict) else None
-        if not isinstance(custom_id, str):
-            return BatchResult(None, "invalid", line)
-        changed = _normalise(data) or mended
-        outcome, retryable = _classify(data)
-        body = data["response"]["body"] if data["response"] else None
-        usage = read_usage(body) if outcome == "succeeded" else Usage()
-        return BatchResult(custom_id, outcome, orjson.dumps(data) if changed else line, retryable, usage)
+        return custom_id if isinstance(custom_id, str) else None
+
+    def decode(self, line: bytes, sent: Sent) -> BatchResult:
+        """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
+        result = read_line(line)
+        custom_id = sent.row(result.custom_id) if self._tokens else None
+        if custom_id is None:
+            return result
+        renamed = orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
+        return replace(result, custom_id=custom_id, line=renamed)
+
+
+def read_line(line: bytes) -> BatchResult:
+    """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
+    data, mended = _load(line)
+    custom_id = data.get("custom_id") if isinstance(data, dict) else None
+    if not isinstance(custom_id, str):
+        return BatchResult(None, "invalid", line)
+    changed = _normalise(data) or mended
+    return result_of(data, None if changed else line)
+
+
+def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
+    """The result that a line in OpenAI's exact shape tells.
+
+    :param line: the same as bytes, where they are at hand.
+    """
+    outcome, retryable = _classify(data)
+    body = data["response"]["body"] if data["response"] else None
+    usage = read_usage(body) if outcome == "succeeded" else Usage()
+    return BatchResult(data["custom_id"], outcome, orjson.dumps(data) if line is None else line, retryable, usage)
+
+
+def load_line(line: bytes) -> Any:
+    """A line's JSON, mended where a paid answer can be saved by it, None where it is none."""
+    return _load(line)[0]
 
 
 def _load(line: bytes) -> tuple[Any, bool]:

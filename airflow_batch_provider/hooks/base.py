@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,21 +17,23 @@ from typing import Annotated, Any, BinaryIO, ClassVar, TypeAlias
 from airflow.sdk import BaseHook
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
-from airflow_batch_provider.core.records import Job, ModelRules
+from airflow_batch_provider.core.records import Job, ModelRules, Shard
 
 HOOKS: dict[str, str] = {
     "openai_batch": "airflow_batch_provider.hooks.openai.OpenAIBatchHook",
     "azure_openai_batch": "airflow_batch_provider.hooks.azure_openai.AzureOpenAIBatchHook",
     "truefoundry_batch": "airflow_batch_provider.hooks.truefoundry.TrueFoundryBatchHook",
     "portkey_batch": "airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
+    "bedrock_batch": "airflow_batch_provider.hooks.bedrock.BedrockBatchHook",
+    "vertex_ai_batch": "airflow_batch_provider.hooks.vertex_ai.VertexAIBatchHook",
     "local_batch": "airflow_batch_provider.hooks.local.LocalBatchHook",
 }
 
 
 _SCHEMES = frozenset({"http", "https"})
-_PUBLIC = frozenset({"openai", "azure-openai"})
+_PUBLIC = frozenset({"openai", "azure-openai", "bedrock", "vertex-ai"})
 """Header values that are words of everybody's; masked, they would be missing from every log line."""
 
 
@@ -42,21 +45,37 @@ def _as_text(value: Any) -> Any:
 HeaderText: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
 
 
+class TokenPrices(BaseModel):
+    """US dollars for a million tokens, as billed in a batch.
+
+    :param cached_input: of input tokens that the provider had cached; as ``input`` where it is not told.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+
 class Settings(BaseModel):
     """What every connection type may hold in its extra fields.
 
     :param default_model: asked where neither operator nor line names a model.
     :param model_map: from a line's model to the one to ask.
+    :param prices: what is billed in a batch, by model or ``"*"``, where the public lists do not tell or tell wrong.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
 
     default_model: str | None = None
     model_map: dict[str, str] = Field(default_factory=dict)
+    prices: dict[str, TokenPrices] = Field(default_factory=dict)
 
     def models(self) -> ModelRules:
-        """The connection's part of model resolution."""
-        return ModelRules(mapping=self.model_map, default=self.default_model or None)
+        """The connection's part of model resolution, and its prices."""
+        prices = {model: price.model_dump(exclude_none=True) for model, price in self.prices.items()}
+        return ModelRules(mapping=self.model_map, default=self.default_model or None, prices=prices)
 
 
 class BatchInferenceHook(BaseHook):
@@ -107,7 +126,7 @@ class BatchInferenceHook(BaseHook):
     # ---- what it gives -----------------------------------------------------------------------------------------
 
     @cached_property
-    def backend(self) -> OpenAIBackend:
+    def backend(self) -> Backend:
         """The backend with this connection's credentials."""
         connection = self._connection or BaseHook.get_connection(self.conn_id)
         self._mask(password(connection))
@@ -126,11 +145,10 @@ class BatchInferenceHook(BaseHook):
         except ValidationError as error:
             raise ConfigurationError(self._wrong_field(error)) from None
         backend = self.make_backend(connection, settings)
-        headers = backend.route.headers
-        self._mask(*(value for name, value in headers if not name.endswith("api-version")))
+        self._mask(*backend.secrets)
         return backend
 
-    def make_backend(self, connection: Any, settings: Any) -> OpenAIBackend:
+    def make_backend(self, connection: Any, settings: Any) -> Backend:
         """One pure function from connection and settings to a backend; each hook has its own."""
         raise TypeError(f"{type(self).__name__} makes no backend; use BatchInferenceHook.for_conn_id(conn_id)")
 
@@ -151,7 +169,7 @@ class BatchInferenceHook(BaseHook):
                     mask_secret(value)
 
     def get_conn(self) -> Any:
-        """The official ``openai`` client, configured for this connection."""
+        """The provider's official client, configured for this connection."""
         return self.backend.client
 
     def test_connection(self) -> tuple[bool, str]:
@@ -183,15 +201,18 @@ class BatchInferenceHook(BaseHook):
         input_file_id: str,
         endpoint: str = "/v1/chat/completions",
         *,
-        metadata: Mapping[str, str] | None = None,
+        model: str | None = None,
         **options: Any,
     ) -> Job:
         """Create a batch. Not idempotent: call it once; an operator does what it takes to survive a crash.
 
-        :param options: as in ``backend_options``: ``completion_window``, ``extra_body``.
+        :param model: for providers whose job names it; the connection's default where it is None.
+        :param options: as in ``backend_options``: ``metadata``, ``completion_window``, ``extra_body``.
         """
-        self.backend.check_route([], [endpoint], {**options, "metadata": dict(metadata or {})})
-        return self.backend.create(self.backend.create_body(endpoint, input_file_id, options, metadata or {}))
+        model = self.backend.models.resolve(model)
+        self.backend.check_route([model], [endpoint], options)
+        shard = Shard(0, 0, 0, 0, model, endpoint)
+        return self.backend.create(self.backend.create_request(shard, secrets.token_hex(8), input_file_id, options))
 
     def retrieve(self, batch_id: str) -> Job:
         """One batch as it stands."""

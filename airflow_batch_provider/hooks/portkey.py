@@ -9,14 +9,15 @@ from pydantic import Field
 from airflow_batch_provider.backends.gateways import Behind, portkey_backend
 from airflow_batch_provider.backends.openai import OpenAIBackend
 from airflow_batch_provider.hooks.base import BatchInferenceHook, HeaderText, Settings, base_url, password
+from airflow_batch_provider.hooks.gateway_fields import SigningSettings
 
 PORTKEY_URL = "https://api.portkey.ai/v1"
 
 
-class PortkeySettings(Settings):
+class PortkeySettings(SigningSettings):
     """Extra fields of a ``portkey_batch`` connection. One of provider, virtual_key and config is needed.
 
-    :param provider: ``openai``, ``azure-openai``, or an integration's ``@slug``.
+    :param provider: ``openai``, ``azure-openai``, ``bedrock``, ``vertex-ai``, or an integration's ``@slug``.
     :param virtual_key: a virtual key.
     :param config: a config id or JSON.
     :param bearer: sent as ``Authorization: Bearer``: the provider's own key, or the Portkey key where the gateway
@@ -42,7 +43,16 @@ class PortkeyBatchHook(BatchInferenceHook):
     hook_name = "LLM batch: Portkey"
     default_conn_name = "portkey_batch_default"
     settings_class: ClassVar[type[Settings]] = PortkeySettings
-    secret_settings = ("extra_headers", "virtual_key", "config", "bearer")
+    secret_settings = (
+        "extra_headers",
+        "virtual_key",
+        "config",
+        "bearer",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+    )
+    """``vertex_service_account_json`` is masked by its parts: its project and address are no secrets."""
 
     def make_backend(self, connection: Any, settings: PortkeySettings) -> OpenAIBackend:
         """Headers for every call."""
@@ -54,6 +64,7 @@ class PortkeyBatchHook(BatchInferenceHook):
             config=settings.config,
             bearer=settings.bearer,
             behind=settings.behind,
+            places=settings.places(),
             extra_headers=settings.extra_headers,
             extra_body=settings.extra_body,
             models=settings.models(),

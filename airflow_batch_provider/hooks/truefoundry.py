@@ -8,10 +8,12 @@ from pydantic import Field
 
 from airflow_batch_provider.backends.gateways import Behind, truefoundry_backend
 from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire_clouds import CloudPlace
 from airflow_batch_provider.hooks.base import BatchInferenceHook, HeaderText, Settings, base_url, password
+from airflow_batch_provider.hooks.gateway_fields import CloudSettings
 
 
-class TrueFoundrySettings(Settings):
+class TrueFoundrySettings(CloudSettings):
     """Extra fields of a ``truefoundry_batch`` connection.
 
     :param provider_name: the provider integration, sent as ``x-tfy-provider-name`` with every call.
@@ -38,12 +40,14 @@ class TrueFoundryBatchHook(BatchInferenceHook):
 
     def make_backend(self, connection: Any, settings: TrueFoundrySettings) -> OpenAIBackend:
         """Headers for every call."""
+        places = {"bedrock": settings.bedrock, "vertex_ai": settings.vertex_ai}
         return truefoundry_backend(
             base_url(connection),
             password(connection),
             settings.provider_name,
             behind=settings.behind,
             azure_api_version=settings.azure_api_version,
+            place=places[settings.behind]() if settings.behind in places else CloudPlace(),
             extra_headers=settings.extra_headers,
             extra_body=settings.extra_body,
             models=settings.models(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import ENDPOINTS, error_body
 from airflow_batch_provider.local.objects import TERMINAL
 from airflow_batch_provider.local.policy import MEBIBYTE, Policy
+from airflow_batch_provider.local.store import Store
 from airflow_batch_provider.testing.calls import Answer, Call
 
 _SHORT = {endpoint.removeprefix("/v1"): endpoint for endpoint in ENDPOINTS}
@@ -28,6 +30,9 @@ class Flavor:
     base: ClassVar[str] = "/v1"
     headers: ClassVar[Mapping[str, str]] = {}
     """What a client must send beside its key."""
+
+    store: Store | None = None
+    """The memory of the server behind."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -48,6 +53,26 @@ class Flavor:
 
     def refuse_create(self, call: Call) -> Answer | None:
         """The answer to a create that this provider does not take."""
+        return None
+
+    def refuse_file(self, call: Call, path: Path) -> Answer | None:
+        """The answer to an upload whose content this provider does not take."""
+        return None
+
+    def request(self, body: JSON) -> JSON:
+        """What the server behind is told of a create call."""
+        return dict(body)
+
+    def job_errors(self, batch: JSON) -> list[JSON]:
+        """Why this provider fails a batch that the server behind would run."""
+        return []
+
+    def download(self, given: str) -> tuple[Answer, JSON] | None:
+        """A file that is not the server's own, with its batch; None leaves it to the server."""
+        return None
+
+    def output(self, batch: JSON) -> Answer | None:
+        """``/batches/{id}/output``, None where it is the server's output file."""
         return None
 
     def error(self, answer: Answer) -> Answer:
@@ -279,5 +304,9 @@ FLAVORS: Mapping[str, type[Flavor]] = {kind.name: kind for kind in (Flavor, Azur
 
 
 def make_flavor(name: str, key: str, options: Mapping[str, Any]) -> Flavor:
-    """The flavor of this name, with its own options."""
+    """The flavor of this name, with its own options; a gateway over a cloud is one of its own."""
+    if options.get("behind") in ("bedrock", "vertex-ai"):
+        from airflow_batch_provider.testing.flavors_clouds import CLOUD_FLAVORS
+
+        return CLOUD_FLAVORS[name](key, **options)
     return FLAVORS[name](key, **options)

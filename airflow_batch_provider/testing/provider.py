@@ -31,7 +31,8 @@ class FakeProvider:
     :param api_key: the key it accepts.
     :param rules: fields of :class:`~airflow_batch_provider.local.policy.Policy` to change, such as ``max_rows``.
     :param options: what the flavor itself can be told: ``behind`` and ``uri_ids`` of Portkey, ``virtual_models`` of
-        TrueFoundry.
+        TrueFoundry. ``behind="bedrock"`` or ``"vertex-ai"`` makes either a gateway over that cloud, with ``minimum``,
+        ``strict`` and ``lists``.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class FakeProvider:
         played = make_flavor(flavor, api_key, options)
         self.headers: Mapping[str, str] = dict(played.headers)
         self._folder = tempfile.TemporaryDirectory(prefix="fake-provider-")
-        self._store = Store(Path(self._folder.name))
+        self._store = played.store = Store(Path(self._folder.name))
         policy = replace(played.policy(), **{"slots": 8, "backoff": 0.01, "grace": 2.0, **(rules or {})})
         app = create_app(self._store, EchoEngine(), policy, _FaultyHooks(self.faults, self._store, played))
         self._server = LocalServer(Shell(app, self._store, played, self.faults, self.requests))
@@ -107,8 +108,8 @@ class _FaultyHooks(Hooks):
 
     def job_errors(self, batch: JSON) -> list[JSON]:
         """The planned ones, completed to OpenAI's shape."""
-        if not self._applies(batch):
-            return []
+        if not self._applies(batch) or not self._faults.job_errors:
+            return self._flavor.job_errors(batch)
         return [{"param": None, "line": None, **error} for error in self._faults.job_errors]
 
     def stop(self, batch: JSON) -> Stop | None:

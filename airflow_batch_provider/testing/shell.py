@@ -75,12 +75,21 @@ class Shell:
         inner = {**scope, "path": path, "raw_path": path.encode(), "headers": list(scope["headers"])}
         if call.kind == "create":
             return await self._create(call, inner, receive)
+        if call.kind == "download" and parts and (made := self._flavor.download(parts[1])):
+            return self._spoiled_of(made[1], made[0]) if made[1] else made[0]
         if call.kind == "output":
             return await self._output(call, path.split("/")[3])
         if call.kind == "list" and "after" in call.query:
             query = {**call.query, "after": self._flavor.inner_id(unquote(call.query["after"])) or ""}
             inner["query_string"] = urlencode(query).encode()
-        return self._told(call, await _ask(self._app, inner, receive))
+        answer = await _ask(self._app, inner, receive)
+        if call.kind == "upload" and answer.status == 200:
+            file_id = answer.json["id"]
+            refusal = await asyncio.to_thread(self._flavor.refuse_file, call, self._store.path(file_id))
+            if refusal is not None:
+                self._store.delete_file(file_id)
+                return refusal
+        return self._told(call, answer)
 
     def _planned_refusal(self, call: Call) -> Answer | None:
         status = self._faults.take_status("download" if call.kind == "output" else call.kind)
@@ -115,7 +124,7 @@ class Shell:
             return Answer.of(400, error_body(message, code="token_limit_exceeded"))
         if self._faults.take("cut_before_accept"):
             return None
-        request = dict(call.body)
+        request = self._flavor.request(call.body)
         if isinstance(request.get("input_file_id"), str):
             request["input_file_id"] = self._flavor.inner_id(unquote(request["input_file_id"])) or "null"
         accept = partial(_ask, self._app, scope, _once(orjson.dumps(request)))
@@ -183,6 +192,9 @@ class Shell:
         batch = self._store.batch(batch_id)
         if self._flavor.name not in {"truefoundry", "portkey"} or batch is None:
             return self._flavor.error(Answer.of(404, error_body(f"No batch found with id '{batch_id}'.")))
+        made = self._flavor.output(batch)
+        if made is not None:
+            return self._spoiled_of(batch, made) if made.status == 200 else made
         file_id = batch["output_file_id"]
         if file_id is None and isinstance(self._flavor, Portkey) and self._flavor.is_azure(call):
             file_id = batch["error_file_id"]
@@ -201,7 +213,11 @@ class Shell:
             for batch in self._store.list_batches(1_000, None) or []
             if inner in {batch["output_file_id"], batch["error_file_id"]}
         ]
-        if not self._faults.spoils_lines or not of or not applies(self._faults, self._store, of[0]):
+        return self._spoiled_of(of[0], answer) if of else answer
+
+    def _spoiled_of(self, batch: JSON, answer: Answer) -> Answer:
+        """As :meth:`_spoiled`, of a known batch."""
+        if not self._faults.spoils_lines or not applies(self._faults, self._store, batch):
             return answer
         return replace(answer, content=spoil(answer.content, self._faults))
 

@@ -224,7 +224,7 @@ def _ended_run(directory: RunDirectory) -> tuple[str, int]:
 
 
 def _rows(directory: RunDirectory, run_key: str, *, parse_json: bool) -> Iterator[_Values]:
-    from airflow_batch_provider.collecting import read_back
+    from airflow_batch_provider.dialects.openai import read_line
 
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     for name in directory.names("results"):
@@ -240,7 +240,7 @@ def _rows(directory: RunDirectory, run_key: str, *, parse_json: bool) -> Iterato
                 yield (
                     run_key,
                     _clean(answer.custom_id),
-                    read_back(line).outcome,
+                    read_line(line).outcome,
                     answer.status_code,
                     _clean(answer.content),
                     _clean(answer.finish_reason),

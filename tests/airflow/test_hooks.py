@@ -78,7 +78,7 @@ async def test_the_type_decides(conn_type: str, declare: Declare) -> None:
     for hook in (BatchInferenceHook.for_conn_id(conn_id), await BatchInferenceHook.afor_conn_id(conn_id)):
         assert f"{type(hook).__module__}.{type(hook).__name__}" == HOOKS[conn_type]
         assert hook.conn_id == conn_id
-        assert hook.backend.facts.name == conn_type
+        assert hook.backend.identity["type"] == conn_type
         assert hook.backend is hook.backend
 
 
@@ -224,7 +224,7 @@ async def test_verbs(way: tuple[FakeProvider, str], tmp_path: Path) -> None:
     assert b"".join(hook.download(file_id)) == data  # type: ignore[arg-type]
     other = hook.upload(io.BytesIO(data), "other.jsonl")
     job = hook.create(file_id, metadata={"team": "a"})
-    assert job.metadata == {"team": "a"}
+    assert job.metadata.items() >= {"team": "a"}.items()
     while not (job := hook.retrieve(job.id)).status.is_terminal:
         pass
     assert job.status is JobStatus.COMPLETED

@@ -293,8 +293,8 @@ def test_an_attach_that_was_killed_is_begun_again(tmp_path, fake):
     assert (told["succeeded"], len(fake.creates)) == (3, 1)
 
 
-def test_fetching_several_models_creates_nothing(tmp_path, monkeypatch):
-    """A gateway takes several models in one job; what cannot be fetched is refused, and never asked again."""
+def test_fetching_a_job_that_failed_whole_creates_nothing(tmp_path, monkeypatch):
+    """Several models in one file, which the provider refused: its reason is told, and nothing is ever asked again."""
     with provider("portkey_virtual_key") as (fake, connection):
         monkeypatch.setenv("AIRFLOW_CONN_PROVIDER", json.dumps(connection))
         hook = BatchInferenceHook.for_conn_id("provider")
@@ -303,6 +303,17 @@ def test_fetching_several_models_creates_nothing(tmp_path, monkeypatch):
             task_id="f", batch_id=job.id, conn_id="provider", output_path=str(tmp_path / "out"), **POLL
         )
         for number in (1, 2):
-            with pytest.raises(AirflowFailException, match=r"holds more than one .*m0 on /v1/chat.*m1 on"):
-                fetch.execute(first(number))
+            with pytest.raises(AirflowFailException, match=r"line 2: The model 'm1' differs"):
+                resume(fetch, first(number))
         assert len(fake.creates) == 1
+
+
+def test_a_foreign_file_without_ids(tmp_path, fake):
+    """A batch whose rows cannot be told apart is refused by line, and the folder stays as it was."""
+    lines = [request(1), request(1)]
+    fetch = BatchInferenceFetchOperator(
+        task_id="f", batch_id=curl_batch(fake, lines), conn_id="provider", output_path=str(tmp_path / "out"), **POLL
+    )
+    with pytest.raises(AirflowFailException, match=r"line 2 repeats the id 'row-1'"):
+        resume(fetch, first())
+    assert not (tmp_path / "out" / "run.json").exists()

@@ -1,245 +1,162 @@
-"""What every backend on the OpenAI wire promises; each provider's test file inherits it and adds its differences.
+"""What every backend promises, whichever provider it speaks to; written against ``Backend`` and nothing else.
 
-:class:`BackendContract` asks an honest server; ``faulty_contract`` also one that fails in every known way.
+The author of a new backend writes ``class TestMine(FaultyContract)`` (``faulty_contract``; or ``BackendContract`` where
+there are no faults to order) and overrides, of what ``harness.Harness`` and ``FaultyContract`` begin with:
+
+* always: ``make`` (for the faulty one also ``fake``; otherwise a ``world`` fixture), ``model``, ``stranger``,
+  ``handle_of_nobody``, ``leaks``;
+* where the provider differs: ``endpoint``, ``minimum``, ``secret``, ``piece``, ``page``, ``complete``, ``kinds``,
+  ``idempotent``, ``greedy``, ``words``, ``is_create``, ``is_sent``, ``wire_id``, ``guarded``, ``make_others``;
+  of faults ``apoll_kind``, ``error_of``, ``full_queue``, ``tells_retry_after``, ``new_word``, ``names_unrun``,
+  ``tells_early``, ``expired``; and the ``check_*`` methods, which look closer where they are overridden.
+
+``world`` is the other side: an object with ``origin``, ``requests`` (each call with ``kind``, ``query``, ``headers``,
+``body``) and ``calls(kind)``. Kinds are those of :class:`~airflow_batch_provider.testing.calls.Call`. Rows are compared
+by the custom_id that ``decode`` gives, for on the wire they may have another name. ``wire_contract`` adds what only
+OpenAI's wire has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import pytest
 
-from airflow_batch_provider.backends.openai import CHAT, TOKEN_KEY, OpenAIBackend
-from airflow_batch_provider.core.errors import (
-    AuthenticationError,
-    NotFoundError,
-    ProviderError,
-)
-from airflow_batch_provider.core.records import BatchRequest, Job, JobStatus, Shard
+from airflow_batch_provider.core.errors import AuthenticationError, NotFoundError, ProviderError
+from airflow_batch_provider.core.records import JobStatus
+from tests.backends.harness import CHAT, KEY, LEAK, NOWHERE, Harness, new_token
 from tests.backends.scripted import free_port
-from tests.backends.tools import Feed, sha
+from tests.backends.tools import Feed, chain, sha
 
-KEY = "fake-key-7e1b"
-LEAK = "leaked-from-the-environment"
-LEAKS = {
-    "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-    "OPENAI_API_KEY": f"{LEAK}-key",
-    "OPENAI_ADMIN_KEY": f"{LEAK}-admin",
-    "OPENAI_ORG_ID": f"{LEAK}-org",
-    "OPENAI_PROJECT_ID": f"{LEAK}-project",
-    "OPENAI_CUSTOM_HEADERS": f"X-Leak: {LEAK}\nAuthorization: Bearer {LEAK}",
-    "AZURE_OPENAI_API_KEY": f"{LEAK}-azure",
-    "AZURE_OPENAI_ENDPOINT": "http://127.0.0.1:9",
-    "OPENAI_API_VERSION": f"{LEAK}-version",
-}
-_numbers = itertools.count()
+__all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "new_token"]
 
 
-def new_token() -> str:
-    """A token that no other test has used."""
-    return f"tok{next(_numbers):05d}"
-
-
-class BackendContract:
-    """The promises that an honest server is enough to test. Subclasses give ``world`` and ``make``."""
-
-    has_bearer = True
-    """Whether the route signs by ``Authorization``."""
-
-    def make(self, world: Any, key: str = KEY, base: str | None = None) -> OpenAIBackend:
-        """The backend under test.
-
-        :param base: another server's origin than the world's.
-        """
-        raise TypeError("each provider makes its own")
-
-    @pytest.fixture
-    def backend(self, world: Any) -> Iterator[OpenAIBackend]:
-        made = self.make(world)
-        yield made
-        made.close()
-
-    # ---- helpers -----------------------------------------------------------------------------------------------
-
-    def wire(self, backend: OpenAIBackend, rows: int = 3, text: str = "hello") -> bytes:
-        line_format = backend.line_format("m", CHAT)
-        lines = []
-        for number in range(rows):
-            body = {"model": "m", "messages": [{"role": "user", "content": f"{text} {number}"}]}
-            line = {"custom_id": f"row-{number}", "method": "POST", "url": CHAT, "body": body}
-            raw = json.dumps(line, ensure_ascii=False).encode()
-            lines.append(line_format.encode(BatchRequest(f"row-{number}", CHAT, "m", body, raw, number + 1)))
-        return b"".join(line + b"\n" for line in lines)
-
-    def shard(self, data: bytes) -> Shard:
-        return Shard(0, 7, data.count(b"\n"), len(data), "m", CHAT)
-
-    def send(self, backend: OpenAIBackend, rows: int = 3, token: str | None = None, **options: Any) -> Job:
-        data = self.wire(backend, rows)
-        token = token or new_token()
-        shard = self.shard(data)
-        input_id = backend.upload(shard, token, io.BytesIO(data), options)
-        return backend.create(backend.create_request(shard, token, input_id, options))
-
-    def until(self, backend: OpenAIBackend, job: Job, enough: Callable[[Job], bool] | None = None) -> Job:
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            job = backend.retrieve(job.id)
-            if enough(job) if enough else job.status.is_terminal:
-                return job
-            time.sleep(0.01)
-        raise AssertionError(f"still {job}")
-
-    def rows(self, backend: OpenAIBackend, job: Job) -> dict[str, Any]:
-        data = b"".join(backend.outputs(job))
-        assert not data or data.endswith(b"\n")
-        lines = [json.loads(line) for line in data.split(b"\n") if line]
-        assert len(lines) == len({line["custom_id"] for line in lines})
-        return {line["custom_id"]: line for line in lines}
+class BackendContract(Harness):
+    """The promises that an honest server is enough to test."""
 
     # ---- upload and create -------------------------------------------------------------------------------------
 
-    def test_upload_streams_and_carries_the_token(self, backend: OpenAIBackend) -> None:
-        """An upload is read in small pieces, arrives whole, and is named by stem and token."""
-        data = self.wire(backend, 30_000, "x" * 150)
+    def test_upload_streams_and_carries_the_token(self, backend: Any) -> None:
+        """An upload is read in small pieces, arrives whole, and is named by its token."""
+        data = self.wire(backend, 30_000, "x" * max(150, self.piece // 10_000))
         feed = Feed(data)
         token = new_token()
-        handle = backend.upload(self.shard(data), token, feed, {"file_name": "my rows.jsonl"})  # type: ignore[arg-type]
-        assert len(data) > 4_000_000
-        assert 0 < max(feed.sizes) <= 1 << 20
+        handle = backend.upload(self.shard(data), token, feed, dict(self.upload_options))
+        assert len(data) > max(4_000_000, 2 * self.piece)
+        assert 0 < max(feed.sizes) <= self.piece
         assert "%" not in handle
         assert sha(backend.download(handle)) == hashlib.sha256(data).hexdigest()
-        url = f"{backend.route.base_url}/files/{quote(handle, safe='')}"
-        told = httpx.get(url, headers=dict(backend.route.headers), params=dict(backend.route.query)).json()
-        assert told["filename"].startswith("my")
-        assert told["filename"].endswith(f"-{token}.jsonl")
-        assert told["purpose"] == "batch"
+        self.check_upload(backend, handle, token)
 
-    def test_create_request_is_pure(self, backend: OpenAIBackend, world: Any) -> None:
+    def test_create_request_is_pure(self, backend: Any, world: Any) -> None:
         """The create call is plain JSON, made without a call, equal each time, and without secrets."""
-        shard = self.shard(b"{}\n")
         before = len(world.requests)
-        made = [backend.create_request(shard, "tok", "file-1", {"metadata": {"team": "a"}}) for _ in range(2)]
+        handle = self.handle_of_nobody(backend)
+        made = [self.request(backend, "tok", handle) for _ in range(2)]
         assert made[0] == made[1] == json.loads(json.dumps(made[0]))
         assert len(world.requests) == before
-        assert made[0]["input_file_id"] == "file-1"
-        assert made[0]["completion_window"] == "24h"
-        assert made[0]["metadata"] == {"team": "a", TOKEN_KEY: "tok"}
-        assert KEY not in json.dumps(made[0])
+        assert handle in json.dumps(made[0], ensure_ascii=False)
+        assert self.secret not in json.dumps(made[0], ensure_ascii=False)
 
-    def test_create_sends_exactly_the_recorded_call_once(self, backend: OpenAIBackend, world: Any) -> None:
+    def test_create_sends_exactly_the_recorded_call_once(self, backend: Any, world: Any) -> None:
         """What was recorded is what is sent, one time."""
-        data = self.wire(backend)
-        shard, token = self.shard(data), new_token()
-        input_id = backend.upload(shard, token, io.BytesIO(data), {})
-        request = backend.create_request(shard, token, input_id, {})
-        before = len(world.creates)
+        request = json.loads(json.dumps(self.uploaded(backend, 3, new_token())))
+        recorded = json.dumps(request)
+        before = len(self.creates(world))
         job = backend.create(request)
-        assert [call.body for call in world.creates[before:]] == [request]
+        calls = self.creates(world)[before:]
+        assert len(calls) == 1
+        assert self.is_sent(calls[0], request)
+        assert json.dumps(request) == recorded
         assert job.id
         assert not job.status.is_terminal or job.status is JobStatus.COMPLETED
         assert "%" not in job.id
 
-    def test_options_cannot_replace_the_handles(self, backend: OpenAIBackend) -> None:
-        """Neither extra_body nor metadata can take away what a lost create is found by."""
-        options = {
-            "extra_body": {"metadata": {"a": "b", TOKEN_KEY: "x"}, "further": 1, "input_file_id": "x"},
-            "metadata": {TOKEN_KEY: "y"},
-        }
-        request = backend.create_request(self.shard(b"{}\n"), "tok", "file-1", options)
-        assert request["metadata"] == {"a": "b", TOKEN_KEY: "tok"}
-        assert request["further"] == 1
-        assert request["input_file_id"] == "file-1"
+    def test_greedy_options_do_not_hide_a_job(self, backend: Any) -> None:
+        """Whatever the options hold, the job is found by its token and by its call."""
+        token = new_token()
+        request = self.uploaded(backend, 1, token, **self.greedy)
+        job = backend.create(request)
+        since = time.time() - 900
+        assert [found.id for found in backend.find(token, None, since).jobs] == [job.id]
+        assert [found.id for found in backend.find("nosuchtoken", request, since).jobs] == [job.id]
 
     # ---- find, retrieve, list ----------------------------------------------------------------------------------
 
-    def test_find_over_pages(self, backend: OpenAIBackend, world: Any) -> None:
-        """A job is found by its upload and by its token alone, on whatever page; an absent one is absent."""
+    def test_find_over_pages(self, backend: Any, world: Any) -> None:
+        """A job is found by its call and by its token alone, on whatever page; an absent one is absent."""
         token = new_token()
-        data = self.wire(backend, 1)
-        shard = self.shard(data)
-        input_id = backend.upload(shard, token, io.BytesIO(data), {})
-        request = backend.create_request(shard, token, input_id, {})
+        request = self.uploaded(backend, 1, token)
         job = backend.create(request)
-        other = backend.upload(shard, new_token(), io.BytesIO(data), {})
-        for _ in range(101):
-            backend.create(backend.create_body(CHAT, other, {}, {}))
+        self.make_others(backend, world, self.page + 2)
         before = len(world.calls("list"))
         since = time.time() - 900
-        by_upload = backend.find("no-such-token", request, since)
-        assert [found.id for found in by_upload.jobs] == [job.id]
+        by_call = backend.find("nosuchtoken", request, since)
+        assert [found.id for found in by_call.jobs] == [job.id]
         assert len(world.calls("list")) - before >= 2
-        assert {call.query["limit"] for call in world.calls("list")[before:]} == {"100"}
+        self.check_lists(backend, world.calls("list")[before:])
         by_token = backend.find(token, None, since)
         assert [found.id for found in by_token.jobs] == [job.id]
-        absent = backend.find("no-such-token", {**request, "input_file_id": "file-none"}, since)
+        absent = backend.find("nosuchtoken", self.request(backend, new_token(), self.handle_of_nobody(backend)), since)
         assert absent.jobs == ()
-        assert absent.complete is backend.facts.list_is_complete is True
+        assert absent.complete is self.complete
         assert backend.find(token, request, time.time() + 3600).jobs == ()
         assert len(list(backend.list_jobs(limit=3))) == 3
-        assert len({listed.id for listed in backend.list_jobs()}) >= 103
+        assert len({listed.id for listed in backend.list_jobs()}) >= self.page + 3
 
-    def test_find_gives_the_oldest_first(self, backend: OpenAIBackend) -> None:
+    def test_find_gives_the_oldest_first(self, backend: Any) -> None:
         """Of two jobs made by mistake the older comes first, also within one second."""
         token = new_token()
-        data = self.wire(backend, 1)
-        shard = self.shard(data)
-        request = backend.create_request(shard, token, backend.upload(shard, token, io.BytesIO(data), {}), {})
-        ids = [backend.create(request).id for _ in range(3)]
+        request = self.uploaded(backend, 1, token)
+        ids = list(dict.fromkeys(backend.create(request).id for _ in range(3)))
+        assert len(ids) == (1 if self.idempotent else 3)
         assert [job.id for job in backend.find(token, request, time.time() - 900).jobs] == ids
 
-    def test_retrieve(self, backend: OpenAIBackend) -> None:
+    def test_retrieve(self, backend: Any) -> None:
         """A job is told in one vocabulary: seconds, whole counts, decoded handles, our token."""
-        token = new_token()
+        token, rows = new_token(), self.count(3)
         job = self.until(backend, self.send(backend, 3, token))
         assert job.status is JobStatus.COMPLETED
-        assert (job.counts.total, job.counts.completed, job.counts.failed) == (3, 3, 0)
+        assert (job.counts.total, job.counts.completed, job.counts.failed) == (rows, rows, 0)
+        assert all(type(number) is int for number in (job.counts.total, job.counts.completed, job.counts.failed))
         assert job.created_at is not None
         assert abs(job.created_at - time.time()) < 120
         assert job.ended_at is not None
         assert job.created_at <= job.ended_at <= time.time() + 60
-        assert job.metadata == {TOKEN_KEY: token}
         assert job.input_id
         assert not any("%" in handle for handle in (job.id, job.input_id, *job.outputs))
         assert job.errors == ()
+        self.check_names(job, token)
 
-    def test_unknown_ids(self, backend: OpenAIBackend) -> None:
+    def test_unknown_ids(self, backend: Any) -> None:
         """A job or file that is not there is NotFoundError; deleting it is no error."""
-        stranger = self.stranger(backend)
+        stranger, handle = self.stranger(backend), self.handle_of_nobody(backend)
         with pytest.raises(NotFoundError):
             backend.retrieve(stranger)
         with pytest.raises(NotFoundError):
             backend.cancel(stranger)
         with pytest.raises(NotFoundError):
-            b"".join(backend.download(stranger))
-        backend.delete(stranger)
-
-    def stranger(self, backend: OpenAIBackend) -> str:
-        """An id in the provider's form that is nobody's."""
-        return "batch_nobody"
+            b"".join(backend.download(handle))
+        backend.delete(handle)
 
     # ---- outputs, files ----------------------------------------------------------------------------------------
 
-    def test_outputs_of_a_good_job(self, backend: OpenAIBackend) -> None:
-        """Every row's answer, each decodable as a success."""
+    def test_outputs_of_a_good_job(self, backend: Any) -> None:
+        """Every row's answer, each decodable as a success that tells its tokens."""
         job = self.until(backend, self.send(backend, 5))
-        rows = self.rows(backend, job)
-        assert set(rows) == {f"row-{number}" for number in range(5)}
-        decode = backend.line_format("m", CHAT).decode
-        for line in b"".join(backend.outputs(job)).split(b"\n")[:-1]:
-            result = decode(line)
+        results = self.results(backend, job, 5)
+        assert set(results) == set(self.ids(5))
+        for custom_id, result in results.items():
             assert result.outcome == "succeeded"
             assert result.usage.input_tokens > 0
+            line = json.loads(result.line)
+            assert (line["custom_id"], line["response"]["status_code"]) == (custom_id, 200)
 
-    def test_download_is_byte_exact_and_lazy(self, backend: OpenAIBackend) -> None:
+    def test_download_is_byte_exact_and_lazy(self, backend: Any) -> None:
         """Every byte comes back as it went, in pieces, and a reader may stop early."""
         data = '{"a": "é\u2028\u0085\U0001f600"}\r\n\n'.encode() * 60_000 + b"no end of line"
         handle = backend.upload_file("any.jsonl", io.BytesIO(data))
@@ -248,10 +165,10 @@ class BackendContract:
         assert max(map(len, chunks)) <= 1 << 20
         early = backend.download(handle)
         assert data.startswith(next(early))
-        early.close()  # type: ignore[attr-defined]
+        early.close()
         assert sha(backend.download(handle)) == hashlib.sha256(data).hexdigest()
 
-    def test_delete(self, backend: OpenAIBackend) -> None:
+    def test_delete(self, backend: Any) -> None:
         """A deleted file is gone, and deleting it again is no error."""
         handle = backend.upload_file("any.jsonl", io.BytesIO(b"{}\n"))
         backend.delete(handle)
@@ -259,7 +176,7 @@ class BackendContract:
             b"".join(backend.download(handle))
         backend.delete(handle)
 
-    async def test_cancelling_an_ended_job(self, backend: OpenAIBackend) -> None:
+    async def test_cancelling_an_ended_job(self, backend: Any) -> None:
         """A job that has ended already is no error, synchronously and not, and stays as it ended."""
         job = self.until(backend, self.send(backend, 1))
         backend.cancel(job.id)
@@ -268,7 +185,7 @@ class BackendContract:
 
     # ---- waiting -----------------------------------------------------------------------------------------------
 
-    async def test_apoll_equals_retrieve(self, backend: OpenAIBackend) -> None:
+    async def test_apoll_equals_retrieve(self, backend: Any) -> None:
         """Many jobs at once, in the order given, each as retrieve tells it."""
         jobs = [self.until(backend, self.send(backend, rows)) for rows in (1, 2, 3)]
         ids = [jobs[2].id, jobs[0].id, jobs[1].id, jobs[0].id]
@@ -281,80 +198,60 @@ class BackendContract:
 
     async def test_wrong_key(self, world: Any) -> None:
         """A wrong key is AuthenticationError on every way, which says so and never tells the key."""
-        secret = "wrong-key-5c0ffee"
-        backend = self.make(world, secret)
-        calls: list[Callable[[], object]] = [
-            lambda: backend.upload_file("x.jsonl", io.BytesIO(b"{}\n")),
-            lambda: backend.create(backend.create_body(CHAT, "file-1", {}, {})),
-            lambda: backend.retrieve("batch_1"),
-            lambda: list(backend.list_jobs()),
-            lambda: list(backend.download("file-1")),
-            lambda: backend.cancel("batch_1"),
-            lambda: backend.delete("file-1"),
-            backend.probe,
-        ]
+        backend: Any = self.make(world, self.wrong_secret)
+        job = self.stranger(backend)
         errors: list[BaseException] = []
-        for call in calls:
-            with pytest.raises(AuthenticationError, match="key") as caught:
+        for call in self.guarded(backend).values():
+            with pytest.raises(AuthenticationError, match=self.words.get("wrong key")) as caught:
                 call()
             errors.append(caught.value)
         with pytest.raises(AuthenticationError) as caught:
-            await backend.apoll(["batch_1"])
+            await backend.apoll([job])
         errors.append(caught.value)
         with pytest.raises(AuthenticationError) as caught:
-            await backend.acancel(["batch_1"])
+            await backend.acancel([job])
         errors.append(caught.value)
         backend.close()
         for error in errors:
-            link: BaseException | None = error
-            while link is not None:
-                assert secret not in f"{link} {link!r}"
-                link = link.__cause__ or link.__context__
+            for link in chain(error):
+                assert self.wrong_secret not in f"{link} {link!r}"
 
     async def test_nothing_leaks_from_the_environment(self, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The worker's OPENAI_* variables change neither address nor headers nor who pays."""
-        for name, value in LEAKS.items():
+        """The worker's variables change neither address nor headers nor who pays."""
+        plain = self.make(world, self.secret)
+        identity = dict(plain.identity)
+        plain.close()
+        for name, value in self.leaks.items():
             monkeypatch.setenv(name, value)
-        backend = self.make(world)
+        backend: Any = self.make(world, self.secret)
         before = len(world.requests)
         job = self.until(backend, self.send(backend, 1))
         list(backend.outputs(job))
         backend.probe()
         await backend.apoll([job.id])
+        assert dict(backend.identity) == identity
         backend.close()
         calls = world.requests[before:]
-        assert {"upload", "create", "poll", "list"} <= {call.kind for call in calls}
-        expected = {name.lower(): value for name, value in backend.route.headers}
-        assert ("authorization" in expected) is self.has_bearer
+        assert self.kinds <= {call.kind for call in calls}
         for call in calls:
-            assert LEAK not in f"{call.headers} {call.query}"
-            assert {name: call.headers.get(name) for name in expected} == expected
-            theirs = {"authorization", "openai-organization", "openai-project", "api-key"}
-            assert not (theirs - expected.keys()) & call.headers.keys()
-            assert dict(backend.route.query).items() <= call.query.items()
+            assert LEAK not in f"{call.headers} {call.query} {call.body}"
+            self.check_call(backend, call)
 
-    def test_nothing_shows_the_secrets(self, backend: OpenAIBackend) -> None:
-        """Neither route, facts, backend nor identity shows a header's value."""
-        assert any(KEY in value for _, value in backend.route.headers)
-        shown = f"{backend!r} {backend.route!r} {backend.facts!r} {dict(backend.identity)!r} {backend.probe()}"
-        assert KEY not in shown
-        assert backend.identity["base_url"] == backend.route.base_url
-        assert backend.identity["type"] == backend.facts.name == backend.name
+    def test_nothing_shows_the_secrets(self, backend: Any) -> None:
+        """Neither the backend nor its identity shows what no log may hold, and the identity says who is asked."""
+        assert self.secret not in self.shown(backend)
+        assert backend.identity["type"] == backend.name
+        assert backend.identity["base_url"]
 
     async def test_connection_refused(self, world: Any) -> None:
         """Where nobody listens, nothing can have been created, and the error says so."""
-        backend = self.make(world, base=f"http://127.0.0.1:{free_port()}")
-        calls: list[Callable[[], object]] = [
-            lambda: backend.upload_file("x.jsonl", io.BytesIO(b"{}\n")),
-            lambda: backend.create(backend.create_body(CHAT, "file-1", {}, {})),
-            lambda: backend.retrieve("batch_1"),
-            lambda: list(backend.download("file-1")),
-        ]
-        for call in calls:
+        backend: Any = self.make(world, self.secret, f"http://127.0.0.1:{free_port()}")
+        calls = self.guarded(backend)
+        for name in ("upload", "create", "poll", "download", "find", "cancel"):
             with pytest.raises(ProviderError) as caught:
-                call()
+                calls[name]()
             assert caught.value.ambiguous is False
         with pytest.raises(ProviderError) as caught:
-            await backend.apoll(["batch_1"])
+            await backend.apoll([self.stranger(backend)])
         assert caught.value.ambiguous is False
         backend.close()

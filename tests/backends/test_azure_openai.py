@@ -13,10 +13,10 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.wire_contract import FaultyWireContract
 
 
-class AzureContract(FaultyContract):
+class AzureContract(FaultyWireContract):
     """What both APIs of Azure have in common."""
 
     flavor = "azure"

@@ -10,10 +10,10 @@ from airflow_batch_provider.backends.gateways import BEHIND, portkey_backend, tr
 from airflow_batch_provider.backends.openai import CHAT, OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from tests.backends.contract import KEY
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.wire_contract import FaultyWireContract
 
 
-class TestPlainProviderName(FaultyContract):
+class TestPlainProviderName(FaultyWireContract):
     """The contract through Portkey to Azure, by Azure's plain name and nothing else."""
 
     flavor = "portkey"
@@ -41,14 +41,17 @@ def test_plain_names_and_slugs(provider: str, behind: str, url: str) -> None:
         portkey_backend("https://x/v1", KEY, extra_headers={"X-Portkey-Provider": provider}),
     ):
         assert backend.identity["behind"] == behind
+        assert backend.identity["provider"] == provider
         assert backend.create_body(CHAT, "f", {}, {})["endpoint"] == url
 
 
-@pytest.mark.parametrize("provider", ["bedrock", "vertex-ai"])
-def test_translated_providers(provider: str) -> None:
-    """Providers whose batches Portkey translates are refused before anything is paid."""
-    with pytest.raises(ConfigurationError, match=f"provider {provider} is not supported"):
-        portkey_backend("https://x/v1", KEY, provider=provider).check_route(["m"], [CHAT], {})
+@pytest.mark.parametrize(("provider", "behind"), [("bedrock", "bedrock"), ("vertex-ai", "vertex_ai")])
+def test_clouds(provider: str, behind: str) -> None:
+    """Their plain names speak for themselves, too, and what they lack is said before anything is paid."""
+    backend = portkey_backend("https://x/v1", KEY, provider=provider)
+    assert backend.identity["behind"] == behind
+    with pytest.raises(ConfigurationError, match=r"the region is missing.*the bucket is missing"):
+        backend.check_route(["m"], [CHAT], {})
 
 
 @pytest.mark.parametrize("behind", sorted(BEHIND))
@@ -57,7 +60,9 @@ def test_limits_are_those_of_the_provider_behind(behind: Any) -> None:
     provider = BEHIND[behind].limits
     portkey = portkey_backend("https://x/v1", KEY, provider="@slug", behind=behind).limits
     truefoundry = truefoundry_backend("https://x/api/llm", KEY, "p", behind=behind).limits
-    assert (portkey.max_rows, portkey.max_bytes) == (provider.max_rows, provider.max_bytes)
+    size = 900_000 if behind == "bedrock" else provider.max_bytes
+    assert (portkey.max_rows, portkey.max_bytes) == (provider.max_rows, size)
+    assert portkey.min_rows == truefoundry.min_rows == (100 if behind == "bedrock" else 1)
     assert (truefoundry.max_rows, truefoundry.max_bytes) == (provider.max_rows, 50_000_000)
     assert portkey.endpoints == truefoundry.endpoints == provider.endpoints
     assert provider.source in portkey.source

@@ -19,8 +19,9 @@ from airflow_batch_provider.local.policy import Policy
 from airflow_batch_provider.local.server import LocalServer
 from airflow_batch_provider.local.store import Store
 from airflow_batch_provider.testing.calls import Call, kind_of
-from tests.backends.contract import KEY, BackendContract
+from tests.backends.contract import KEY
 from tests.backends.tools import heartbeat
+from tests.backends.wire_contract import WireContract
 
 
 class World:
@@ -61,7 +62,7 @@ class World:
         return [call for call in self.requests if call.kind == kind]
 
 
-class TestLocal(BackendContract):
+class TestLocal(WireContract):
     """The contract on ``airflow-batch serve``."""
 
     def make(self, world: Any, key: str = KEY, base: str | None = None) -> OpenAIBackend:

@@ -16,7 +16,7 @@ from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.wire_contract import FaultyWireContract
 
 _IMPORT = """
 import sys
@@ -35,7 +35,7 @@ def openai_backend(base_url: str, key: str = KEY, **extra: str) -> OpenAIBackend
     return OpenAIBatchHook("c", connection=connection).backend
 
 
-class TestOpenAI(FaultyContract):
+class TestOpenAI(FaultyWireContract):
     """The contract on OpenAI."""
 
     def make(self, world: Any, key: str = KEY, base: str | None = None) -> OpenAIBackend:

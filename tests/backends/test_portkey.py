@@ -13,10 +13,10 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY, new_token
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.wire_contract import FaultyWireContract
 
 
-class TestVirtualKey(FaultyContract):
+class TestVirtualKey(FaultyWireContract):
     """The contract by a virtual key to OpenAI."""
 
     flavor = "portkey"
@@ -59,7 +59,7 @@ class TestVirtualKey(FaultyContract):
         assert json.loads(data)["body"]["messages"][0]["content"] == "né \U0001f600 0"
 
 
-class TestSlugOnOwnAddress(FaultyContract):
+class TestSlugOnOwnAddress(FaultyWireContract):
     """The contract by an integration's slug on a gateway of one's own, which wants the key as bearer."""
 
     flavor = "portkey"
@@ -75,7 +75,7 @@ class TestSlugOnOwnAddress(FaultyContract):
         assert "x-portkey-api-key" not in world.requests[-1].headers
 
 
-class TestConfigOverAzure(FaultyContract):
+class TestConfigOverAzure(FaultyWireContract):
     """The contract by a config to Azure."""
 
     flavor = "portkey"
@@ -93,7 +93,7 @@ class TestConfigOverAzure(FaultyContract):
         assert backend.identity["behind"] == "azure_openai"
 
 
-class TestEncodedIds(FaultyContract):
+class TestEncodedIds(FaultyWireContract):
     """The contract where ids are percent-encoded ARNs and URIs."""
 
     flavor = "portkey"

@@ -11,10 +11,10 @@ from airflow_batch_provider.backends.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError, RequestRejectedError
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.wire_contract import FaultyWireContract
 
 
-class TestTrueFoundry(FaultyContract):
+class TestTrueFoundry(FaultyWireContract):
     """The contract through TrueFoundry to OpenAI."""
 
     flavor = "truefoundry"
@@ -57,7 +57,7 @@ class TestTrueFoundry(FaultyContract):
         assert "TrueFoundry" in backend.limits.source
 
 
-class TestTrueFoundryOverAzure(FaultyContract):
+class TestTrueFoundryOverAzure(FaultyWireContract):
     """The contract through TrueFoundry to Azure."""
 
     flavor = "truefoundry"

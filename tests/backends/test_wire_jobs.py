@@ -18,7 +18,7 @@ OTHERS = {
     "scheduled": JobStatus.VALIDATING,
     "InProgress": JobStatus.IN_PROGRESS,
     "partially_completed": JobStatus.PARTIALLY_COMPLETED,
-    "PartiallyCompleted": JobStatus.UNKNOWN,
+    "PartiallyCompleted": JobStatus.PARTIALLY_COMPLETED,
     "stopping": JobStatus.CANCELLING,
     "stopped": JobStatus.CANCELLED,
     "canceled": JobStatus.CANCELLED,
@@ -231,7 +231,9 @@ def test_portkey_objects() -> None:
     ended = {"id": arn, "created_at": 1771430154933, "status": "partially_completed", "finalizing_at": None}
     assert read_job(ended).status is JobStatus.PARTIALLY_COMPLETED
     counted = {"id": "1", "status": "completed", "request_counts": {"total": 3, "completed": "3", "failed": "1"}}
-    assert read_job(counted).counts == RequestCounts(3, 3, 1)
+    assert read_job(counted).counts == RequestCounts(4, 3, 1), "the total of Portkey holds a -1"
+    assert read_job({**ended, "finalizing_at": 1771430254000}).ended_at == 1771430254.0
+    assert read_job({**ended, "status": "in_progress", "finalizing_at": 1771430254000}).ended_at is None
     cancelled = {"status": "success", "object": "batch", "id": "arn:aws:b:1"}
     assert (read_job(cancelled).status, read_job(cancelled).id) == (JobStatus.UNKNOWN, "arn:aws:b:1")
     assert read_job({}).status is JobStatus.UNKNOWN

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import time
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -60,3 +61,11 @@ async def heartbeat(work: Any) -> tuple[Any, float]:
         return await work, max(gaps)
     finally:
         beating.cancel()
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and everything it came from, as a traceback would show."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__

@@ -23,11 +23,13 @@ from airflow_batch_provider.core.submission import (
     Look,
     LookAgain,
     Refuse,
+    Repeat,
     decide,
 )
 
 ONE, TWO = Job("j1", JobStatus.IN_PROGRESS), Job("j2", JobStatus.VALIDATING)
 INTENT = LastCreate(3, intent_at=1000.0)
+AGAIN = LastCreate(3, intent_at=1000.0, repeatable=True)
 NONE, UNSURE = Found((), complete=True), Found((), complete=False)
 
 
@@ -41,6 +43,10 @@ NONE, UNSURE = Found((), complete=True), Found((), complete=False)
         (INTENT, Found((ONE,), complete=True), 1001, "fail", Attach(ONE)),
         (INTENT, Found((ONE,), complete=False), 9e9, "fail", Attach(ONE)),
         (INTENT, Found((ONE, TWO), complete=True), 1001, "fail", Attach(ONE, (TWO,))),
+        (AGAIN, None, 1000, "fail", Look()),
+        (AGAIN, Found((ONE,), complete=True), 1001, "fail", Attach(ONE)),
+        (AGAIN, NONE, 1001, "fail", Repeat()),
+        (AGAIN, UNSURE, 9e9, "resubmit", Repeat()),
         (INTENT, NONE, 1001, "resubmit", LookAgain(1061)),
         (INTENT, NONE, 1890, "resubmit", LookAgain(1900)),
         (INTENT, NONE, 1900, "resubmit", Create(4)),

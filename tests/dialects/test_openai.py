@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batch_provider.core.records import OUTCOMES, BatchResult, Usage
-from airflow_batch_provider.dialects.openai import OpenAIFormat, error_line, read_usage
+from airflow_batch_provider.dialects.openai import error_line, read_line, read_usage
 
 CHAT = "/v1/chat/completions"
-FORMAT = OpenAIFormat(None, CHAT)
 
 
 def line(**changes: Any) -> bytes:
@@ -28,7 +27,7 @@ def line(**changes: Any) -> bytes:
 
 
 def responded(status: Any, body: Any, **changes: Any) -> BatchResult:
-    return FORMAT.decode(line(response={"status_code": status, "request_id": "r", "body": body}, **changes))
+    return read_line(line(response={"status_code": status, "request_id": "r", "body": body}, **changes))
 
 
 # ---- decode: the providers' own lines ------------------------------------------------------------------------------
@@ -63,12 +62,12 @@ PORTKEY_BEDROCK_OK = (
 
 def test_openai_success_is_kept_byte_for_byte() -> None:
     """A line in OpenAI's own shape is not touched."""
-    assert FORMAT.decode(OPENAI_OK) == BatchResult("request-2", "succeeded", OPENAI_OK, False, Usage(24, 15))
+    assert read_line(OPENAI_OK) == BatchResult("request-2", "succeeded", OPENAI_OK, False, Usage(24, 15))
 
 
 def test_azure_success() -> None:
     """Azure leaves out the line's id; its filters' results stay."""
-    result = FORMAT.decode(AZURE_OK)
+    result = read_line(AZURE_OK)
     assert (result.custom_id, result.outcome, result.usage) == ("task-0", "succeeded", Usage(27, 24))
     data = orjson.loads(result.line)
     assert list(data) == ["id", "custom_id", "response", "error"]
@@ -78,10 +77,10 @@ def test_azure_success() -> None:
 
 def test_portkey_successes() -> None:
     """A missing error is none, another provider's finish reason is OpenAI's."""
-    vertex = FORMAT.decode(PORTKEY_VERTEX_OK)
+    vertex = read_line(PORTKEY_VERTEX_OK)
     assert (vertex.custom_id, vertex.outcome, vertex.usage) == ("request-1", "succeeded", Usage())
     assert orjson.loads(vertex.line)["error"] is None
-    bedrock = FORMAT.decode(PORTKEY_BEDROCK_OK)
+    bedrock = read_line(PORTKEY_BEDROCK_OK)
     assert (bedrock.custom_id, bedrock.usage) == ("request-3", Usage(10, 2))
     assert orjson.loads(bedrock.line)["response"]["body"]["choices"][0]["finish_reason"] == "stop"
 
@@ -151,7 +150,7 @@ def test_portkey_successes() -> None:
 )
 def test_rows_without_an_answer(raw: bytes, custom_id: str | None, outcome: str, retryable: bool) -> None:
     """Every kind of failed row; a lost custom_id is never replaced by the provider's own id."""
-    result = FORMAT.decode(raw)
+    result = read_line(raw)
     assert (result.custom_id, result.outcome, result.retryable) == (custom_id, outcome, retryable)
     assert result.usage == Usage()
     if custom_id is None:
@@ -188,19 +187,19 @@ def test_error_inside_a_success() -> None:
 @pytest.mark.parametrize("none", [None, "", {}, False, 0, []])
 def test_no_error(none: Any) -> None:
     """All spellings of no error are null."""
-    result = FORMAT.decode(line(error=none))
+    result = read_line(line(error=none))
     assert result.outcome == "succeeded"
     assert orjson.loads(result.line)["error"] is None
 
 
 def test_error_shapes() -> None:
     """Codes and messages become text, a bare text a message."""
-    assert orjson.loads(FORMAT.decode(line(error={"code": 8, "message": None})).line)["error"] == {
+    assert orjson.loads(read_line(line(error={"code": 8, "message": None})).line)["error"] == {
         "code": "8",
         "message": "",
     }
-    assert orjson.loads(FORMAT.decode(line(error="boom")).line)["error"] == {"code": None, "message": "boom"}
-    assert FORMAT.decode(line(response=None, error={"code": "429", "message": "m"})).retryable
+    assert orjson.loads(read_line(line(error="boom")).line)["error"] == {"code": None, "message": "boom"}
+    assert read_line(line(response=None, error={"code": "429", "message": "m"})).retryable
 
 
 def test_body_as_text() -> None:
@@ -225,7 +224,7 @@ def test_body_as_text() -> None:
 def test_strangers_to_json(raw: bytes, content: Any) -> None:
     """An answer that was paid is not lost for half a character or a NaN in it; the line kept is clean JSON."""
     whole = line(response={"status_code": 200, "request_id": "r", "body": {"choices": [], "text": "@"}})
-    result = FORMAT.decode(whole.replace(b'"@"', raw))
+    result = read_line(whole.replace(b'"@"', raw))
     assert (result.custom_id, result.outcome) == ("a", "succeeded")
     assert orjson.loads(result.line)["response"]["body"]["text"] == content
 
@@ -313,7 +312,7 @@ def test_usage_of_no_body() -> None:
 def test_our_own_lines(code: str, outcome: str, retryable: bool) -> None:
     """The lines written for rows without one are read back as what they say, unchanged."""
     made = error_line("é", code, "why")
-    result = FORMAT.decode(made)
+    result = read_line(made)
     assert (result.custom_id, result.outcome, result.retryable, result.line) == ("é", outcome, retryable, made)
 
 
@@ -349,21 +348,21 @@ def check(result: BatchResult, raw: bytes) -> None:
     assert list(data) == ["id", "custom_id", "response", "error"]
     assert data["custom_id"] == result.custom_id
     assert b"\n" not in result.line
-    assert FORMAT.decode(result.line) == result
+    assert read_line(result.line) == result
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes(raw: bytes) -> None:
     """No bytes whatever raise."""
     raw = raw.replace(b"\n", b"")
-    check(FORMAT.decode(raw), raw)
+    check(read_line(raw), raw)
 
 
 @given(LINES)
 def test_any_line(data: dict[str, Any]) -> None:
     """No JSON whatever raises; what comes out is in OpenAI's shape, and reading it again changes nothing."""
     raw = json.dumps(data).encode()
-    result = FORMAT.decode(raw)
+    result = read_line(raw)
     check(result, raw)
     assert (result.custom_id is None) == (not isinstance(data.get("custom_id"), str))
 
@@ -372,6 +371,6 @@ def test_any_line(data: dict[str, Any]) -> None:
 def test_any_answer(status: Any, body: Any, error: Any) -> None:
     """The row's id is never lost, whatever the answer is."""
     raw = line(response={"status_code": status, "body": body}, error=error)
-    result = FORMAT.decode(raw)
+    result = read_line(raw)
     check(result, raw)
     assert result.custom_id == "a"

@@ -32,13 +32,13 @@ SPACED = (
 @pytest.mark.parametrize("model", [None, "gpt-4o-mini"])
 def test_pass_through(model: str | None) -> None:
     """A line that already is what the provider wants goes byte for byte."""
-    assert OpenAIFormat(model, CHAT).encode(request(SPACED, model)) is not None
-    assert OpenAIFormat(model, CHAT).encode(request(SPACED, model)) == SPACED
+    assert OpenAIFormat(model, CHAT).encode(request(SPACED, model), 0) is not None
+    assert OpenAIFormat(model, CHAT).encode(request(SPACED, model), 0) == SPACED
 
 
 def test_model_is_written() -> None:
     """The resolved model wins over the body's, in its place, and nothing else of the body changes."""
-    done = orjson.loads(OpenAIFormat("other", CHAT).encode(request(SPACED, "other")))
+    done = orjson.loads(OpenAIFormat("other", CHAT).encode(request(SPACED, "other"), 0))
     asked = orjson.loads(SPACED)["body"]
     assert done["body"] == {**asked, "model": "other"}
     assert list(done["body"]) == list(asked)
@@ -47,14 +47,14 @@ def test_model_is_written() -> None:
 def test_short_lines_are_completed() -> None:
     """Lines without method, url and model get them."""
     raw = b'{"custom_id": "a", "body": {"messages": []}}'
-    done = OpenAIFormat("m", CHAT).encode(request(raw, "m"))
+    done = OpenAIFormat("m", CHAT).encode(request(raw, "m"), 0)
     assert orjson.loads(done) == {
         "custom_id": "a",
         "method": "POST",
         "url": CHAT,
         "body": {"model": "m", "messages": []},
     }
-    assert orjson.loads(FORMAT.encode(request(raw)))["body"] == {"messages": []}
+    assert orjson.loads(FORMAT.encode(request(raw), 0))["body"] == {"messages": []}
 
 
 @pytest.mark.parametrize(
@@ -64,22 +64,24 @@ def test_short_lines_are_completed() -> None:
 def test_other_fields_are_rewritten(change: dict[str, Any]) -> None:
     """Another url or method is brought in line, and fields that are none of a request's, such as error, are dropped."""
     raw = json.dumps({**orjson.loads(SPACED), **change}).encode()
-    done = orjson.loads(FORMAT.encode(request(raw)))
+    done = orjson.loads(FORMAT.encode(request(raw), 0))
     assert done == {**orjson.loads(SPACED), "method": "POST", "url": CHAT}
 
 
 def test_azures_url() -> None:
     """The url is the provider's spelling."""
-    assert orjson.loads(OpenAIFormat(None, "/chat/completions").encode(request(SPACED)))["url"] == "/chat/completions"
+    assert (
+        orjson.loads(OpenAIFormat(None, "/chat/completions").encode(request(SPACED), 0))["url"] == "/chat/completions"
+    )
 
 
 def test_ascii_only() -> None:
     """Where a gateway breaks UTF-8, everything else is escaped, and a line in ASCII goes as it is."""
     escaped = OpenAIFormat(None, CHAT, ascii_only=True)
-    assert escaped.encode(request(SPACED)).isascii()
-    assert orjson.loads(escaped.encode(request(SPACED))) == orjson.loads(SPACED)
+    assert escaped.encode(request(SPACED), 0).isascii()
+    assert orjson.loads(escaped.encode(request(SPACED), 0)) == orjson.loads(SPACED)
     plain = b'{"custom_id":"a", "method":"POST", "url":"/v1/chat/completions", "body":{"x":"\\u00e9"}}'
-    assert escaped.encode(request(plain)) == plain
+    assert escaped.encode(request(plain), 0) == plain
 
 
 BODIES = st.dictionaries(
@@ -105,7 +107,7 @@ def test_encode_keeps_the_meaning(body: dict[str, Any], model: str | None, ascii
     body = json.loads(json.dumps(body).encode("utf-8", "replace"))
     given_line = {"custom_id": "é", "body": body, **({"method": "POST", "url": CHAT} if whole else {})}
     raw = json.dumps(given_line, ensure_ascii=False).encode()
-    made = OpenAIFormat(model, CHAT, ascii_only=ascii_only).encode(BatchRequest("é", CHAT, model, body, raw, 1))
+    made = OpenAIFormat(model, CHAT, ascii_only=ascii_only).encode(BatchRequest("é", CHAT, model, body, raw, 1), 0)
     assert b"\n" not in made
     assert made.isascii() or not ascii_only
     expected = {**body, "model": model} if model else body

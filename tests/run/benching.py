@@ -42,10 +42,13 @@ class Bench:
         self.clock = Clock()
         self.input = folder / "in.jsonl"
         self.path = folder / "run"
-        self.backend = OpenAIBackend(
+        self.backend = self.make_backend(fake)
+        self.directory_class = RunDirectory
+
+    def make_backend(self, fake):
+        return OpenAIBackend(
             Route(fake.base_url, (("Authorization", f"Bearer {fake.api_key}"),)), WireFacts("openai_batch")
         )
-        self.directory_class = RunDirectory
 
     def write(self, lines):
         self.input.write_text("".join(json.dumps(one) + "\n" for one in lines))

@@ -1,0 +1,105 @@
+"""One table from Google's errors to this package's, for Vertex AI and Cloud Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_batch_provider.backends.wire_errors import retry_after
+from airflow_batch_provider.core.errors import (
+    AuthenticationError,
+    BatchInferenceError,
+    ConfigurationError,
+    NotFoundError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RequestRejectedError,
+)
+
+_UNSENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "ConnectTimeout", "NameResolutionError", "SSLError"})
+"""No connection: nothing can have been sent."""
+
+
+@contextmanager
+def authenticated(call: str) -> Iterator[None]:
+    """Errors of google-auth inside become this package's.
+
+    Apart from :func:`translated`, which imports gRPC: the triggerer needs tokens, and nothing else.
+
+    :param call: what a token is wanted for.
+    """
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except GoogleAuthError as error:
+        raise from_credentials(call, error) from error
+
+
+@contextmanager
+def translated(call: str) -> Iterator[None]:
+    """Errors of Google's clients inside become this package's.
+
+    :param call: what is asked.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.protobuf.json_format import Error as NotTheMessage
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except GoogleAPICallError as error:
+        headers = getattr(error.response, "headers", None) or {}
+        message = str(error.message or error)
+        raise from_answer(call, int(error.code or 0), message, headers) from error
+    except GoogleAuthError as error:
+        raise from_credentials(call, error) from error
+    except (NotTheMessage, UnicodeDecodeError) as error:
+        # A proxy's page with status 200, say: the call may have been carried out behind it.
+        raise ProviderError(f"{call}: the answer is not Google's: {str(error)[:200]}") from error
+    except (GoogleAPIError, RequestException, ConnectionError, TimeoutError) as error:
+        raise from_no_answer(call, error) from error
+
+
+def from_answer(call: str, status: int, message: str, headers: Mapping[str, Any] | None = None) -> BatchInferenceError:
+    """The error of an answer that is not 2xx."""
+    text = f"{call}: HTTP {status}: {message.strip()[:500]}"
+    if status == 401:
+        return AuthenticationError(f"{text}; check the credentials of the connection")
+    if status == 403:
+        return AuthenticationError(f"{text}; the account is known but may not do this")
+    if status == 404:
+        return NotFoundError(text)
+    if status == 429:
+        # RESOURCE_EXHAUSTED says both; a quota is not free again in seconds.
+        if "quota" in message.lower():
+            return QuotaError(text)
+        return RateLimitedError(text, retry_after=retry_after(headers or {}))
+    if status in (408, 409) or status >= 500 or not status:
+        return ProviderError(text, status=status or None)
+    return RequestRejectedError(text, status=status)
+
+
+def from_credentials(call: str, error: Exception) -> BatchInferenceError:
+    """No token could be had, so nothing was sent; the address of tokens may only be out of reach for now."""
+    text = f"{call}: {type(error).__name__}: {str(error)[:500]}"
+    if type(error).__name__ == "TransportError" or getattr(error, "retryable", False):
+        return ProviderError(text, ambiguous=False)
+    return AuthenticationError(f"{text}; set the connection's service account key, key_path or gcp_conn_id")
+
+
+def from_no_answer(call: str, error: BaseException) -> BatchInferenceError:
+    """The error of a call that was not answered, or never sent."""
+    kinds: set[str] = set()
+    link: BaseException | None = error
+    while link is not None:
+        kinds |= {kind.__name__ for kind in type(link).__mro__}
+        reason = getattr(link, "reason", None) or next(iter(getattr(link, "args", ())), None)
+        link = reason if isinstance(reason, BaseException) else link.__cause__
+    text = f"{call}: {type(error).__name__}: {str(error)[:500]}"
+    if kinds & {"InvalidURL", "InvalidSchema", "MissingSchema", "InvalidHeader"}:
+        return ConfigurationError(text)
+    return ProviderError(text, ambiguous=not kinds & _UNSENT)

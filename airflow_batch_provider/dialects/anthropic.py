@@ -1,0 +1,277 @@
+"""Claude's Messages request and answer, as Bedrock's InvokeModel and Vertex AI take them in batches.
+
+Shapes: anthropic SDK, ``types.message_create_params`` and ``types.Message``; AWS and Google want ``anthropic_version``
+in the body and no ``model``. Rules of tool results and prefill: Anthropic's "Tool use" and "Migration guide".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
+from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL, LINKED, write_linked
+from airflow_batch_provider.dialects.completion import (
+    completion,
+    count,
+    finish_reason,
+    made_id,
+    object_of,
+    objects_of,
+    tool_call,
+    usage,
+)
+from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.options import check_turns, read_max_tokens, read_number, read_whole
+from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
+
+_VERSIONS = {"": "bedrock-2023-05-31", "anthropic": "vertex-2023-10-16"}
+"""``anthropic_version`` by Vertex's publisher; Bedrock has none."""
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+"""anthropic SDK, ``types.StopReason``."""
+_ERRORS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""Anthropic, "Errors"."""
+
+
+class Anthropic(ChatDialect):
+    """Claude.
+
+    :param model: named in answers that do not tell theirs.
+    """
+
+    provider = "Claude"
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._family = family
+        self._model = model
+        self._version = _VERSIONS.get(family.publisher, _VERSIONS[""])
+        self._called: dict[str, None] = {}
+        self.fields |= {
+            "temperature": self._temperature,
+            "top_p": self._top_p,
+            "top_k": self._top_k,
+            "stop": self._stop,
+            **dict.fromkeys(LINKED, nothing),
+        }
+
+    # ---- request -----------------------------------------------------------------------------------------------
+
+    def request(self, body: JSON) -> JSON:
+        """The Messages request without ``model``."""
+        if self._called:
+            self._called = {}
+        system, turns = self.conversation(body)
+        check_turns(turns, self.provider, self.notes, prefill=self._family.prefill)
+        if self._called:
+            self._pair(turns)
+        most = read_max_tokens(body)
+        if most is None:
+            self._default_tokens()
+        out: JSON = {
+            "anthropic_version": self._version,
+            "max_tokens": self._family.max_tokens if most is None else most,
+            "messages": turns,
+        }
+        if system:
+            out["system"] = system[0] if len(system) == 1 else [self.text(text) for text in system]
+        self.write_fields(body, out)
+        if self._called or not LINKED.isdisjoint(body):
+            write_linked(self._family, body, out, list(self._called), self.note)
+        return out
+
+    def _default_tokens(self) -> None:
+        written = f"Claude requires one; {self._family.max_tokens} is written where a request names none"
+        self.notes.setdefault("body.max_tokens", written)
+
+    def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
+        parts = super()._message(role, message, index, names)
+        if role == "assistant" and "thinking_blocks" in message:
+            return _thoughts(message["thinking_blocks"]) + parts
+        return parts
+
+    def _pair(self, turns: list[JSON]) -> None:
+        """Every call of a turn is answered in the next one, by results that stand first."""
+        waiting: list[str] = []
+        for turn in turns:
+            blocks = turn["content"]
+            if turn["role"] == "assistant":
+                waiting = sorted(block["id"] for block in blocks if block["type"] == "tool_use")
+                continue
+            results = [block for block in blocks if block["type"] == "tool_result"]
+            if sorted(block["tool_use_id"] for block in results) != waiting:
+                raise self.refuse("messages", "every tool call needs one tool message right after its message")
+            if results:
+                turn["content"] = results + [block for block in blocks if block["type"] != "tool_result"]
+            waiting = []
+        if waiting:
+            raise self.refuse("messages", "the last message calls tools; put the tools' answers after it")
+
+    def text(self, text: str) -> JSON:
+        """A text block."""
+        return {"type": "text", "text": text}
+
+    def image(self, blob: Blob, path: str) -> JSON:
+        """An image block."""
+        kind = "image/jpeg" if blob.media_type == "image/jpg" else blob.media_type
+        if kind not in _IMAGES:
+            raise self.refuse(f"{path}.image_url.url", f"{kind} is no png, jpeg, gif or webp")
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": blob.data}}
+
+    def document(self, blob: Blob, path: str) -> JSON:
+        """A document block: PDF or plain text."""
+        if blob.media_type == "application/pdf":
+            source = {"type": "base64", "media_type": "application/pdf", "data": blob.data}
+        elif blob.media_type == "text/plain":
+            try:
+                text = base64.b64decode(blob.data).decode()
+            except ValueError:
+                raise self.refuse(f"{path}.file.file_data", "the text is no UTF-8") from None
+            source = {"type": "text", "media_type": "text/plain", "data": text}
+        else:
+            raise self.refuse(f"{path}.file.file_data", f"{blob.media_type} is neither a PDF nor plain text")
+        return {"type": "document", "source": source, **({"title": blob.name} if blob.name else {})}
+
+    def call(self, call: ToolCall) -> JSON:
+        """A tool_use block."""
+        if not _ID.fullmatch(call.name):
+            raise self.refuse("messages", f"{call.name!r} is no name of a tool: letters, digits, _ and - make one")
+        self._called[call.name] = None
+        return {"type": "tool_use", "id": _tool_id(call.id), "name": call.name, "input": call.arguments}
+
+    def result(self, result: ToolResult) -> JSON:
+        """A tool_result block."""
+        block = {"type": "tool_result", "tool_use_id": _tool_id(result.id)}
+        return {**block, "content": result.content} if result.content else block
+
+    # ---- options -----------------------------------------------------------------------------------------------
+
+    def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
+        number = read_number("temperature", value, self._family.max_temperature, self.provider)
+        sampling = self._family.sampling
+        if number == 1 and (sampling == "none" or (sampling == "one" and body.get("top_p") not in (None, 1))):
+            self.note("temperature", "1 is what it does anyway")
+        elif sampling == "none":
+            raise self.refuse("temperature", f"{self._model} takes no temperature; leave it out")
+        else:
+            out["temperature"] = number
+
+    def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
+        number = read_number("top_p", value, 1, self.provider)
+        sampling = self._family.sampling
+        if number == 1 and sampling != "both":
+            self.note("top_p", "1 is what it does anyway")
+        elif sampling == "none":
+            raise self.refuse("top_p", f"{self._model} takes no top_p; leave it out")
+        elif sampling == "one" and body.get("temperature") not in (None, 1):
+            raise self.refuse("top_p", f"{self._model} takes temperature or top_p, not both; leave one out")
+        else:
+            out["top_p"] = number
+
+    def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
+        if self._family.sampling == "none":
+            raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
+        out["top_k"] = read_whole("top_k", value, low=0)
+
+    def _stop(self, value: Any, body: JSON, out: JSON) -> None:
+        if stops := stop_list(value, self.provider):
+            out["stop_sequences"] = stops
+
+    # ---- answer ------------------------------------------------------------------------------------------------
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """From a Message."""
+        if output.get("type") == "error" or not isinstance(output.get("content"), list):
+            return _failure(output)
+        blocks = objects_of(output["content"])
+        texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
+        uses = [block for block in blocks if block.get("type") == "tool_use"]
+        answers = [orjson.dumps(use.get("input")).decode() for use in uses if use.get("name") == ANSWER_TOOL]
+        calls = [
+            tool_call(str(use.get("id")), str(use.get("name")), use.get("input"))
+            for use in uses
+            if use.get("name") != ANSWER_TOOL
+        ]
+        reason = str(output.get("stop_reason"))
+        # Beside an answer in the schema's shape, chatter would make the content no JSON.
+        text: str | None = answers[0] if answers else "".join(texts)
+        refusal = None
+        if reason == "refusal":
+            told = object_of(output.get("stop_details")).get("explanation")
+            refusal, text = text or (told if isinstance(told, str) and told else "The model refused to answer."), None
+        body = completion(
+            answer_id=f"chatcmpl-{output['id']}" if isinstance(output.get("id"), str) else made_id(output),
+            model=output["model"] if isinstance(output.get("model"), str) else self._model,
+            text=text or None if calls else text,
+            finish=finish_reason(_FINISH.get(reason, "stop"), calls),
+            usage=_usage(object_of(output.get("usage"))),
+            refusal=refusal,
+            reasoning="".join(b["thinking"] for b in blocks if isinstance(b.get("thinking"), str)),
+            calls=calls,
+        )
+        if signed := _thoughts(blocks):
+            body["choices"][0]["message"]["thinking_blocks"] = signed
+        return body
+
+
+def _tool_id(given: str) -> str:
+    """The id as it is, or one that Claude accepts, the same for a call and its result."""
+    return given if _ID.fullmatch(given) else "toolu_" + hashlib.blake2b(given.encode(), digest_size=12).hexdigest()
+
+
+def _thoughts(blocks: Any) -> list[JSON]:
+    """The thinking blocks that Claude takes back, as LiteLLM's ``thinking_blocks`` carries them: signed ones."""
+    found = []
+    for block in objects_of(blocks):
+        if block.get("type") == "thinking" and isinstance(block.get("thinking"), str) and block.get("signature"):
+            found.append({"type": "thinking", "thinking": block["thinking"], "signature": str(block["signature"])})
+        elif block.get("type") == "redacted_thinking" and isinstance(block.get("data"), str):
+            found.append({"type": "redacted_thinking", "data": block["data"]})
+    return found
+
+
+def _usage(told: JSON) -> JSON:
+    """Claude counts cached tokens apart from ``input_tokens``."""
+    cached, written = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
+    return usage(
+        count(told.get("input_tokens")) + cached + written,
+        told.get("output_tokens"),
+        cached=cached,
+        cache_write=written,
+        reasoning=object_of(told.get("output_tokens_details")).get("thinking_tokens"),
+    )
+
+
+def _failure(output: JSON) -> Failure:
+    error = object_of(output.get("error"))
+    kind = error.get("type")
+    if not isinstance(kind, str) or not kind:
+        return Failure(None, "The record's output is no message.")
+    status = _ERRORS.get(kind)
+    return Failure(status, str(error.get("message") or kind), kind, status in (429, 500, 504, 529))

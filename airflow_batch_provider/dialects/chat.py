@@ -1,0 +1,336 @@
+"""What every chat dialect shares: reading an OpenAI chat body, and writing an OpenAI chat completion.
+
+A dialect says how a text, an image, a tool call is written; here is the order of things: system messages apart,
+neighbours of one role merged into one turn, tool results with the function they answer.
+"""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from airflow_batch_provider.core.errors import UntranslatableError
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url
+
+TURNS = {"user": "user", "assistant": "assistant", "tool": "user", "function": "user"}
+INSTRUCTIONS = frozenset({"system", "developer"})
+
+Write: TypeAlias = "Callable[[Any, JSON, JSON], None]"
+"""Writes one field of the body: its value, the whole body, the provider's request to add to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What stands where an answer should be.
+
+    :param status: the HTTP status it comes down to, None for a row that never ran.
+    :param code: the provider's word, or one of OpenAI's for rows that never ran (``batch_expired``).
+    """
+
+    status: int | None
+    message: str
+    code: str | None = None
+    retryable: bool = False
+
+
+class Dialect(ABC):
+    """One provider's body format, in both directions. One instance serves one model and endpoint of one pass."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, str] = {}
+        """See :attr:`airflow_batch_provider.dialects.base.LineFormat.notes`."""
+
+    @abstractmethod
+    def request(self, body: JSON) -> JSON:
+        """The provider's request for an OpenAI body, which stays untouched.
+
+        :raises UntranslatableError: naming the field, for what the provider cannot be asked.
+        """
+
+    @abstractmethod
+    def answer(self, output: JSON) -> JSON | Failure:
+        """The OpenAI response body for the provider's answer, or why there is none."""
+
+
+class ChatDialect(Dialect):
+    """A dialect of chat completions.
+
+    Subclasses list in ``fields`` how each field of the body is written, and say how the parts of a message are. A field
+    that is not listed is refused by name: nobody knows whether it matters.
+    """
+
+    turn_roles: ClassVar[Mapping[str, str]] = TURNS
+    parts_field: ClassVar[str] = "content"
+    provider: ClassVar[str]
+    """How messages call the provider."""
+
+    blank_text: ClassVar[bool] = False
+    """Whether a text of nothing but white space is accepted; otherwise it is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, Write] = {
+            "model": nothing,
+            "messages": nothing,
+            "stream": nothing,
+            "max_tokens": nothing,
+            "max_completion_tokens": nothing,
+            "parallel_tool_calls": nothing,
+            "n": self._one_choice,
+            "seed": self._dropped("answers are not repeatable there"),
+            "presence_penalty": self._no("it has no penalties; leave the field out"),
+            "frequency_penalty": self._no("it has no penalties; leave the field out"),
+            "logit_bias": self._no("single tokens cannot be weighed there; leave the field out"),
+            "verbosity": self._dropped("it has no such dial"),
+            "logprobs": self._no("log probabilities are not to be had there; leave the field out"),
+            "top_logprobs": self._no("log probabilities are not to be had there; leave the field out"),
+            "functions": self._no("write tools instead"),
+            "function_call": self._no("write tool_choice instead"),
+            "audio": self._no("audio answers are not to be had there"),
+            "modalities": self._only_text,
+            "prediction": self._dropped("predicted outputs only save time"),
+            "web_search_options": self._no("web search is not to be had there"),
+            **dict.fromkeys(
+                ("user", "safety_identifier", "metadata", "store", "service_tier", "stream_options"), self._unheard
+            ),
+            **dict.fromkeys(("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), self._unheard),
+        }
+
+    # ---- writing fields ----------------------------------------------------------------------------------------
+
+    def write_fields(self, body: JSON, out: JSON) -> None:
+        """Write every field of the body but the messages; null means that it is not there."""
+        fields = self.fields
+        for name, value in body.items():
+            write = fields.get(name)
+            if write is nothing or value is None:
+                continue
+            if write is None:
+                raise UntranslatableError(f"body.{name}", f"{self.provider} has no such parameter; leave it out")
+            self._field = name
+            write(value, body, out)
+
+    _field = ""
+    """The name of the field being written, for writers that serve several."""
+
+    def refuse(self, field: str, message: str) -> UntranslatableError:
+        """The error of a field of the body."""
+        return UntranslatableError(f"body.{field}", message)
+
+    def note(self, field: str, reason: str) -> None:
+        """Tell, once in a run, that a field was left out."""
+        self.notes.setdefault(f"body.{field}", f"left out for {self.provider}: {reason}")
+
+    def _no(self, remedy: str) -> Write:
+        def write(value: Any, _body: JSON, _out: JSON) -> None:
+            if value not in (False, 0, [], {}):
+                raise self.refuse(self._field, f"{self.provider} cannot do this: {remedy}")
+
+        return write
+
+    def _dropped(self, reason: str) -> Write:
+        def write(_value: Any, _body: JSON, _out: JSON) -> None:
+            self.note(self._field, reason)
+
+        return write
+
+    def _unheard(self, value: Any, body: JSON, out: JSON) -> None:
+        self.note(self._field, "it changes no answer")
+
+    def _one_choice(self, value: Any, body: JSON, out: JSON) -> None:
+        if value != 1:
+            raise self.refuse("n", f"{self.provider} gives one answer a request; write {value} lines instead")
+
+    def _only_text(self, value: Any, body: JSON, out: JSON) -> None:
+        if value != ["text"]:
+            raise self.refuse("modalities", f'{self.provider} answers in text only; write ["text"] or leave it out')
+
+    # ---- messages ----------------------------------------------------------------------------------------------
+
+    def conversation(self, body: JSON) -> tuple[list[str], list[JSON]]:
+        """The texts of all system and developer messages, and the turns: neighbours of one role are one turn."""
+        system: list[str] = []
+        turns: list[JSON] = []
+        names: dict[str, str] = {}
+        last = ""
+        field = self.parts_field
+        for index, message in enumerate(body["messages"]):
+            role = message["role"]
+            content = message.get("content")
+            if role == "user" and type(content) is str:
+                parts = [self.text(content)] if self.blank_text or (content and not content.isspace()) else []
+            elif role in INSTRUCTIONS:
+                if type(content) is str and content and not content.isspace():
+                    system.append(content)
+                else:
+                    system += self._texts(content, index)
+                continue
+            else:
+                parts = self._message(role, message, index, names)
+            if not parts:
+                continue
+            turn = self.turn_roles[role]
+            if turn == last:
+                turns[-1][field] += parts
+            else:
+                turns.append({"role": turn, field: parts})
+                last = turn
+        if not turns:
+            raise self.refuse("messages", f"{self.provider} needs a user message; system messages alone ask nothing")
+        return system, turns
+
+    def _texts(self, content: Any, index: int) -> list[str]:
+        if isinstance(content, str):
+            return [content] if content.strip() else []
+        if content is not None and not isinstance(content, list):
+            raise self.refuse(f"messages[{index}].content", "must be a string or an array of parts")
+        texts = []
+        for number, part in enumerate(content or ()):
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                raise self.refuse(f"messages[{index}].content[{number}]", "a system message takes text only")
+            texts += [part["text"]] if part["text"].strip() else []
+        return texts
+
+    def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
+        """The parts of any message but a system message."""
+        where = f"messages[{index}]"
+        if role not in self.turn_roles:
+            known = "system, developer, user, assistant and tool"
+            raise self.refuse(f"{where}.role", f"{role!r} is no role; {known} are")
+        if role in ("tool", "function"):
+            return [self._result(message, where, names)]
+        parts = self._content(message.get("content"), where)
+        if message.get("refusal"):
+            parts.append(self.text(str(message["refusal"])))
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise self.refuse(f"{where}.tool_calls", "must be an array")
+        for number, call in enumerate(calls):
+            made = read_call(call, f"{where}.tool_calls[{number}]")
+            names[made.id] = made.name
+            parts.append(self.call(made))
+        if message.get("function_call"):
+            raise self.refuse(f"{where}.function_call", "write tool_calls instead")
+        return parts
+
+    def _content(self, content: Any, where: str) -> list[JSON]:
+        if content is None:
+            return []
+        if isinstance(content, str):
+            return [self.text(content)] if self.blank_text or content.strip() else []
+        if not isinstance(content, list):
+            raise self.refuse(f"{where}.content", "must be a string or an array of parts")
+        parts = []
+        for number, part in enumerate(content):
+            path = f"{where}.content[{number}]"
+            if not isinstance(part, dict):
+                raise self.refuse(path, "must be an object")
+            if part.get("type") in ("text", "refusal"):
+                text = part.get("text", part.get("refusal"))
+                if not isinstance(text, str):
+                    raise self.refuse(f"{path}.text", "must be a string")
+                if self.blank_text or text.strip():
+                    parts.append(self.text(text))
+            else:
+                parts.append(self._media(part, path))
+        return parts
+
+    def _media(self, part: JSON, path: str) -> JSON:
+        kind = part.get("type")
+        if kind == "image_url":
+            given = part.get("image_url")
+            url = given.get("url") if isinstance(given, dict) else given
+            if not isinstance(url, str):
+                raise self.refuse(f"{path}.image_url.url", "must be a string")
+            if isinstance(given, dict) and given.get("detail") not in (None, "auto"):
+                self.note("messages.content.image_url.detail", "it has no equivalent")
+            blob = read_data_url(url)
+            if blob is None:
+                return self.image_link(url, path)
+            return self.image(self._checked(blob, f"{path}.image_url.url"), path)
+        if kind == "file":
+            given = part["file"] if isinstance(part.get("file"), dict) else {}
+            blob = read_data_url(str(given.get("file_data") or ""))
+            address = given.get("file_id") or given.get("file_data")
+            if blob is None and isinstance(address, str) and "://" in address:
+                return self.document_link(address, str(given.get("filename") or ""), path)
+            if blob is None:
+                message = "files travel in the line: write file_data as a data: URL, file ids belong to OpenAI"
+                raise self.refuse(f"{path}.file", message)
+            self._checked(blob, f"{path}.file.file_data")
+            name = given.get("filename")
+            return self.document(Blob(blob.media_type, blob.data, name if isinstance(name, str) else None), path)
+        if kind == "input_audio":
+            given = part.get("input_audio")
+            return self.audio(given if isinstance(given, dict) else {}, path)
+        raise self.refuse(f"{path}.type", f"{kind!r} is unknown; text, image_url, file and input_audio are known")
+
+    def _checked(self, blob: Blob, path: str) -> Blob:
+        try:
+            if base64.b64decode(blob.data, validate=True):
+                return blob
+        except ValueError:
+            pass
+        raise self.refuse(path, "what follows base64, is no base64 text")
+
+    def _result(self, message: JSON, where: str, names: Mapping[str, str]) -> JSON:
+        call_id = str(message.get("tool_call_id") or message.get("name") or "")
+        name = names.get(call_id) or message.get("name")
+        if not name:
+            raise self.refuse(f"{where}.tool_call_id", f"{call_id!r} answers no call of an assistant message before it")
+        return self.result(ToolResult(call_id, str(name), "".join(self._texts_of_result(message, where))))
+
+    def _texts_of_result(self, message: JSON, where: str) -> list[str]:
+        content = message.get("content")
+        if isinstance(content, str):
+            return [content]
+        parts = content if isinstance(content, list) else []
+        for number, part in enumerate(parts):
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                raise self.refuse(f"{where}.content[{number}]", "a tool result takes text only")
+        return [part["text"] for part in parts]
+
+    @abstractmethod
+    def text(self, text: str) -> JSON:
+        """A text part."""
+
+    @abstractmethod
+    def image(self, blob: Blob, path: str) -> JSON:
+        """An image that came as a data: URL."""
+
+    def image_link(self, url: str, path: str) -> JSON:
+        """An image that is somewhere else."""
+        scheme = url.partition(":")[0]
+        if scheme == "data":
+            raise self.refuse(f"{path}.image_url.url", "must read data:image/...;base64,...")
+        message = f"{self.provider} fetches no {scheme}: images in batches; write the image itself as a data: URL"
+        raise self.refuse(f"{path}.image_url.url", message)
+
+    def document(self, blob: Blob, path: str) -> JSON:
+        """A file that came with the message."""
+        raise self.refuse(f"{path}.file", f"{self.provider} takes no files")
+
+    def document_link(self, url: str, name: str, path: str) -> JSON:
+        """A file that is somewhere else."""
+        message = f"{self.provider} fetches no files in batches; write file_data as a data: URL"
+        raise self.refuse(f"{path}.file", message)
+
+    def audio(self, given: JSON, path: str) -> JSON:
+        """A recording: ``{"data": base64, "format": "wav" | "mp3"}``."""
+        raise self.refuse(f"{path}.input_audio", f"{self.provider} takes no audio")
+
+    def call(self, call: ToolCall) -> JSON:
+        """A tool call of an earlier answer."""
+        raise self.refuse("messages", f"{self.provider} takes no tool calls")
+
+    def result(self, result: ToolResult) -> JSON:
+        """What a tool returned."""
+        raise self.refuse("messages", f"{self.provider} takes no tool results")
+
+
+def nothing(value: Any, body: JSON, out: JSON) -> None:
+    """For fields that are read elsewhere."""

@@ -1,0 +1,236 @@
+"""Bedrock's Converse request and answer.
+
+Shapes: botocore, service ``bedrock-runtime``, ConverseRequest and ConverseResponse. AWS "Batch inference": records with
+``toolConfig`` fail; cache points and guardrails are not for batches either, so none of them is ever written.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import ChatDialect, Failure
+from airflow_batch_provider.dialects.completion import (
+    completion,
+    count,
+    finish_reason,
+    made_id,
+    object_of,
+    objects_of,
+    tool_call,
+    usage,
+)
+from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.options import (
+    JSON_ONLY,
+    check_turns,
+    read_effort,
+    read_format,
+    read_max_tokens,
+    read_number,
+    read_whole,
+)
+from airflow_batch_provider.dialects.parts import Blob, stop_list
+
+_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_DOCUMENTS = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    f"{_OFFICE}.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    f"{_OFFICE}.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\s()\[\]-]+|\s+")
+"""AWS, DocumentBlock: letters, digits, single white space, hyphens, parentheses and square brackets."""
+_NO_TOOLS = (
+    "Bedrock refuses tools in Converse batches; use a Claude or an OpenAI-shaped model (gpt-oss, Qwen, DeepSeek, Kimi)"
+)
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+    "malformed_model_output": "stop",
+    "malformed_tool_use": "stop",
+}
+"""botocore, StopReason."""
+
+
+class Converse(ChatDialect):
+    """Bedrock's chat models by their common request.
+
+    :param model: named in answers, which do not tell it themselves.
+    """
+
+    provider = "Bedrock Converse"
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._family = family
+        self._model = model
+        self._titles: set[str] = set()
+        self.fields |= {
+            "temperature": self._temperature,
+            "top_p": self._top_p,
+            "top_k": self._top_k,
+            "stop": self._stop,
+            "response_format": self._format,
+            "reasoning_effort": self._effort,
+            "thinking": self._thinking,
+            "tools": self._no(_NO_TOOLS),
+            "tool_choice": self._tool_choice,
+        }
+
+    # ---- request -----------------------------------------------------------------------------------------------
+
+    def request(self, body: JSON) -> JSON:
+        """A ConverseRequest without ``modelId``."""
+        if self._titles:
+            self._titles = set()
+        system, turns = self.conversation(body)
+        if turns[0]["role"] != "user" or turns[-1]["role"] != "user":
+            check_turns(turns, self.provider, self.notes, prefill=self._family.prefill)
+        if self._titles:
+            self._check_documents(turns)
+        most = read_max_tokens(body)
+        config: JSON = {} if most is None else {"maxTokens": most}
+        out: JSON = {"messages": turns, "inferenceConfig": config}
+        if system:
+            out["system"] = [{"text": text} for text in system]
+        self.write_fields(body, out)
+        if not config:
+            del out["inferenceConfig"]
+        return out
+
+    def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
+        if role in ("tool", "function"):
+            raise self.refuse(f"messages[{index}].role", _NO_TOOLS)
+        if message.get("tool_calls"):
+            raise self.refuse(f"messages[{index}].tool_calls", _NO_TOOLS)
+        return super()._message(role, message, index, names)
+
+    def text(self, text: str) -> JSON:
+        """A text block."""
+        return {"text": text}
+
+    def image(self, blob: Blob, path: str) -> JSON:
+        """An image block; in JSON Lines its bytes are base64 text."""
+        form = _IMAGES.get(blob.media_type)
+        if form is None:
+            raise self.refuse(f"{path}.image_url.url", f"{blob.media_type} is no png, jpeg, gif or webp")
+        return {"image": {"format": form, "source": {"bytes": blob.data}}}
+
+    def document(self, blob: Blob, path: str) -> JSON:
+        """A document block, with a name as AWS wants them, each of its own."""
+        form = _DOCUMENTS.get(blob.media_type)
+        if form is None:
+            known = ", ".join(_DOCUMENTS.values())
+            raise self.refuse(f"{path}.file.file_data", f"{blob.media_type} is none of {known}")
+        stem = (blob.name or "").rpartition(".")[0] or blob.name or ""
+        plain = _NOT_IN_NAMES.sub(" ", stem).strip()[:180].strip() or "document"
+        name = plain
+        while name in self._titles:
+            name = f"{plain} {len(self._titles) + 1}"
+        self._titles.add(name)
+        return {"document": {"format": form, "name": name, "source": {"bytes": blob.data}}}
+
+    def _check_documents(self, turns: list[JSON]) -> None:
+        for turn in turns:
+            kinds = {kind for part in turn["content"] for kind in part}
+            if "document" in kinds and "text" not in kinds:
+                raise self.refuse("messages", f"{self.provider} wants a text beside a file; say what to do with it")
+
+    # ---- options -----------------------------------------------------------------------------------------------
+
+    def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
+        number = read_number("temperature", value, self._family.max_temperature, self.provider)
+        out["inferenceConfig"]["temperature"] = number
+
+    def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
+        out["inferenceConfig"]["topP"] = read_number("top_p", value, 1, self.provider)
+
+    def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
+        if not self._family.top_k:
+            raise self.refuse("top_k", f"{self._model} has no top_k; leave it out")
+        place = out.setdefault("additionalModelRequestFields", {})
+        *above, name = self._family.top_k.split(".")
+        for level in above:
+            place = place.setdefault(level, {})
+        place[name] = read_whole("top_k", value, low=0)
+
+    def _stop(self, value: Any, body: JSON, out: JSON) -> None:
+        if stops := stop_list(value, self.provider):
+            out["inferenceConfig"]["stopSequences"] = stops
+
+    def _format(self, value: Any, body: JSON, out: JSON) -> None:
+        wanted = read_format(value)
+        if wanted == "text":
+            return
+        if wanted == "json_object":
+            out.setdefault("system", []).append({"text": JSON_ONLY})
+            return
+        if self._family.schema != "native":
+            remedy = "write json_object, and the schema into the prompt"
+            raise self.refuse("response_format", f"{self._model} has no structured outputs on Bedrock; {remedy}")
+        told = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}
+        if wanted.description:
+            told["description"] = wanted.description
+        out["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": told}}}
+
+    def _effort(self, value: Any, body: JSON, out: JSON) -> None:
+        if read_effort(value) != "none":
+            self.note("reasoning_effort", "there is no such dial")
+
+    def _thinking(self, value: Any, body: JSON, out: JSON) -> None:
+        if object_of(value).get("type") != "disabled":
+            raise self.refuse("thinking", f"{self._model} has no such dial; leave it out")
+
+    def _tool_choice(self, value: Any, body: JSON, out: JSON) -> None:
+        if value not in ("auto", "none"):
+            raise self.refuse("tool_choice", _NO_TOOLS)
+
+    # ---- answer ------------------------------------------------------------------------------------------------
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """From a ConverseResponse, in which batches write every unused member of a union as null."""
+        message = object_of(output.get("output")).get("message")
+        if not isinstance(message, dict):
+            return Failure(None, "The record's output holds no message.")
+        texts: list[str] = []
+        thoughts: list[str] = []
+        calls: list[JSON] = []
+        for block in objects_of(message.get("content")):
+            if isinstance(block.get("text"), str):
+                texts.append(block["text"])
+            elif use := object_of(block.get("toolUse")):
+                calls.append(tool_call(str(use.get("toolUseId")), str(use.get("name")), use.get("input")))
+            else:
+                told = object_of(object_of(block.get("reasoningContent")).get("reasoningText")).get("text")
+                thoughts += [told] if isinstance(told, str) else []
+        counted = object_of(output.get("usage"))
+        cached, written = count(counted.get("cacheReadInputTokens")), count(counted.get("cacheWriteInputTokens"))
+        return completion(
+            answer_id=made_id(output),
+            model=self._model,
+            text="".join(texts) if texts or not calls else None,
+            finish=finish_reason(_FINISH.get(str(output.get("stopReason")), "stop"), calls),
+            usage=usage(
+                count(counted.get("inputTokens")) + cached + written,
+                counted.get("outputTokens"),
+                cached=cached,
+                cache_write=written,
+            ),
+            reasoning="".join(thoughts),
+            calls=calls,
+        )

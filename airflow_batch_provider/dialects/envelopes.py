@@ -1,0 +1,230 @@
+"""How a row's id travels on a wire line, and where a line keeps its answer or its error.
+
+A line format is a dialect, which knows bodies, inside an envelope, which knows lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.base import Sent, position_of
+from airflow_batch_provider.dialects.chat import Failure
+
+EXPIRED = Failure(None, "The job ended before this record was processed.", "batch_expired", retryable=True)
+ROW_LABEL = "airflow_batch_row"
+"""Underscores: the name becomes a column of the importer, which takes no hyphen."""
+AS_BASE64 = "as_base64"
+_ID_FIELDS = ("custom_id", "key", "requestId")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An output line without its envelope.
+
+    :param custom_id: the row, None when the line does not tell.
+    :param found: the provider's answer, or why there is none.
+    """
+
+    custom_id: str | None
+    found: JSON | Failure
+
+
+class Envelope(ABC):
+    """One provider's lines."""
+
+    @abstractmethod
+    def wrap(self, row: str, request: JSON) -> JSON:
+        """The wire line of a request.
+
+        :param row: the row's token.
+        """
+
+    @abstractmethod
+    def row_of(self, line: JSON) -> str | None:
+        """The row's id on a wire line, None where it has none."""
+
+    @abstractmethod
+    def open(self, line: JSON, sent: Sent) -> Opened:
+        """What an output line holds."""
+
+
+class BedrockRecord(Envelope):
+    """``{"recordId", "modelInput"}`` -> ``{"recordId", "modelInput", "modelOutput" | "error"}``.
+
+    AWS: format and upload of batch inference data. Errors also turn up inside ``modelOutput``; ``expired`` and
+    ``retryable`` beside ``errorCode`` were seen live.
+
+    :param echo: hand the answer on with the ``modelInput`` that came back with it.
+    """
+
+    def __init__(self, *, echo: bool = False) -> None:
+        self._echo = echo
+
+    def wrap(self, row: str, request: JSON) -> JSON:
+        """A record."""
+        return {"recordId": row, "modelInput": request}
+
+    def row_of(self, line: JSON) -> str | None:
+        """Its ``recordId``."""
+        return _text(line.get("recordId"))
+
+    def open(self, line: JSON, sent: Sent) -> Opened:
+        """Its output, or its error wherever it hides."""
+        custom_id = sent.row(line.get("recordId"))
+        output = line.get("modelOutput")
+        error = line.get("error")
+        if not error and isinstance(output, dict) and output.get("errorCode") is not None:
+            error = output
+        if error:
+            return Opened(custom_id, _bedrock_failure(error))
+        if not isinstance(output, dict) or not output:
+            return Opened(custom_id, Failure(None, "The record came back without output.", retryable=True))
+        return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output)
+
+
+def _bedrock_failure(error: Any) -> Failure:
+    if not isinstance(error, dict):
+        return Failure(None, str(error))
+    if error.get("expired"):
+        return EXPIRED
+    code = error.get("errorCode")
+    message = str(error.get("errorMessage") or error)
+    return Failure(_status(code), message, None if code is None else str(code), bool(error.get("retryable")))
+
+
+class VertexRecord(Envelope):
+    """``{"custom_id", "request"}`` -> ``{"custom_id", "request", "response", "status"}``, of Claude and Gemini.
+
+    Claude's lines have an official ``custom_id``. For Gemini the echo of a sibling key is seen live and undocumented,
+    so the id also travels as a label of the request, which is echoed as part of it; last, the request itself tells.
+
+    :param labels: write the label too.
+    """
+
+    def __init__(self, *, labels: bool = False) -> None:
+        self._labels = labels
+
+    def wrap(self, row: str, request: JSON) -> JSON:
+        """A line whose id begins with a letter: the importer makes numbers of what looks like one."""
+        if self._labels:
+            request["labels"] = {ROW_LABEL: row}
+        return {"custom_id": row, "request": request}
+
+    def row_of(self, line: JSON) -> str | None:
+        """The first of the fields that Claude, Gemini embeddings and other tools write."""
+        return next((row for name in _ID_FIELDS if (row := _text(line.get(name)))), None)
+
+    def open(self, line: JSON, sent: Sent) -> Opened:
+        """``status`` is empty for a good row, ``reason: {json}`` for a failed one."""
+        status = line.get("status")
+        response = line.get("response")
+        if isinstance(response, str) and response:
+            try:
+                response = orjson.loads(response)
+            except orjson.JSONDecodeError:
+                status = status or response
+        custom_id = self._row(line, sent)
+        if status:
+            return Opened(custom_id, _vertex_failure(str(status)))
+        if not isinstance(response, dict) or not response:
+            return Opened(custom_id, Failure(None, "The line came back without a response.", retryable=True))
+        return Opened(custom_id, response)
+
+    def _row(self, line: JSON, sent: Sent) -> str | None:
+        instance = line.get("instance")
+        places = [line, instance if isinstance(instance, dict) else {}]
+        for place in places:
+            for name in _ID_FIELDS:
+                if (custom_id := sent.row(place.get(name))) is not None:
+                    return custom_id
+        request = line.get("request")
+        if not isinstance(request, dict):
+            return None
+        labels = request.get("labels")
+        if isinstance(labels, dict) and (custom_id := sent.row(labels.get(ROW_LABEL))) is not None:
+            return custom_id
+        return sent.claim(_print_of_line, _print(request))
+
+
+class KeyedRecord(VertexRecord):
+    """``{"key", "request"}`` -> ``{"key", "request", "response"}``: Gemini embeddings, documented.
+
+    The key is the only thing that surely comes back, so a wish for base64 is its first letter: ``b`` for ``r``. Between
+    dialect and envelope the wish is the member :data:`AS_BASE64` of request and response.
+    """
+
+    def wrap(self, row: str, request: JSON) -> JSON:
+        """A line with its official key."""
+        return {"key": f"b{row[1:]}" if request.pop(AS_BASE64, False) else row, "request": request}
+
+    def open(self, line: JSON, sent: Sent) -> Opened:
+        """As Vertex AI's other lines, with the wish."""
+        key = line.get("key")
+        wished = isinstance(key, str) and key[:1] == "b" and position_of(f"r{key[1:]}") is not None
+        opened = super().open({**line, "key": f"r{str(key)[1:]}"} if wished else line, sent)
+        if wished and isinstance(opened.found, dict):
+            opened.found[AS_BASE64] = True
+        return opened
+
+
+def _vertex_failure(status: str) -> Failure:
+    """From ``Bad Request: {"error": {"code", "message", "status"}}``, or whatever else stands there."""
+    error: Any = None
+    brace = status.find("{")
+    if brace >= 0:
+        try:
+            error = orjson.loads(status[brace:])
+        except orjson.JSONDecodeError:
+            error = None
+    if isinstance(error, dict):
+        error = error.get("error", error)
+    if not isinstance(error, dict):
+        return Failure(None, status)
+    code = error.get("status") or error.get("code")
+    message = str(error.get("message") or status)
+    return Failure(_status(error.get("code")), message, None if code is None else str(code))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _status(code: Any) -> int | None:
+    try:
+        number = int(code)
+    except (TypeError, ValueError):
+        return None
+    return number if 100 <= number < 600 else None
+
+
+def _print_of_line(line: bytes) -> bytes | None:
+    data = orjson.loads(line)
+    request = data.get("request")
+    return _print(request) if isinstance(request, dict) else None
+
+
+def _print(request: JSON) -> bytes:
+    """A fingerprint that survives the importer: it reorders keys and fills unused members with null."""
+    bare = {name: value for name, value in request.items() if name != "labels"}
+    try:
+        text = orjson.dumps(_essence(bare), option=orjson.OPT_SORT_KEYS)
+    except (RecursionError, orjson.JSONEncodeError):
+        # Nested as no request of ours is.
+        return b""
+    return hashlib.blake2b(text, digest_size=12).digest()
+
+
+def _essence(value: Any) -> Any:
+    """What survives the importer: members that are null or empty are as good as absent, and 1.0 may come back as 1."""
+    if isinstance(value, dict):
+        kept = ((name, _essence(item)) for name, item in value.items())
+        return {name: item for name, item in kept if item not in (None, [], {})}
+    if isinstance(value, list):
+        return [_essence(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

@@ -1,0 +1,320 @@
+"""Gemini's ``generateContent``, as Vertex AI's batches take it.
+
+Sources: google-genai 2.34's types, Google's "Thought signatures", "OpenAI compatibility" and "Batch inference with
+Gemini" pages; what the batch importer refuses: :mod:`airflow_batch_provider.dialects.columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import orjson
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import TURNS, ChatDialect, Failure, Write
+from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
+from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.gemini_answer import read_answer
+from airflow_batch_provider.dialects.gemini_schema import clean
+from airflow_batch_provider.dialects.options import (
+    Schema,
+    Tool,
+    read_choice,
+    read_effort,
+    read_format,
+    read_tools,
+    read_whole,
+)
+from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
+
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
+"""Thinking tokens per effort, as Google's own OpenAI-compatible endpoint maps them."""
+_LEVELS = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM"}
+_MEDIA = {
+    "pdf": "application/pdf",
+    "mov": "video/mov",
+    "flv": "video/x-flv",
+    "3gp": "video/3gpp",
+    "jpg": "image/jpeg",
+    "mpga": "audio/mpga",
+    "txt": "text/plain",
+    "md": "text/plain",
+    "htm": "text/html",
+    **{name: f"image/{name}" for name in ("png", "jpeg", "webp", "gif", "heic", "heif", "bmp")},
+    **{name: f"audio/{name}" for name in ("mp3", "wav", "flac", "ogg", "aac", "m4a", "aiff", "opus", "pcm")},
+    **{name: f"video/{name}" for name in ("mp4", "mpeg", "mpg", "webm", "avi", "wmv")},
+    **{name: f"text/{name}" for name in ("csv", "html")},
+}
+"""Media types of file names: Gemini must be told one with every address."""
+UNSIGNED = "skip_thought_signature_validator"
+"""Google's stand-in for the signature of a call that another model made, or whose signature was not kept."""
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+_SAFETY = ("category", "threshold", "method")
+
+
+class GeminiDialect(ChatDialect):
+    """Chat with Gemini.
+
+    :param family: facts of the model's family.
+    :param model: the model's id.
+    """
+
+    turn_roles: ClassVar[Mapping[str, str]] = {**TURNS, "assistant": "model"}
+    parts_field: ClassVar[str] = "parts"
+    provider: ClassVar[str] = "Gemini"
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._family = family
+        self._model = model
+        self._cleaned: dict[bytes, JSON] = {}
+        self.free = False
+        """Whether the request written last has parts whose names and types are the author's own."""
+        self.fields |= {
+            "max_tokens": self._max_tokens,
+            "max_completion_tokens": self._max_tokens,
+            "temperature": self._number("temperature", 0, family.max_temperature),
+            "top_p": self._number("topP", 0, 1),
+            "top_k": self._number("topK", 1, 1_000_000),
+            "presence_penalty": self._number("presencePenalty", -2, 2),
+            "frequency_penalty": self._number("frequencyPenalty", -2, 2),
+            "seed": self._seed,
+            "stop": self._stop,
+            "logit_bias": self._no("it has no biases of tokens; leave the field out"),
+            "reasoning_effort": self._effort,
+            "response_format": self._response_format,
+            "tools": self._tools,
+            "tool_choice": self._tool_choice,
+            "parallel_tool_calls": self._parallel,
+            "safety_settings": self._safety,
+            "safetySettings": self._safety,
+        }
+
+    # ---- there -------------------------------------------------------------------------------------------------
+
+    def request(self, body: JSON) -> JSON:
+        """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        self.free = False
+        system, turns = self.conversation(body)
+        if self.free and self._family.effort == "level":
+            _sign(turns)
+        config: JSON = {}
+        out: JSON = {"contents": turns, "generationConfig": config}
+        if system:
+            out["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+        self.write_fields(body, out)
+        if not config:
+            del out["generationConfig"]
+        return out
+
+    def text(self, text: str) -> JSON:
+        """A text part."""
+        return {"text": text}
+
+    def image(self, blob: Blob, path: str) -> JSON:
+        """Inline bytes."""
+        return _inline(blob.media_type, blob.data)
+
+    def image_link(self, url: str, path: str) -> JSON:
+        """An object in Cloud Storage; nothing else can be fetched from a batch."""
+        if not url.startswith("gs://"):
+            return super().image_link(url, path)
+        return self._stored(url, url, f"{path}.image_url.url")
+
+    def document(self, blob: Blob, path: str) -> JSON:
+        """Inline bytes; the file's name tells the type where the URL does not."""
+        kind = blob.media_type
+        if kind == "application/octet-stream":
+            kind = _media_type(blob.name or "") or kind
+        return _inline(kind, blob.data)
+
+    def document_link(self, url: str, name: str, path: str) -> JSON:
+        """An object in Cloud Storage."""
+        if not url.startswith("gs://"):
+            return super().document_link(url, name, path)
+        return self._stored(url, name, f"{path}.file")
+
+    def audio(self, given: JSON, path: str) -> JSON:
+        """Inline bytes."""
+        data, kind = given.get("data"), given.get("format")
+        if not isinstance(data, str) or not isinstance(kind, str):
+            raise self.refuse(f"{path}.input_audio", "needs data (base64) and format")
+        return _inline(_MEDIA.get(kind.lower(), f"audio/{kind}"), data)
+
+    def _stored(self, url: str, name: str, path: str) -> JSON:
+        kind = _media_type(name) or _media_type(url)
+        if kind is None:
+            ends = ", ".join(sorted(_MEDIA))
+            raise self.refuse(path, f"{url!r} does not tell its media type; end its name in one of {ends}")
+        return {"fileData": {"fileUri": url, "mimeType": kind}}
+
+    def call(self, call: ToolCall) -> JSON:
+        """A call; an empty object, null included, would break the import of the whole file."""
+        self.free = True
+        made: JSON = {"name": call.name}
+        arguments = pruned(call.arguments)
+        if arguments:
+            made["args"] = arguments
+        part: JSON = {"functionCall": made}
+        if call.signature:
+            part["thoughtSignature"] = call.signature
+        return part
+
+    def result(self, result: ToolResult) -> JSON:
+        """A result, which must be an object; a text, and what the importer could not take, goes as ``output``."""
+        self.free = True
+        answer = _object(result.content)
+        return {"functionResponse": {"name": result.name, "response": answer or {"output": result.content}}}
+
+    def _max_tokens(self, value: Any, body: JSON, out: JSON) -> None:
+        if self._field == "max_tokens" and body.get("max_completion_tokens") is not None:
+            return
+        out["generationConfig"]["maxOutputTokens"] = read_whole(self._field, value, 1)
+
+    def _number(self, name: str, least: float, most: float) -> Write:
+        def write(value: Any, _body: JSON, out: JSON) -> None:
+            if type(value) not in (int, float) or not least <= value <= most:
+                raise self.refuse(self._field, f"must be a number from {least:g} to {most:g} for {self.provider}")
+            # Always a float: the importer wants one type in the whole file.
+            out["generationConfig"][name] = float(value)
+
+        return write
+
+    def _seed(self, value: Any, body: JSON, out: JSON) -> None:
+        if type(value) is not int or not -(2**31) <= value < 2**31:
+            raise self.refuse("seed", f"must be a whole number of 32 bits for {self.provider}")
+        out["generationConfig"]["seed"] = value
+
+    def _stop(self, value: Any, body: JSON, out: JSON) -> None:
+        if stops := stop_list(value, self.provider, 5):
+            out["generationConfig"]["stopSequences"] = stops
+
+    def _effort(self, value: Any, body: JSON, out: JSON) -> None:
+        effort = read_effort(value)
+        pro = "pro" in self._model
+        if self._family.effort == "level":
+            level = _LEVELS.get(effort, "HIGH")
+            if level == "MINIMAL" and pro:
+                # Pro models know no such level.
+                level = "LOW"
+            thinking: JSON = {"thinkingLevel": level}
+            forced = effort == "none"
+        else:
+            # 128 is the least of the Pro models.
+            forced = effort == "none" and pro
+            thinking = {"thinkingBudget": 128 if forced else _BUDGETS[effort]}
+        if forced:
+            self.note("reasoning_effort", f"{self._model} cannot be kept from thinking; it thinks as little as it can")
+        out["generationConfig"]["thinkingConfig"] = thinking
+
+    def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
+        if value is False:
+            self.note("parallel_tool_calls", "several calls in one answer cannot be switched off")
+
+    def _safety(self, value: Any, body: JSON, out: JSON) -> None:
+        settings = value if isinstance(value, list) else [None]
+        for index, setting in enumerate(settings):
+            good = isinstance(setting, dict) and setting.keys() <= set(_SAFETY) and len(setting) > 1
+            if not good or not all(isinstance(word, str) for word in setting.values()):
+                raise self.refuse(f"{self._field}[{index}]", 'must be {"category": "...", "threshold": "..."}')
+        if settings:
+            out["safetySettings"] = settings
+
+    def _response_format(self, value: Any, body: JSON, out: JSON) -> None:
+        asked = read_format(value)
+        if asked == "text":
+            return
+        config = out["generationConfig"]
+        config["responseMimeType"] = "application/json"
+        if isinstance(asked, Schema):
+            path = "body.response_format.json_schema.schema"
+            if schema := self._once(asked.schema, lambda: clean(asked.schema, path)):
+                config["responseJsonSchema"] = schema
+                self.free = True
+
+    def _once(self, key: Any, make: Callable[[], JSON]) -> JSON:
+        """What was made for an equal value before: the lines of a file mostly share their schemas."""
+        try:
+            known = orjson.dumps(key)
+        except orjson.JSONEncodeError as error:
+            raise self.refuse(self._field, "nested too deeply; flatten the schema") from error
+        if known not in self._cleaned:
+            if len(self._cleaned) >= 64:
+                self._cleaned.clear()
+            self._cleaned[known] = make()
+        return self._cleaned[known]
+
+    def _tools(self, value: Any, body: JSON, out: JSON) -> None:
+        tools = read_tools(value)
+        if not tools:
+            return
+        choice = read_choice(body.get("tool_choice"), tools)
+        made = self._once(["tools", value], lambda: {"functionDeclarations": [_declared(tool) for tool in tools]})
+        names = [choice.named] if choice.named else [tool.name for tool in tools if tool.name in (choice.allowed or ())]
+        if names and choice.mode == "auto":
+            # Names may be given with ANY only; to offer no other functions comes to the same.
+            made = {"functionDeclarations": [it for it in made["functionDeclarations"] if it["name"] in names]}
+        out["tools"] = [made]
+        self.free = True
+        if body.get("tool_choice") is None:
+            return
+        calling: JSON = {"mode": _MODES[choice.mode]}
+        if names and choice.mode == "required":
+            calling["allowedFunctionNames"] = names
+        out["toolConfig"] = {"functionCallingConfig": calling}
+
+    def _tool_choice(self, value: Any, body: JSON, out: JSON) -> None:
+        if not body.get("tools"):
+            read_choice(value, [])
+
+    # ---- back --------------------------------------------------------------------------------------------------
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        try:
+            return read_answer(output, self._model)
+        except orjson.JSONEncodeError:
+            return Failure(None, "The answer is nested too deeply to be read.")
+
+
+def _inline(media_type: str, data: str) -> JSON:
+    return {"inlineData": {"mimeType": media_type, "data": data}}
+
+
+def _media_type(name: str) -> str | None:
+    return _MEDIA.get(name.rpartition(".")[2].lower())
+
+
+def _declared(tool: Tool) -> JSON:
+    """A function; one without arguments has no schema, for an empty one would break the import."""
+    made: JSON = {"name": tool.name}
+    if tool.description:
+        made["description"] = tool.description
+    if tool.parameters:
+        schema = clean(tool.parameters, f"body.{tool.path}.function.parameters")
+        if schema.keys() - {"type", "additionalProperties", "title", "description"}:
+            made["parametersJsonSchema"] = schema
+    return made
+
+
+def _object(text: str) -> JSON | None:
+    """The object that a text is, None for any other text and for what the importer would not take."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found: JSON = orjson.loads(text)
+        # Above it are request, contents, parts, functionResponse and response.
+        columns(found, depth=5)
+    except (orjson.JSONDecodeError, NotImportableError):
+        return None
+    return found
+
+
+def _sign(turns: list[JSON]) -> None:
+    """Gemini 3 wants a signature on the first call of every turn of the model, and on no other."""
+    for turn in turns:
+        if turn["role"] == "model":
+            calls = [part for part in turn["parts"] if "functionCall" in part]
+            if calls:
+                calls[0].setdefault("thoughtSignature", UNSIGNED)

@@ -1,0 +1,136 @@
+"""Gemini's answers as OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.completion import (
+    completion,
+    count,
+    finish_reason,
+    made_id,
+    object_of,
+    objects_of,
+    tool_call,
+    usage,
+)
+
+_FINISH = {
+    "STOP": "stop",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+    "OTHER": "stop",
+    "MALFORMED_FUNCTION_CALL": "stop",
+    "UNEXPECTED_TOOL_CALL": "stop",
+    "TOO_MANY_TOOL_CALLS": "stop",
+    "NO_IMAGE": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "IMAGE_OTHER": "content_filter",
+}
+"""OpenAI's word for each of Gemini's finish reasons; one that is not listed is ``stop``."""
+
+
+def read_answer(output: JSON, model: str) -> JSON | Failure:
+    """One ``GenerateContentResponse``; any member may be null or missing.
+
+    :param model: named where the answer names none.
+    """
+    candidates = output.get("candidates")
+    first = candidates[0] if isinstance(candidates, list) and candidates else None
+    if not isinstance(first, dict):
+        reason = _blocked(output.get("promptFeedback"))
+        if reason is None:
+            return Failure(None, "The line came back without an answer.", retryable=True)
+        return _written(output, model, None, "content_filter", refusal=reason)
+    texts, thoughts, calls = _parts(first.get("content"), str(output.get("responseId") or ""))
+    word = str(first.get("finishReason") or "STOP")
+    # Gemini has no finish reason of its own for calls.
+    finish = finish_reason(_FINISH.get(word, "stop"), calls)
+    text: str | None = "".join(texts)
+    refusal = None
+    if not text:
+        if finish == "content_filter":
+            refusal = str(first.get("finishMessage") or f"The answer was withheld: {word}.")
+        text = None if calls or refusal else ""
+    return _written(output, model, text, finish, refusal=refusal, reasoning="".join(thoughts), calls=calls)
+
+
+def _blocked(feedback: Any) -> str | None:
+    reason = object_of(feedback).get("blockReason")
+    return str(feedback.get("blockReasonMessage") or f"The prompt was blocked: {reason}.") if reason else None
+
+
+def _parts(content: Any, response_id: str) -> tuple[list[str], list[str], list[JSON]]:
+    """Texts, thoughts and tool calls."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[JSON] = []
+    for part in objects_of(object_of(content).get("parts")):
+        text, function = part.get("text"), part.get("functionCall")
+        if isinstance(text, str):
+            (thoughts if part.get("thought") is True else texts).append(text)
+        if isinstance(function, dict) and function.get("name"):
+            calls.append(_call(function, part.get("thoughtSignature"), response_id, len(calls)))
+    return texts, thoughts, calls
+
+
+def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
+    """A tool call; Gemini mostly gives calls no id, so one is made that is the same at every reading.
+
+    The signature travels where Google's own OpenAI-compatible endpoint puts it.
+    """
+    call_id = function.get("id")
+    if not isinstance(call_id, str) or not call_id:
+        told = orjson.dumps([response_id, index, function], option=orjson.OPT_SORT_KEYS)
+        call_id = "call_" + hashlib.blake2b(told, digest_size=12).hexdigest()
+    made = tool_call(call_id, str(function["name"]), function.get("args"))
+    if isinstance(signature, str) and signature:
+        made["extra_content"] = {"google": {"thought_signature": signature}}
+    return made
+
+
+def _written(output: JSON, model: str, text: str | None, finish: str, **more: Any) -> JSON:
+    told = object_of(output.get("usageMetadata"))
+    thoughts = count(told.get("thoughtsTokenCount"))
+    return completion(
+        answer_id=f"chatcmpl-{output['responseId']}" if output.get("responseId") else made_id(output),
+        model=str(output.get("modelVersion") or model),
+        text=text,
+        finish=finish,
+        created=_seconds(output.get("createTime")),
+        # Gemini counts the results of its own tools apart from the prompt, and thoughts apart from the answer.
+        usage=usage(
+            count(told.get("promptTokenCount")) + count(told.get("toolUsePromptTokenCount")),
+            count(told.get("candidatesTokenCount")) + thoughts,
+            cached=told.get("cachedContentTokenCount"),
+            reasoning=thoughts,
+        ),
+        **more,
+    )
+
+
+def _seconds(stamp: Any) -> int:
+    """An RFC 3339 time as seconds since the epoch, 0 for anything else; fractions may have nine digits."""
+    if not isinstance(stamp, str):
+        return 0
+    zone = stamp[-6:] if stamp[-6:-5] in ("+", "-") else "+00:00"
+    try:
+        return max(0, int(datetime.fromisoformat(stamp[:19] + zone).timestamp()))
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,62 @@
+"""Gemini's embeddings, as Vertex AI's batches take them: one text a line.
+
+Source: Google's "Batch embeddings" page; ``task_type`` and ``title`` are Gemini's own and go through as written.
+"""
+
+from __future__ import annotations
+
+from airflow_batch_provider.core.errors import UntranslatableError
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.completion import count, object_of
+from airflow_batch_provider.dialects.envelopes import AS_BASE64
+from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.titan import embedding_list, one_text, wants_base64
+
+_KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
+_UNHEARD = frozenset({"user", "safety_identifier", "metadata", "store", "service_tier"})
+
+
+class GeminiEmbedDialect(Dialect):
+    """Embeddings by Gemini.
+
+    :param family: facts of the model's family.
+    :param model: the model's id.
+    """
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._model = model
+
+    def request(self, body: JSON) -> JSON:
+        """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        config: JSON = {}
+        for name, value in body.items():
+            if value is None:
+                continue
+            if name in _UNHEARD:
+                self.notes.setdefault(f"body.{name}", "left out for Gemini: it changes no embedding")
+            elif name not in _KNOWN:
+                raise UntranslatableError(f"body.{name}", "Gemini embeddings have no such parameter; leave it out")
+        dimensions = body.get("dimensions")
+        if dimensions is not None:
+            if type(dimensions) is not int or dimensions < 1:
+                raise UntranslatableError("body.dimensions", "must be a whole number, 1 or more")
+            config["output_dimensionality"] = dimensions
+        for name in ("task_type", "title"):
+            if body.get(name) is not None:
+                if not isinstance(body[name], str):
+                    raise UntranslatableError(f"body.{name}", "must be a string")
+                config[name] = body[name]
+        made: JSON = {"content": {"parts": [{"text": one_text(body.get("input"), "Gemini")}]}}
+        if config:
+            made["embed_content_config"] = config
+        if wants_base64(body):
+            made[AS_BASE64] = True
+        return made
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        values = object_of(output.get("embedding")).get("values")
+        tokens = count(output.get("tokenCount") or object_of(output.get("usageMetadata")).get("promptTokenCount"))
+        return embedding_list(values, self._model, tokens, as_base64=output.get(AS_BASE64) is True)

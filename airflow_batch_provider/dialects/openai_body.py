@@ -1,0 +1,124 @@
+"""Bedrock's models that take OpenAI's own chat body: gpt-oss, Qwen, DeepSeek, Kimi, MiniMax.
+
+Sources: AWS, "OpenAI models" (fields as in OpenAI's "Create chat completion", text only, ``model`` may be left out);
+gpt-oss writes its reasoning into the content, between tags.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_batch_provider.core.errors import UntranslatableError
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.completion import count, made_id, object_of, objects_of
+from airflow_batch_provider.dialects.families import Family
+
+_BEGIN, _END = "<reasoning>", "</reasoning>"
+_UNHEARD = frozenset(
+    {
+        "metadata",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream_options",
+        "user",
+    }
+)
+_APART = _UNHEARD | {"model", "stream"}
+
+
+class OpenAIBody(Dialect):
+    """A body that goes as it is, but for what belongs to OpenAI's platform.
+
+    :param model: named in answers that do not tell theirs.
+    """
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._images = family.images
+        self._model = model
+
+    def request(self, body: JSON) -> JSON:
+        """The body without ``model``."""
+        out = {name: value for name, value in body.items() if name not in _APART and value is not None}
+        if not _UNHEARD.isdisjoint(body):
+            for name in sorted(_UNHEARD.intersection(body)):
+                self.notes.setdefault(f"body.{name}", "left out for Bedrock: it changes no answer")
+        if out.get("n", 1) != 1:
+            raise _refuse("n", f"Bedrock gives one answer a request; write {out['n']} lines instead")
+        if out.get("logprobs"):
+            raise _refuse("logprobs", "Bedrock gives no log probabilities; leave the field out")
+        messages: list[JSON] = out["messages"]
+        if any(message["role"] == "developer" for message in messages):
+            # The open models know it as system.
+            out["messages"] = [_as_system(message) for message in messages]
+        for index, message in enumerate(messages):
+            if type(message.get("content")) is list:
+                self._check_parts(message["content"], f"messages[{index}].content")
+        return out
+
+    def _check_parts(self, parts: list[Any], where: str) -> None:
+        for number, part in enumerate(parts):
+            kind = part.get("type") if isinstance(part, dict) else None
+            path = f"{where}[{number}]"
+            if kind == "image_url":
+                given = part.get("image_url")
+                url = given.get("url") if isinstance(given, dict) else given
+                if not self._images:
+                    raise _refuse(path, f"{self._model} takes text only")
+                if not isinstance(url, str) or not url.startswith("data:"):
+                    message = "Bedrock fetches no images in batches; write the image itself as a data: URL"
+                    raise _refuse(f"{path}.image_url.url", message)
+            elif kind not in ("text", "refusal"):
+                raise _refuse(f"{path}.type", f"{kind!r} is not taken; text and image_url are")
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """The completion, with the reasoning in ``reasoning_content``."""
+        choices = objects_of(output.get("choices"))
+        if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
+            error = output.get("error")
+            told = object_of(error)
+            message = told.get("message") or (error if isinstance(error, str) else output.get("message"))
+            message = message or "The record's output is no completion."
+            return Failure(None, str(message), None if told.get("code") is None else str(told["code"]))
+        return {
+            **output,
+            "id": output["id"] if isinstance(output.get("id"), str) else made_id(output),
+            "object": "chat.completion",
+            "created": count(output.get("created")),
+            "model": output["model"] if isinstance(output.get("model"), str) else self._model,
+            "choices": [_choice(choice, index) for index, choice in enumerate(choices)],
+        }
+
+
+def _as_system(message: JSON) -> JSON:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _choice(choice: JSON, index: int) -> JSON:
+    message: JSON = {"role": "assistant", "content": None, "refusal": None, **choice["message"]}
+    thoughts, text = _apart(message["content"])
+    thoughts = thoughts or message.pop("reasoning", None)
+    message["content"] = text
+    if isinstance(thoughts, str) and thoughts and not message.get("reasoning_content"):
+        message["reasoning_content"] = thoughts
+    reason = choice.get("finish_reason")
+    finish = reason if isinstance(reason, str) and reason else "stop"
+    return {"index": index, "logprobs": None, **choice, "message": message, "finish_reason": finish}
+
+
+def _apart(content: Any) -> tuple[str, Any]:
+    """The reasoning at the head of a content, and the content without it; an answer cut short has no end tag."""
+    if not isinstance(content, str) or not content.lstrip().startswith(_BEGIN):
+        return "", content
+    thoughts, _, text = content.lstrip()[len(_BEGIN) :].partition(_END)
+    return thoughts, text.lstrip("\n")
+
+
+def _refuse(field: str, message: str) -> UntranslatableError:
+    return UntranslatableError(f"body.{field}", message)

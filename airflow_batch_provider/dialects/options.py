@@ -1,0 +1,193 @@
+"""The options of an OpenAI chat body that need reading before any provider can be told: tools, formats, numbers.
+
+Shapes: OpenAI's API reference, "Create chat completion".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from airflow_batch_provider.core.errors import UntranslatableError
+from airflow_batch_provider.core.records import JSON
+
+JSON_ONLY = "Answer with one JSON object and nothing else: no explanation, no code fence."
+"""What stands in for ``json_object`` where a provider has no such mode."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call.
+
+    :param parameters: its JSON schema; None for a function without parameters.
+    :param path: where it stands in the body.
+    """
+
+    name: str
+    description: str | None
+    parameters: JSON | None
+    strict: bool | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether the model may, must or must not call, and which tools.
+
+    :param named: the one function it must call.
+    :param allowed: the names it may choose from; None for all.
+    """
+
+    mode: Literal["auto", "none", "required"]
+    named: str | None = None
+    allowed: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The ``json_schema`` of a ``response_format``."""
+
+    name: str
+    schema: JSON
+    description: str | None
+    strict: bool
+
+
+def refuse(field: str, message: str) -> UntranslatableError:
+    """The error of a field of the body."""
+    return UntranslatableError(f"body.{field}", message)
+
+
+def read_tools(value: Any) -> list[Tool]:
+    """``tools``, functions only."""
+    if not isinstance(value, list):
+        raise refuse("tools", "must be an array")
+    return [_read_tool(entry, f"tools[{index}]") for index, entry in enumerate(value)]
+
+
+def _read_tool(entry: Any, path: str) -> Tool:
+    if not isinstance(entry, dict) or entry.get("type", "function") != "function":
+        raise refuse(f"{path}.type", "only functions have an equivalent; describe the tool as a function")
+    function = entry.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise refuse(f"{path}.function.name", "missing; every tool has a name")
+    if not _NAME.fullmatch(function["name"]):
+        raise refuse(f"{path}.function.name", "must be 1 to 64 letters, digits, _ or -")
+    parameters, description = function.get("parameters"), function.get("description")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise refuse(f"{path}.function.parameters", "must be a JSON schema")
+    if description is not None and not isinstance(description, str):
+        raise refuse(f"{path}.function.description", "must be a string")
+    strict = function.get("strict")
+    return Tool(function["name"], description or None, parameters, strict if isinstance(strict, bool) else None, path)
+
+
+def read_choice(value: Any, tools: Sequence[Tool]) -> Choice:
+    """``tool_choice``: a word, one function, or ``allowed_tools``."""
+    if value is None:
+        return Choice("auto")
+    known = {tool.name for tool in tools}
+    if isinstance(value, str) and value in ("auto", "none", "required"):
+        if value == "required" and not known:
+            raise refuse("tool_choice", "there are no tools to call")
+        return Choice(cast("Literal['auto', 'none', 'required']", value))
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "function":
+        return Choice("required", named=_known_name(value, known, "tool_choice.function.name"))
+    if kind == "allowed_tools":
+        return _allowed(value.get("allowed_tools"), known)
+    raise refuse("tool_choice", "auto, none, required, a function and allowed_tools have an equivalent, this has none")
+
+
+def _known_name(entry: Any, known: set[str], field: str) -> str:
+    function = entry.get("function") if isinstance(entry, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or name not in known:
+        raise refuse(field, f"{name!r} is not among the tools")
+    return name
+
+
+def _allowed(given: Any, known: set[str]) -> Choice:
+    field = "tool_choice.allowed_tools"
+    mode = given.get("mode") if isinstance(given, dict) else None
+    entries = given.get("tools") if isinstance(given, dict) else None
+    if mode not in ("auto", "required") or not isinstance(entries, list) or not entries:
+        raise refuse(field, 'must be {"mode": "auto" or "required", "tools": [...]}')
+    names = frozenset(_known_name(entry, known, f"{field}.tools[{index}]") for index, entry in enumerate(entries))
+    return Choice("auto" if mode == "auto" else "required", allowed=names)
+
+
+def read_format(value: Any) -> Schema | Literal["text", "json_object"]:
+    """``response_format``."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "text":
+        return "text"
+    if kind == "json_object":
+        return "json_object"
+    if kind != "json_schema":
+        raise refuse("response_format.type", f"{kind!r} has no equivalent; text, json_object and json_schema have")
+    given = value.get("json_schema")
+    schema = given.get("schema") if isinstance(given, dict) else None
+    if not isinstance(schema, dict):
+        raise refuse("response_format.json_schema.schema", "missing; it must be a JSON schema")
+    name, description = given.get("name"), given.get("description")
+    return Schema(
+        name if isinstance(name, str) and _NAME.fullmatch(name) else "answer",
+        schema,
+        description if isinstance(description, str) and description else None,
+        given.get("strict") is True,
+    )
+
+
+def read_max_tokens(body: JSON) -> int | None:
+    """The largest answer, in either spelling; the newer one wins."""
+    name, value = "max_completion_tokens", body.get("max_completion_tokens")
+    if value is None:
+        name, value = "max_tokens", body.get("max_tokens")
+    return value if value is None or (type(value) is int and value > 0) else read_whole(name, value, low=1)
+
+
+def read_whole(field: str, value: Any, low: int) -> int:
+    """A whole number, not below ``low``."""
+    if type(value) is not int or value < low:
+        raise refuse(field, f"must be a whole number of at least {low}")
+    return value
+
+
+def read_number(field: str, value: Any, most: float, provider: str) -> float:
+    """A number from 0 to ``most``."""
+    if type(value) is not float and type(value) is not int:
+        raise refuse(field, "must be a number")
+    if not 0 <= value <= most:
+        raise refuse(field, f"{provider} takes 0 to {most:g}, not {value:g}")
+    return value
+
+
+def read_effort(value: Any) -> str:
+    """``reasoning_effort``."""
+    if value not in EFFORTS:
+        raise refuse("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
+    return cast("str", value)
+
+
+def check_turns(turns: list[JSON], provider: str, notes: dict[str, str], *, prefill: bool) -> None:
+    """The rules of Claude and Converse: the user begins, and the assistant's last words end in no white space.
+
+    :param prefill: whether the assistant may speak last.
+    """
+    if turns[0]["role"] != "user":
+        raise refuse("messages", f"{provider} wants the user to begin the conversation; put a user message first")
+    last = turns[-1]
+    if last["role"] == "user":
+        return
+    if not prefill:
+        raise refuse("messages", "this model wants the user to speak last; end with a user message")
+    part = last["content"][-1]
+    if "text" in part and part["text"] != (bare := part["text"].rstrip()):
+        part["text"] = bare
+        reason = f"left out for {provider}: white space at the end of the assistant's last words"
+        notes.setdefault("body.messages", reason)

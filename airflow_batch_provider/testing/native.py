@@ -1,0 +1,225 @@
+"""Bodies in the models' own formats on Bedrock, read as OpenAI's and answered in their own.
+
+Written from the providers' documents, on purpose without the package's own dialects: what one side gets wrong the
+other side shall not get wrong the same way. What the service refuses of a record is refused here.
+
+Sources: AWS, parameters of Anthropic Claude Messages, Converse API reference, Titan Text Embeddings, and botocore's
+model of ``bedrock-runtime``, whose validator is asked for Converse.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.local.engines.base import CHAT, EMBEDDINGS
+from airflow_batch_provider.testing.native_claude import read_claude
+from airflow_batch_provider.testing.native_shared import Native, RefusedError, refuse
+
+__all__ = ["Native", "RefusedError", "known_model", "read_native"]
+
+_MAKERS = "ai21|amazon|anthropic|cohere|deepseek|meta|minimax|mistral|moonshot|moonshotai|openai|qwen|writer"
+_MODEL = re.compile(rf"(?:(?:us-gov|us|eu|apac|jp|au|ca|global)\.)?((?:{_MAKERS})\.[a-z0-9][a-z0-9.:-]*)")
+_ARN = re.compile(
+    r"arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:(?:[0-9]{12})?:"
+    r"(foundation-model|inference-profile|application-inference-profile|custom-model)/(.+)"
+)
+_OPENAI_SHAPED = ("openai.", "qwen.", "deepseek.v3", "moonshot", "minimax.", "ai21.jamba", "mistral.")
+_UNION = (
+    *("audio", "cachePoint", "citationsContent", "document", "guardContent", "image", "reasoningContent"),
+    *("searchResult", "text", "toolResult", "toolUse", "video"),
+)
+_STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
+
+
+def known_model(model: str) -> bool:
+    """Whether Bedrock has such a model, as far as its name tells."""
+    return bool(_ARN.fullmatch(model) or _MODEL.fullmatch(model))
+
+
+def bare(model: str) -> str:
+    """The foundation model's id, empty for a private name."""
+    arn = _ARN.fullmatch(model)
+    found = _MODEL.fullmatch(arn[2] if arn else model)
+    return found[1] if found else ""
+
+
+def read_native(model: str, invocation: str, request: Any) -> Native:
+    """One record's ``modelInput``.
+
+    :param invocation: ``InvokeModel`` or ``Converse``.
+    :raises RefusedError: with what the service says of it.
+    """
+    if not isinstance(request, dict):
+        raise refuse("Malformed input request: #: expected type: JSONObject, please reformat your input and try again.")
+    if invocation == "Converse":
+        return _read_converse(model, request, tools=False)
+    name = bare(model)
+    if name.startswith("anthropic.") or (not name and "anthropic_version" in request):
+        return read_claude(model, name, request)
+    if name.startswith("amazon.titan-embed"):
+        return _read_titan(model, request)
+    if name.startswith("amazon.nova"):
+        if request.get("schemaVersion", "messages-v1") != "messages-v1":
+            raise refuse("Malformed input request: #/schemaVersion: messages-v1 expected")
+        native = {key: value for key, value in request.items() if key != "schemaVersion"}
+        return _read_converse(model, native, tools=True)
+    if name.startswith(_OPENAI_SHAPED):
+        return _read_openai(model, request)
+    raise refuse(f"Malformed input request: model {model} does not take this body with InvokeModel.")
+
+
+# ---- OpenAI's own shape --------------------------------------------------------------------------------------------
+
+
+def _read_openai(model: str, request: JSON) -> Native:
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise refuse("Malformed input request: #/messages: expected minimum item count: 1, found: 0")
+    if request.get("stream"):
+        raise refuse("Malformed input request: streaming is not supported in batch inference")
+    return Native(CHAT, {**request, "model": model}, lambda answer: answer)
+
+
+# ---- Titan ---------------------------------------------------------------------------------------------------------
+
+
+def _read_titan(model: str, request: JSON) -> Native:
+    extraneous = sorted(set(request) - {"inputText", "dimensions", "normalize", "embeddingTypes"})
+    if extraneous:
+        raise refuse(f"Malformed input request: extraneous key [{extraneous[0]}] is not permitted")
+    text = request.get("inputText")
+    if not isinstance(text, str) or not text:
+        raise refuse("Malformed input request: expected minLength: 1, actual: 0")
+    if request.get("dimensions", 1024) not in (256, 512, 1024):
+        raise refuse("Malformed input request: #/dimensions: is not a valid enum value")
+
+    def write(answer: JSON) -> JSON:
+        vector = answer["data"][0]["embedding"]
+        count = answer["usage"]["prompt_tokens"]
+        return {"embedding": vector, "embeddingsByType": {"float": vector}, "inputTextTokenCount": count}
+
+    return Native(EMBEDDINGS, {"model": model, "input": text}, write)
+
+
+# ---- Converse ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Schema:
+    shape: Any
+    validator: Any
+
+
+@functools.cache
+def _converse_schema() -> _Schema:
+    import botocore.session
+    from botocore.validate import ParamValidator
+
+    model = botocore.session.get_session().get_service_model("bedrock-runtime")
+    return _Schema(model.operation_model("Converse").input_shape, ParamValidator())
+
+
+def _read_converse(model: str, request: JSON, *, tools: bool) -> Native:
+    if not tools:
+        for name in ("toolConfig", "guardrailConfig", "serviceTier", "requestMetadata", "promptVariables"):
+            if name in request:
+                raise refuse(f"{name} is not supported in batch inference.")
+    schema = _converse_schema()
+    report = schema.validator.validate({**request, "modelId": model}, schema.shape)
+    if report.has_errors():
+        raise refuse(f"Malformed input request: {report.generate_report()}")
+    _check_sampling(request.get("inferenceConfig") or {})
+    messages: list[JSON] = [{"role": "system", "content": _said(block)} for block in request.get("system") or []]
+    _check_turns(request.get("messages") or [])
+    for number, message in enumerate(request["messages"]):
+        parts = [_part(block, f"messages.{number}.content.{at}") for at, block in enumerate(message["content"])]
+        messages.append({"role": message["role"], "content": parts})
+    config = request.get("inferenceConfig") or {}
+    body = {"model": model, "messages": messages, "max_tokens": config.get("maxTokens")}
+    body |= {"temperature": config.get("temperature"), "top_p": config.get("topP"), "stop": config.get("stopSequences")}
+    return Native(CHAT, {name: value for name, value in body.items() if value is not None}, _write_converse)
+
+
+def _said(block: JSON) -> str:
+    if "cachePoint" in block:
+        raise refuse("Prompt caching is not supported in batch inference.")
+    text = str(block.get("text") or "")
+    if not text.strip():
+        raise refuse("The text field in the system content block is blank. Add text to the field, and try again.")
+    return text
+
+
+def _check_sampling(config: JSON) -> None:
+    for name in ("temperature", "topP"):
+        value = config.get(name)
+        if value is not None and not 0 <= value <= 1:
+            raise refuse(f"Value {value} at inferenceConfig.{name} failed to satisfy constraint: 0 to 1")
+    if len(config.get("stopSequences") or []) > 2500 or "" in (config.get("stopSequences") or []):
+        raise refuse("inferenceConfig.stopSequences failed to satisfy constraint")
+
+
+def _check_turns(messages: list[JSON]) -> None:
+    if not messages:
+        raise refuse("The messages field must hold at least one message.")
+    if messages[0]["role"] != "user":
+        raise refuse("A conversation must start with a user message. Try again with a conversation that does.")
+    for before, message in itertools.pairwise(messages):
+        if before["role"] == message["role"]:
+            raise refuse("A conversation must alternate between user and assistant roles.")
+    for number, message in enumerate(messages):
+        if not message["content"]:
+            raise refuse(f"The content field in the Message object at messages.{number} is empty.")
+
+
+def _part(block: JSON, where: str) -> JSON:
+    if "cachePoint" in block:
+        raise refuse("Prompt caching is not supported in batch inference.")
+    if "text" in block:
+        if not str(block["text"]).strip():
+            raise refuse(f"The text field in the ContentBlock object at {where} is blank.")
+        return {"type": "text", "text": block["text"]}
+    if "image" in block:
+        source = block["image"].get("source") or {}
+        if not isinstance(source.get("bytes"), str) or source["bytes"].startswith(("http", "data:")):
+            raise refuse(f"The image at {where} has no bytes in base64; URL sources are not supported.")
+        return {"type": "image_url", "image_url": {"url": f"data:image/{block['image']['format']};base64,..."}}
+    if "toolResult" in block:
+        texts = [str(item.get("text") or json.dumps(item.get("json"))) for item in block["toolResult"]["content"]]
+        return {"type": "text", "text": " ".join(texts)}
+    return {"type": next(iter(block), "unknown")}
+
+
+def _write_converse(answer: JSON) -> JSON:
+    choice = answer["choices"][0]
+    message = choice["message"]
+    content = [_block("text", message["content"])] if message.get("content") else []
+    for call in message.get("tool_calls") or []:
+        made = {"toolUseId": call["id"], "name": call["function"]["name"]}
+        content.append(_block("toolUse", {**made, "input": json.loads(call["function"]["arguments"] or "{}")}))
+    usage = answer["usage"]
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": _STOPS.get(choice["finish_reason"], "end_turn"),
+        "usage": {
+            "inputTokens": usage["prompt_tokens"],
+            "outputTokens": usage["completion_tokens"],
+            "totalTokens": usage["total_tokens"],
+            "cacheReadInputTokens": None,
+            "cacheWriteInputTokens": None,
+        },
+        "metrics": {"latencyMs": 1},
+        "additionalModelResponseFields": None,
+        "trace": None,
+        "performanceConfig": None,
+    }
+
+
+def _block(name: str, value: Any) -> JSON:
+    """A content block as batch inference writes it: with null for every other member of the union."""
+    return {member: value if member == name else None for member in _UNION}

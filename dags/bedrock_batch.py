@@ -1,0 +1,70 @@
+"""Label reviews with Claude on Amazon Bedrock, as one batch job, into a table.
+
+The connection holds region, bucket and the service role; each line is translated to the model's own format and back.
+Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
+runs are kept; any object store will do), a connection `bedrock_batch` and a database connection `results_db`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+
+RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
+
+with DAG(
+    dag_id="bedrock_batch",
+    schedule=None,
+    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    params={
+        "conn_id": Param("bedrock_batch", type="string", description="The connection whose provider answers."),
+        "model": Param(
+            "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+            type="string",
+            description="A model id, or an inference profile's id or ARN.",
+        ),
+        "rows": Param(150, type="integer", minimum=100, description="Bedrock takes no fewer than 100 a job."),
+    },
+    doc_md=__doc__,
+    tags=["batch-inference"],
+):
+    requests = BatchInferencePrepareOperator(
+        task_id="prepare",
+        source="{{ var.value.quickstart_source }}",
+        limit="{{ params.rows }}",
+        custom_id="review-{{ row.id }}",
+        messages=[
+            {"role": "system", "content": "You are a sentiment classifier. Reply in JSON."},
+            {
+                "role": "user",
+                "content": "Is the sentiment of this review positive or negative?\n\nReview: {{ row.text }}",
+            },
+        ],
+        body={"temperature": 0, "max_tokens": 200},
+        json_schema={
+            "type": "object",
+            "properties": {"sentiment": {"type": "string", "enum": ["positive", "negative"]}},
+            "required": ["sentiment"],
+            "additionalProperties": False,
+        },
+        output_path=f"{RUN}/requests.jsonl",
+        allow_local_path=True,  # a local folder will do while every task runs on one machine
+    )
+    answers = BatchInferenceOperator(
+        task_id="answer",
+        input_path=requests.output,
+        output_path=f"{RUN}/answers",
+        conn_id="{{ params.conn_id }}",
+        model="{{ params.model }}",
+        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        allow_local_path=True,
+    )
+    BatchResultsToSqlOperator(
+        task_id="load",
+        run_path=answers.output["run_path"],
+        sql_conn_id="results_db",
+        table="bedrock_batch",
+    )

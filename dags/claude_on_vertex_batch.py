@@ -1,0 +1,57 @@
+"""Sum up reviews with Claude on Google Vertex AI, as one batch job, into a table.
+
+The same connection serves Gemini and Claude: the model decides how the lines are written.
+Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
+runs are kept; any object store will do), a connection `vertex_ai_batch` and a database connection `results_db`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+
+RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
+
+with DAG(
+    dag_id="claude_on_vertex_batch",
+    schedule=None,
+    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    params={
+        "conn_id": Param("vertex_ai_batch", type="string", description="The connection whose provider answers."),
+        "model": Param("claude-haiku-4-5@20251001", type="string", description="The model, as Vertex AI names it."),
+        "rows": Param(150, type="integer", minimum=1, description="How many reviews to ask about."),
+    },
+    doc_md=__doc__,
+    tags=["batch-inference"],
+):
+    requests = BatchInferencePrepareOperator(
+        task_id="prepare",
+        source="{{ var.value.quickstart_source }}",
+        limit="{{ params.rows }}",
+        custom_id="review-{{ row.id }}",
+        messages=[
+            {"role": "system", "content": "You sum up reviews."},
+            {"role": "user", "content": "Sum up this review in at most five words.\n\nReview: {{ row.text }}"},
+        ],
+        body={"temperature": 0, "max_tokens": 200},
+        output_path=f"{RUN}/requests.jsonl",
+        allow_local_path=True,  # a local folder will do while every task runs on one machine
+    )
+    answers = BatchInferenceOperator(
+        task_id="answer",
+        input_path=requests.output,
+        output_path=f"{RUN}/answers",
+        conn_id="{{ params.conn_id }}",
+        model="{{ params.model }}",
+        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        allow_local_path=True,
+    )
+    BatchResultsToSqlOperator(
+        task_id="load",
+        run_path=answers.output["run_path"],
+        sql_conn_id="results_db",
+        table="claude_on_vertex_batch",
+    )

@@ -1,0 +1,99 @@
+"""Whole runs on Bedrock: a lost create is repeated and makes one job; what expired goes again, above the minimum."""
+
+import copy
+import json
+
+import pytest
+
+from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
+from airflow_batch_provider.core.records import ModelRules
+from airflow_batch_provider.testing import FaultPlan
+from airflow_batch_provider.testing.bedrock import FakeBedrock
+from tests.run.benching import Bench, line
+
+LLAMA = "meta.llama3-1-8b-instruct-v1:0"
+
+
+class BedrockBench(Bench):
+    def make_backend(self, fake):
+        def session():
+            import boto3
+
+            key, secret = fake.credentials
+            return boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=fake.region)
+
+        return BedrockBackend(
+            BedrockPlace(region=fake.region, bucket=fake.bucket, role_arn=fake.role_arn, prefix="runs"),
+            session,
+            bedrock_url=fake.bedrock_url,
+            s3_url=fake.s3_url,
+            models=ModelRules(default=LLAMA, prices={LLAMA: {"input": 1.0, "output": 2.0}}),
+        )
+
+
+@pytest.fixture
+def bench(tmp_path, request):
+    marker = request.node.get_closest_marker("fake")
+    options = dict(marker.kwargs) if marker else {}
+    with FakeBedrock(copy.deepcopy(options.pop("faults", FaultPlan())), **options) as fake:
+        made = BedrockBench(tmp_path, fake)
+        yield made
+        made.backend.close()
+
+
+def rows(count):
+    return [line(number, LLAMA) for number in range(count)]
+
+
+@pytest.mark.fake(faults=FaultPlan(fail_rows={"7": 400}))
+def test_every_row_ends_once(bench):
+    """Odd ids, one failed record, the cost of the rest."""
+    lines = [{**one, "custom_id": f"row {number}:\u00e9"} for number, one in enumerate(rows(130))]
+    bench.write(lines)
+    summary = bench.finish()
+    assert set(bench.results()) == {one["custom_id"] for one in lines}
+    assert (summary.outcomes["succeeded"], summary.outcomes["failed"]) == (129, 1)
+    assert [row["custom_id"] for row in bench.failed()] == ["row 7:\u00e9"]
+    usage = summary.usage
+    assert summary.cost_usd == pytest.approx((usage.input_tokens + 2 * usage.output_tokens) / 1e6)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        FaultPlan(cut_before_accept=1),
+        FaultPlan(cut_after_accept=1),
+        FaultPlan(accepted_status=[500]),
+        FaultPlan(late_accept=[0.3]),
+        FaultPlan(cut_before_accept=2, cut_after_accept=1),
+    ],
+    ids=["cut before", "cut after", "500 after", "late", "again and again"],
+)
+def test_a_lost_create_makes_one_job(bench, faults):
+    """The recorded create is sent again, byte for byte; Bedrock knows its token and makes no second job."""
+    for name in ("cut_before_accept", "cut_after_accept", "accepted_status", "late_accept"):
+        setattr(bench.fake.faults, name, copy.deepcopy(getattr(faults, name)))
+    bench.write(rows(100))
+    summary = bench.finish()
+    assert summary.outcomes["succeeded"] == 100
+    assert len(bench.fake.batches) == 1
+    assert len({json.dumps(call.body, sort_keys=True) for call in bench.fake.creates}) == 1
+
+
+@pytest.mark.fake(faults=FaultPlan(expire_after_rows=850, jobs=1))
+def test_what_expired_goes_again(bench):
+    """1,000 rows, 850 answered: exactly 150 are asked again."""
+    bench.write(rows(1000))
+    summary = bench.finish()
+    assert summary.outcomes["succeeded"] == 1000
+    assert [batch["totalRecordCount"] for batch in bench.fake.batches] == [1000, 150]
+
+
+@pytest.mark.fake(faults=FaultPlan(expire_after_rows=990, jobs=1))
+def test_a_remainder_below_the_minimum(bench):
+    """1,000 rows, 990 answered: Bedrock takes no ten; they end as below_minimum, and nothing is padded."""
+    bench.write(rows(1000))
+    summary = bench.finish()
+    assert summary.outcomes["succeeded"] == 990
+    assert len(bench.fake.batches) == 1
+    assert [row["error"]["code"] for row in bench.failed()] == ["below_minimum"] * 10
