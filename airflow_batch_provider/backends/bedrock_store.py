@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from airflow_batch_provider.backends.bedrock_checks import split_uri
 from airflow_batch_provider.backends.bedrock_errors import translated
 from airflow_batch_provider.core.errors import AuthenticationError, NotFoundError
+from airflow_batch_provider.core.jsonl import ended
 
 _PART = 8 * 1024 * 1024
 """Bytes of one part; at most 10,000 parts, which is far above what a job takes."""
@@ -82,12 +83,7 @@ class BedrockStore:
         for found in [*self.list(uri)]:
             if not found.endswith(".out") or found.endswith(f"/{_MANIFEST}"):
                 continue
-            last = b"\n"
-            for chunk in self.read(found):
-                yield chunk
-                last = chunk[-1:] or last
-            if last != b"\n":
-                yield b"\n"
+            yield from ended(self.read(found))
 
     def list(self, uri: str, most: int | None = None) -> Iterator[str]:
         """The URIs below a prefix.

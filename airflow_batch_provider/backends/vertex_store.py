@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from airflow_batch_provider.backends.vertex_errors import translated
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
+from airflow_batch_provider.core.jsonl import ended
 
 _CHUNK = 256 * 1024
 _PART = 32 * _CHUNK
@@ -69,12 +70,7 @@ class VertexStore:
         for found in [*self.list(uri)]:
             if not found.endswith(".jsonl"):
                 continue
-            last = b"\n"
-            for chunk in self.read(found):
-                yield chunk
-                last = chunk[-1:] or last
-            if last != b"\n":
-                yield b"\n"
+            yield from ended(self.read(found))
 
     def list(self, uri: str, most: int | None = None) -> Iterator[str]:
         """The URIs below a prefix."""

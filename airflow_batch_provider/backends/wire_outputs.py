@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from airflow_batch_provider.backends.wire_errors import HONO_HINT
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
+from airflow_batch_provider.core.jsonl import ended
 from airflow_batch_provider.core.records import Job, JobStatus
 
 Read: TypeAlias = "Callable[[str], Iterator[bytes]]"
@@ -39,7 +40,7 @@ def _file(
     job: Job, handle: str, read_file: Read, read_output: Callable[[], Iterator[bytes]] | None, *, is_gateway: bool
 ) -> Iterator[bytes]:
     try:
-        yield from _lines(read_file(handle))
+        yield from ended(read_file(handle))
     except NotFoundError:
         if not is_gateway:
             raise
@@ -50,7 +51,7 @@ def _file(
 
 def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
     try:
-        yield from _lines(_unless_errors(read_output()))
+        yield from ended(_unless_errors(read_output()))
     except NotFoundError:
         if job.outputs and job.status in _WITH_RESULTS:
             raise
@@ -73,12 +74,3 @@ def _unless_errors(chunks: Iterator[bytes]) -> Iterator[bytes]:
     if head:
         yield head
     yield from chunks
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    last = b"\n"
-    for chunk in chunks:
-        yield chunk
-        last = chunk[-1:] or last
-    if last != b"\n":
-        yield b"\n"

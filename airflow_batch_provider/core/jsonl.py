@@ -62,6 +62,16 @@ def split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield from _told(b"".join(rest))
 
 
+def ended(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same chunks, and an end of line where the last one lacks it, so that another file may follow."""
+    last = b"\n"
+    for chunk in chunks:
+        yield chunk
+        last = chunk[-1:] or last
+    if last != b"\n":
+        yield b"\n"
+
+
 def _told(line: bytes) -> Iterator[bytes]:
     text = line.removeprefix(BOM).strip(b" \t\r")
     if text:

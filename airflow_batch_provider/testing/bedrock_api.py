@@ -19,6 +19,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.testing.asgi import cut, lifespan, read_body
 from airflow_batch_provider.testing.bedrock_runner import TERMINAL, FakeJob, Runner, now
 from airflow_batch_provider.testing.calls import Answer, Call
 from airflow_batch_provider.testing.faults import FaultPlan
@@ -77,11 +78,11 @@ class ControlPlane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send, self.tasks)
+            await lifespan(receive, send, self.tasks)
             return
         call = Call.of(scope)
         call.kind, target = _kind(call)
-        content = await _body(receive)
+        content = await read_body(receive)
         call.body = orjson.loads(content) if content.startswith(b"{") else None
         self.calls.append(call)
         if self.faults.latency:
@@ -92,7 +93,7 @@ class ControlPlane:
         except ServiceError as error:
             answer = self._error(error)
         if answer is None:
-            await _cut(receive, send)
+            await cut(receive, send)
             return
         length = (b"content-length", str(len(answer.content)).encode())
         await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
@@ -345,39 +346,6 @@ def _invalid(value: Any, where: str, rule: str) -> ServiceError:
     return ServiceError(
         400, f"1 validation error detected: Value {value!r} at '{where}' failed to satisfy constraint: {rule}"
     )
-
-
-# ---- ASGI ----------------------------------------------------------------------------------------------------------
-
-
-async def _lifespan(receive: Receive, send: Send, tasks: set[asyncio.Task[Any]]) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-            continue
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-
-
-async def _body(receive: Receive) -> bytes:
-    content = b""
-    more = True
-    while more:
-        message = await receive()
-        content += message.get("body", b"")
-        more = message.get("more_body", False)
-    return content
-
-
-async def _cut(receive: Receive, send: Any) -> None:
-    """Close the connection without an answer; ASGI knows no word for it, uvicorn's own transport does."""
-    send.__self__.transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _later(seconds: float, accept: Callable[[], Coroutine[Any, Any, FakeJob]]) -> None:

@@ -52,7 +52,20 @@ _MODEL = re.compile(
 )
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 _NEW_WORD = "JOB_STATE_AWAITING_MOONRISE"
-_STATES = ["UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED", "PAUSED", "EXPIRED", "UPDATING", "PARTIALLY_SUCCEEDED"]
+_STATES = [
+    "UNSPECIFIED",
+    "QUEUED",
+    "PENDING",
+    "RUNNING",
+    "SUCCEEDED",
+    "FAILED",
+    "CANCELLING",
+    "CANCELLED",
+    "PAUSED",
+    "EXPIRED",
+    "UPDATING",
+    "PARTIALLY_SUCCEEDED",
+]
 """By their numbers, which Google's own client asks for; an unknown one is 99."""
 _SKIPPED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 

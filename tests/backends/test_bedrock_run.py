@@ -89,28 +89,6 @@ def test_bedrock_answers_as_openai_does(fake: FakeBedrock, tmp_path: Path, model
     ours.backend.close()
 
 
-def test_what_expired_is_asked_again(fake: FakeBedrock, tmp_path: Path) -> None:
-    """A job that partly completed is salvaged; what expired goes into a second round, if there is enough of it."""
-    fake.faults.expire_after_rows = 120
-    fake.faults.jobs = 1
-    bench = Bench(tmp_path / "a", backend_of(fake))
-    done = bench.finish(rows(250))
-    assert (done.outcomes["succeeded"], done.rounds) == (250, 2)
-    assert [job["totalRecordCount"] for job in fake.batches] == [250, 130]
-
-
-def test_too_few_expired_to_be_asked_again(fake: FakeBedrock, tmp_path: Path) -> None:
-    """A remainder below the minimum is neither sent nor padded; its rows say so."""
-    fake.faults.expire_after_rows = 120
-    fake.faults.jobs = 1
-    bench = Bench(tmp_path / "a", backend_of(fake))
-    done = bench.finish(rows(150), error_tolerance=0.5)
-    assert done.outcomes["succeeded"] == 120
-    assert len(fake.batches) == 1
-    failed = [line for line in bench.results().values() if line["error"]]
-    assert {line["error"]["code"] for line in failed} == {"below_minimum"}
-
-
 def test_shards_keep_the_minimum(fake: FakeBedrock, tmp_path: Path) -> None:
     """Shards are balanced above 100 rows, and a lost answer to one create makes no second job."""
     fake.faults.cut_after_accept = 1
