@@ -229,10 +229,10 @@ class BatchRun:
         if record is None:
             self._record(report.fingerprint, report.rows)
         shards = staging.stage(self.directory, self.input_path, source, rules, self.backend, report, 0)
-        if self.input_file_id and len(shards) != 1:
+        if self.input_file_id and (len(shards) != 1 or shards[0].rewritten):
             raise ConfigurationError(
-                f"{self.input_file_id} holds several models or endpoints, or more than one job may; give input_path "
-                "instead, so that it can be split"
+                f"{self.input_file_id} is not what one job would be sent: it has several models or endpoints, is too "
+                "large, or its lines need to be written anew; give input_path instead"
             )
         self._log.info("%s: %d rows in %d shards", self.input_path, report.rows, len(shards))
         self._open_round(0, shards, 0)
