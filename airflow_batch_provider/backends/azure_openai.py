@@ -54,6 +54,8 @@ def azure_backend(
         missing=tuple(missing),
         job_urls=AZURE_URLS,
         line_urls=AZURE_URLS,
+        # A deployment that is called like its model has the model's price; of any other it is unknown.
+        price_list="azure",
     )
     return AzureOpenAIBackend(route, facts, models)
 

@@ -85,6 +85,7 @@ PORTKEY_PROVIDERS: dict[str, Behind] = {
     "vertex-ai": "vertex_ai",
 }
 _NO_PLACE = CloudPlace()
+_PRICE_LISTS: dict[str, str] = {"openai": "openai", "azure_openai": "azure"}
 
 
 class TrueFoundryBackend(OpenAIBackend):
@@ -152,6 +153,7 @@ def _facts(
         list_is_complete=not is_cloud,
         identity={"behind": behind, **identity},
         extra_body=body or {},
+        price_list=_PRICE_LISTS.get(behind),
     )
 
 

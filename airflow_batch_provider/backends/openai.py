@@ -94,6 +94,7 @@ class WireFacts:
     :param console: the provider's page of a batch, with ``{id}``.
     :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
     :param extra_body: added to every create call.
+    :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
     """
 
     name: str
@@ -107,6 +108,7 @@ class WireFacts:
     console: str | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    price_list: str | None = None
 
 
 class OpenAIBackend(Backend):
@@ -125,6 +127,7 @@ class OpenAIBackend(Backend):
     def __init__(self, route: Route, facts: WireFacts, models: ModelRules | None = None) -> None:
         self.route = route
         self.facts = facts
+        self.price_list = facts.price_list
         self.models = models or ModelRules()
 
     @cached_property

@@ -39,7 +39,9 @@ async def call(route: Route, method: str, path: str, headers: Mapping[str, str] 
     except httpx.HTTPError as error:
         raise from_transport(name, error) from error
     if not response.is_success:
-        raise from_status(name, response.status_code, response.headers, response.content, route.secrets)
+        own = [value.removeprefix("Bearer ") for value in (headers or {}).values()]
+        hidden = (*route.secrets, *own)
+        raise from_status(name, response.status_code, response.headers, response.content, hidden)
     try:
         data = response.json()
     except ValueError as error:

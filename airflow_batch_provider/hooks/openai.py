@@ -43,6 +43,8 @@ class OpenAIBatchHook(BatchInferenceHook):
             self.conn_type,
             missing=() if password(connection) else ("the API key is missing; set it as the password",),
             console=CONSOLE if url == OPENAI_URL else None,
+            # What answers elsewhere may cost what it likes.
+            price_list="openai" if url == OPENAI_URL else None,
             identity=identity,
         )
         route = Route(url, tuple((name, value) for name, value in headers.items() if value))

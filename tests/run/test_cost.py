@@ -64,3 +64,24 @@ def test_an_unknown_price_is_no_zero(bench):
     summary = bench.finish()
     assert summary.cost_usd is None
     assert {job["model"]: job["cost_usd"] is None for job in summary.jobs} == {"m": False, "nobody-knows-me": True}
+
+
+def test_every_provider_names_its_list():
+    """Public prices are looked up under the provider that is really asked, through gateways too; another address's are
+    not known."""
+    from airflow.sdk import Connection
+
+    from airflow_batch_provider.backends.azure_openai import azure_backend
+    from airflow_batch_provider.backends.gateways import portkey_backend, truefoundry_backend
+    from airflow_batch_provider.hooks.openai import OpenAIBatchHook
+
+    def openai(host):
+        connection = Connection(conn_id="o", conn_type="openai_batch", host=host, password="k")
+        return OpenAIBatchHook("o", connection=connection).backend.price_list
+
+    assert [openai(None), openai("https://example.com/v1")] == ["openai", None]
+    assert azure_backend("https://r.openai.azure.com", "k").price_list == "azure"
+    behind = {"openai": "openai", "azure_openai": "azure", "bedrock": "aws", "vertex_ai": "google"}
+    for name, wanted in behind.items():
+        assert portkey_backend("https://g/v1", "k", provider="@s", behind=name).price_list == wanted
+        assert truefoundry_backend("https://g/v1", "k", "p", behind=name).price_list == wanted
