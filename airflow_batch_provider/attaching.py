@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import orjson
 
-from airflow_batch_provider.core.errors import PermanentError, RunConflictError
+from airflow_batch_provider.core.errors import ConfigurationError, PermanentError, RunConflictError
 from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.run import BatchRun
 
 INPUT = "attached.jsonl"
-CHAT = "/v1/chat/completions"
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 
 
 def fetch_input(run: BatchRun, handle: str) -> None:
@@ -51,14 +51,17 @@ def attach(run: BatchRun, job_id: str) -> None:
 
 
 def _snapshot(run: BatchRun, job: Job, handle: str) -> Shard:
-    """Write the requests of the job's file as the only shard: as they are, those of a provider's own format as the body
-    of a request."""
-    endpoint = job.endpoint or CHAT
+    """Write the requests of the job's file as the only shard, and beside them its lines as they were sent."""
+    endpoint = job.endpoint or _endpoint(run, job)
     row_of = run.backend.line_format(job.model, endpoint).row_of
     shard = Shard(0, 0, 0, 0, job.model, endpoint)
     seen: set[str] = set()
     size = 0
-    with run.directory.writer(f"input/{shard.name}.jsonl") as out:
+    rewritten = False
+    with (
+        run.directory.writer(f"input/{shard.name}.jsonl") as out,
+        run.directory.writer(f"shards/{shard.name}.jsonl") as lines,
+    ):
         for number, wire in enumerate(split_chunks(run.backend.download(handle)), start=1):
             row = row_of(wire)
             if row is None or row in seen:
@@ -68,8 +71,22 @@ def _snapshot(run: BatchRun, job: Job, handle: str) -> Shard:
                 )
             seen.add(row)
             size += len(wire) + 1
+            lines.write(wire + b"\n")
             line = orjson.loads(wire)
             if line.get("custom_id") != row or "body" not in line:
+                rewritten = True
                 line = {"custom_id": row, "method": "POST", "url": endpoint, "body": line}
             out.write(orjson.dumps(line) + b"\n")
-    return Shard(0, 0, len(seen), size, job.model, endpoint)
+    if not seen:
+        raise PermanentError(f"{handle}, which is the input of job {job.id}, holds no rows; is it a folder?")
+    return Shard(0, 0, len(seen), size, job.model, endpoint, rewritten=rewritten)
+
+
+def _endpoint(run: BatchRun, job: Job) -> str:
+    """What a job asks whose provider does not tell: its model knows."""
+    try:
+        run.backend.line_format(job.model, CHAT)
+    except ConfigurationError:
+        run.backend.line_format(job.model, EMBEDDINGS)
+        return EMBEDDINGS
+    return CHAT

@@ -11,13 +11,13 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import orjson
 
 from airflow_batch_provider import __version__
-from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, InputError
+from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, InputError, Problem
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.base import Backend
@@ -195,9 +195,17 @@ def _to_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out:
     return 0
 
 
+def _ids(path: str, lines: Lines) -> Iterator[str]:
+    """The custom_ids of the rows that can have been sent."""
+    for number, line in lines:
+        try:
+            yield str(orjson.loads(line)["custom_id"])
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:  # noqa: PERF203 - each line is told by itself
+            raise InputError(path, [Problem(number, "custom_id", f"cannot be read: {error!r}")]) from error
+
+
 def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out: _Output) -> int:
     from airflow_batch_provider import staging
-    from airflow_batch_provider.core.errors import Problem
     from airflow_batch_provider.core.validation import normal_endpoint
     from airflow_batch_provider.dialects.base import Sent
 
@@ -206,7 +214,7 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
         raise ConfigurationError("--model is missing; it says how the lines are to be read")
     ids = None
     if arguments.requests:
-        ids = [str(orjson.loads(line)["custom_id"]) for _, line in staging.file_source(arguments.requests)()]
+        ids = [*_ids(arguments.requests, staging.file_source(arguments.requests)())]
     sent = Sent(ids)
     decode = backend.line_format(model, normal_endpoint(arguments.endpoint or "/v1/chat/completions")).decode
     problems = []

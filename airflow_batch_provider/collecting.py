@@ -30,16 +30,17 @@ NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled"})
 """Rows of a job that failed whole or was cancelled: nothing was answered, so a new try asks them again."""
 
 
-def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, now: float) -> End:
+def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, now: float, *, own: bool = True) -> End:
     """Fetch, decode and reconcile one job that has ended.
 
+    :param own: False for a job that another tool has made.
     :return: how it ended; ``collected/<shard>.jsonl`` is written.
     :raises ProviderError: when the outputs cannot be fetched whole.
     """
     with directory.open(f"input/{shard.name}.jsonl") as stream:
         ids = [str(orjson.loads(raw)["custom_id"]) for _, raw in read_lines(stream)]
     books = Books(ids)
-    sent = Sent(ids, lambda: _wire_lines(directory, shard))
+    sent = Sent(ids, lambda: _wire_lines(directory, shard), own)
     decode = backend.line_format(shard.model, shard.endpoint).decode
     outcomes: Counter[Outcome] = Counter()
     usage = Usage()

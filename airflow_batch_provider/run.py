@@ -254,10 +254,7 @@ class BatchRun:
             self._check_ours(self.ledger.run() or {})
 
     def adopt(self, job_id: str, shard: Shard) -> None:
-        """Begin a run around a job that exists already.
-
-        :param shard: what the job was sent; ``input/<shard>.jsonl`` is written.
-        """
+        """Begin a run around a job that exists already; what it was sent, the shard, is written."""
         self._record(f"job {job_id}", shard.rows)
         self._open_round(0, [shard], 0)
 
@@ -376,7 +373,8 @@ class BatchRun:
         job = self._read(lambda: self.backend.retrieve(job_id))
         if not job.status.is_terminal:
             return False
-        end = self._read(lambda: collecting.collect(self.directory, self.backend, shard, job, self._clock()))
+        own, now = not attempt.intent.get("attached"), self._clock()
+        end = self._read(lambda: collecting.collect(self.directory, self.backend, shard, job, now, own=own))
         self.ledger.record(shard, attempt.number, "end", collecting.as_fact(end))
         collecting.tell(self._log, job, end)
         return True

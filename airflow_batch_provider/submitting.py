@@ -154,7 +154,8 @@ class Submitter:
             return self._attach(shard, orphan, found.jobs[0], found.jobs[1:])
         self._refuse_when_stopped()
         options = self._options.backend_options
-        input_id = self._input_file_id
+        # The author's upload holds all rows, so it serves the first round only.
+        input_id = self._input_file_id if shard.round == 0 else None
         if before and before.facts.get("refused", {}).get("wait"):
             input_id = before.intent.get("input_id")
         if input_id is None:
@@ -210,7 +211,9 @@ class Submitter:
     def _look(self, attempt: Attempt | None) -> Found:
         intent = attempt.intent if attempt else {}
         since = max(0.0, float(intent.get("at", 0.0)) - CLOCK_SLACK_SECONDS)
-        return self._look_for(str(intent.get("token", "")), intent.get("request"), since)
+        # An upload that the author made may serve other runs too: then only our token tells whose a job is.
+        shared = self._input_file_id is not None and intent.get("input_id") == self._input_file_id
+        return self._look_for(str(intent.get("token", "")), None if shared else intent.get("request"), since)
 
     def _look_for(self, token: str, request: JSON | None, since: float) -> Found:
         return self._read(lambda: self._backend.find(token, request, since))

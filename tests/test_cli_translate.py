@@ -103,6 +103,12 @@ def test_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line["custom_id"] for line in lines(told_again.out)] == list(reversed(IDS))
     assert "x.jsonl.out: line 5:" in told_again.err
 
+    (tmp_path / "odd.jsonl").write_text(json.dumps(request("a")) + "\n\n")
+    assert (
+        main(["translate", "--from", "bedrock", "--model", CLAUDE, "--requests", f"{tmp_path}/odd.jsonl", output]) == 1
+    )
+    assert "odd.jsonl: line 2, custom_id" in capsys.readouterr().err
+
 
 def test_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Reading back needs a model, and a model that nobody knows is told with the remedy."""

@@ -223,7 +223,8 @@ class BedrockBackend(Backend):
         request = request or {}
         upload = ((request.get("inputDataConfig") or {}).get("s3InputDataConfig") or {}).get("s3Uri") or "-"
         name = request.get("jobName") or "-"
-        tokens = {checks.plain(token), request.get("clientRequestToken")}
+        # A summary need not tell its token, and that none is told is no match.
+        tokens = {checks.plain(token), request.get("clientRequestToken")} - {None, ""}
         after = datetime.fromtimestamp(max(0, int(since)), timezone.utc)
         found = [
             job

@@ -35,24 +35,28 @@ class Sent:
     :param ids: the custom_ids, in the order of the wire lines; None where nobody knows them, then the id on the wire is
         the row's id.
     :param wire: opens the wire lines anew, for the answer that has lost its id.
+    :param own: whether the lines carry our tokens; False for a file that another tool has made, whose ids may look like
+        them.
     """
 
     ids: Sequence[str] | None = None
     wire: Callable[[], Iterable[bytes]] = tuple
+    own: bool = True
     _open: dict[bytes, list[int]] | None = field(default=None, init=False)
     _known: frozenset[str] | None = field(default=None, init=False)
 
     def row(self, value: object) -> str | None:
-        """The custom_id that a token stands for, None for what is no token of this shard."""
+        """The custom_id that an id on the wire stands for, None for what is none of this shard."""
         if self.ids is None:
             return value if isinstance(value, str) else None
-        position = position_of(value)
+        position = position_of(value) if self.own else None
         if position is not None and position < len(self.ids):
             return self.ids[position]
-        # A file that another tool has made holds ids of its own.
         if self._known is None:
             self._known = frozenset(self.ids)
-        return str(value) if isinstance(value, str) and value in self._known else None
+        # Google's importer makes a number of an id that looks like one.
+        text = str(value) if type(value) in (str, int) else ""
+        return text if text in self._known else None
 
     def claim(self, print_of: Callable[[bytes], bytes | None], wanted: bytes) -> str | None:
         """The custom_id of the first wire line with this fingerprint that was not claimed yet.

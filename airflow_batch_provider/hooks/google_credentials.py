@@ -130,7 +130,10 @@ def _source(access: GoogleAccess) -> Credentials:
 def _service_account(access: GoogleAccess) -> Credentials:
     from google.oauth2 import service_account
 
-    name = "password or keyfile_dict" if access.keyfile else f"key_path {access.key_path}"
+    # A key pasted into the wrong field is not told, a path is.
+    path = str(access.key_path)
+    named = "key_path" if len(path) > 300 or not path.isprintable() or "{" in path else f"key_path {path}"
+    name = "password or keyfile_dict" if access.keyfile else named
     try:
         key = _key(access.keyfile) if access.keyfile else _key(_read(str(access.key_path)))
         return service_account.Credentials.from_service_account_info(key, scopes=SCOPES)

@@ -502,6 +502,15 @@ def test_token_goes_first(made: Made, private_key: Any) -> None:
     assert credentials() is credentials()
 
 
+def test_a_key_in_the_wrong_field_is_not_shown(made: Any) -> None:
+    """A private key that was pasted where a path belongs is in no message."""
+    pasted = "-----BEGIN PRIVATE KEY-----\nSUPERSECRET\n-----END PRIVATE KEY-----"
+    _, credentials, _ = made("vertex_ai_batch", extra={**VERTEX, "key_path": pasted})
+    with pytest.raises(ConfigurationError, match="key_path") as caught:
+        credentials()
+    assert "SUPERSECRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize("where", ["keyfile_dict", "keyfile_text", "password", "key_path"])
 def test_service_account(where: str, made: Made, private_key: Any, tmp_path: Path) -> None:
     """A service account's key signs for a token at the key's own address, for the cloud-platform scope; its project is

@@ -595,3 +595,12 @@ def test_the_place_shows_no_secret() -> None:
     assert replace(place, prefix="/a//b c/").home == "s3://bucket/a/b-c/"
     assert place.home == "s3://bucket/"
     assert place.output({}) == "s3://bucket/output/"
+
+
+def test_a_job_without_a_token_is_not_ours(backend: BedrockBackend, world: FakeBedrock) -> None:
+    """Summaries need not tell the request token; a stranger's job is neither adopted nor stopped for that."""
+    job = sent(backend)
+    for known in world._plane.jobs:
+        known.told.pop("clientRequestToken", None)
+    assert backend.find("nosuchtoken", None, 0).jobs == ()
+    assert job.id in {listed.id for listed in backend.list_jobs()}
