@@ -30,7 +30,7 @@ with DAG(
     schedule="@daily",
     catchup=False,
     # A killed worker is resumed by a retry, which finds the batch it has already paid for.
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
         "model": Param("smollm2-135m-instruct", type="string", description="The model, as the provider names it."),

@@ -10,8 +10,6 @@ from airflow_batch_provider.testing.airflow_stack import AirflowStack, Run
 from airflow_batch_provider.testing.processes import StackError
 from airflow_batch_provider.testing.server_process import ServerProcess
 
-TROUBLE = frozenset({"failed", "up_for_retry"})
-
 
 class Clock:
     """Prints lines with the seconds since it was made."""
@@ -39,12 +37,12 @@ class Progress:
         self._batches = f"{server.url}/batches"
         self._tasks = self._counts = ""
         self._counted = 0.0
+        self._retried: set[str] = set()
 
     def __call__(self) -> None:
         """Look once.
 
-        :raises StackError: with the end of its log, when a task has failed; the demonstration does not wait for its
-            retry in five minutes.
+        :raises StackError: with the end of its log, when a task has failed for good.
         """
         instances = self._stack.task_instances(self._run)
         tasks = "  ".join(f"{each['task_id']}: {each['state'] or '-'}" for each in instances)
@@ -52,12 +50,18 @@ class Progress:
             self._tasks = tasks
             self._say(tasks)
         for each in instances:
-            if each["state"] in TROUBLE:
-                log = "\n".join(self._stack.log(self._run, each["task_id"]).split("\n")[-40:])
-                raise StackError(f"task {each['task_id']} has failed; the end of its log:\n{log}")
+            task = each["task_id"]
+            if each["state"] == "failed":
+                raise StackError(f"task {task} has failed; the end of its log:\n{self._end_of_log(task)}")
+            if each["state"] == "up_for_retry" and task not in self._retried:
+                self._retried.add(task)
+                self._say(f"task {task} is tried again in half a minute; the end of its log:\n{self._end_of_log(task)}")
         if time.monotonic() - self._counted > 2 and any(each["state"] == "deferred" for each in instances):
             self._counted = time.monotonic()
             self._count()
+
+    def _end_of_log(self, task_id: str) -> str:
+        return "\n".join(self._stack.log(self._run, task_id).split("\n")[-40:])
 
     def _count(self) -> None:
         batches = self._server.get(self._batches, params={"limit": 1}).json()["data"]

@@ -24,6 +24,9 @@ from airflow_batch_provider.hooks.base import BatchInferenceHook
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
 STATE_SECONDS = 10.0
 SPREAD_SECONDS = 1.0
+# A task that resumes before the scheduler has read the end of its deferral is failed as "state mismatch"
+# (github.com/apache/airflow issues 71580 and 72716, open in 3.3.1); a trigger must not fire at once.
+FIRST_LOOK_SECONDS = 5.0
 
 
 class BatchInferenceTrigger(BaseTrigger):
@@ -90,7 +93,8 @@ class BatchInferenceTrigger(BaseTrigger):
         unknown: set[str] = set()
         failures = 0
         # A restarted triggerer starts all its triggers in one step of the event loop; spread them.
-        await asyncio.sleep(random.uniform(0, min(SPREAD_SECONDS, self.poll_interval / 4)))  # noqa: S311
+        spread = random.uniform(0, min(SPREAD_SECONDS, self.poll_interval / 4))  # noqa: S311
+        await asyncio.sleep(min(FIRST_LOOK_SECONDS, self.poll_interval) + spread)
         while True:
             seen = await self._look()
             if isinstance(seen, BatchInferenceError):
