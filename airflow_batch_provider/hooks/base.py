@@ -109,14 +109,14 @@ class BatchInferenceHook(BaseHook):
         :raises ConfigurationError: when its type is not one of ours.
         """
         connection = BaseHook.get_connection(conn_id)
-        return _hook_class(conn_id, connection.conn_type)(conn_id, connection=connection)
+        return hook_class(conn_id, connection.conn_type)(conn_id, connection=connection)
 
     @staticmethod
     async def afor_conn_id(conn_id: str) -> BatchInferenceHook:
         """As :meth:`for_conn_id`, without a blocking call, its backend ready."""
         connection = await BaseHook.aget_connection(conn_id)
         # Imports and masking may block, so they happen in a thread.
-        kind = await asyncio.to_thread(_hook_class, conn_id, connection.conn_type)
+        kind = await asyncio.to_thread(hook_class, conn_id, connection.conn_type)
         hook = kind(conn_id, connection=connection)
         read = getattr(connection, "aextra_dejson", None)
         hook._extra = await read() if read else await asyncio.to_thread(lambda: connection.extra_dejson)
@@ -249,7 +249,11 @@ class BatchInferenceHook(BaseHook):
         self.backend.delete(file_id)
 
 
-def _hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]:
+def hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]:
+    """The hook of a connection type.
+
+    :raises ConfigurationError: when it is not one of ours.
+    """
     path = HOOKS.get(conn_type or "")
     if path is None:
         raise ConfigurationError(
