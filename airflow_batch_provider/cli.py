@@ -21,8 +21,7 @@ from airflow_batch_provider.core.errors import BatchInferenceError, Configuratio
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.base import Backend
-    from airflow_batch_provider.core.records import BatchRequest, Shard
-    from airflow_batch_provider.core.validation import Report
+    from airflow_batch_provider.core.records import BatchRequest
     from airflow_batch_provider.dialects.base import LineFormat
     from airflow_batch_provider.staging import Lines
 
@@ -60,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser("plan", help="check a request file and show the jobs it would become")
     _add_file_arguments(plan)
+    plan.add_argument("--max-jobs-in-flight", type=int, metavar="N", help="as the operator's: jobs alive at once")
+    plan.add_argument("--max-enqueued-tokens", type=int, metavar="N", help="as the operator's: tokens queued at once")
+    plan.add_argument("--expected-output-tokens", type=int, metavar="N", help="of a row that names no max_tokens")
+    plan.add_argument("--prices", metavar="JSON", help="as the connection's: USD for a million tokens, by model or *")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=_plan)
 
@@ -101,23 +104,36 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    report, shards = _offline_plan(arguments)
-    print(f"{report.path}: {report.rows:,} rows for {arguments.to}, no problems; jobs: {len(shards)}")
+    with _airflow_logs_apart():
+        from airflow_batch_provider.core.records import RunOptions
+        from airflow_batch_provider.plan import Plan
+
+        backend = backend_of(arguments.to, arguments.behind)
+        plan = Plan.of(arguments.file, backend, RunOptions(model=arguments.model, endpoint=arguments.endpoint))
+    for warning in plan.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{plan.path}: {plan.rows:,} rows for {arguments.to}, no problems; jobs: {len(plan.shards)}")
     return 0
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    report, shards = _offline_plan(arguments)
-    if arguments.json:
-        _print_json(arguments.to, report, shards)
-        return 0
-    cells = [("shard", "model", "endpoint", "rows", "bytes")]
-    cells += [(s.name, s.model or "-", s.endpoint, f"{s.rows:,}", f"{s.size:,}") for s in shards]
-    cells.append(("total", "", "", f"{report.rows:,}", f"{sum(shard.size for shard in shards):,}"))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for *texts, rows, size in cells:
-        left = "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=False))
-        print(f"{left}  {rows.rjust(widths[-2])}  {size.rjust(widths[-1])}")
+    with _airflow_logs_apart():
+        from airflow_batch_provider.core.records import RunOptions
+        from airflow_batch_provider.plan import Plan
+
+        backend = backend_of(arguments.to, arguments.behind, prices=arguments.prices)
+        options = RunOptions(
+            model=arguments.model,
+            endpoint=arguments.endpoint,
+            max_jobs_in_flight=arguments.max_jobs_in_flight,
+            max_enqueued_tokens=arguments.max_enqueued_tokens,
+            expected_output_tokens=arguments.expected_output_tokens,
+        )
+        plan = Plan.of(arguments.file, backend, options)
+    for warning in plan.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    told = {**plan.told(), "to": arguments.to}
+    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if arguments.json else plan.table())
     return 0
 
 
@@ -126,24 +142,13 @@ def _airflow_logs_apart() -> contextlib.AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def _offline_plan(arguments: argparse.Namespace) -> tuple[Report, list[Shard]]:
-    with _airflow_logs_apart():
-        from airflow_batch_provider.staging import offline_plan
-
-        backend = _backend(arguments.to, arguments.behind)
-        report, shards = offline_plan(arguments.file, backend, model=arguments.model, endpoint=arguments.endpoint)
-    for warning in report.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return report, shards
-
-
 def _translate(arguments: argparse.Namespace) -> int:
     provider = str(arguments.to or arguments.back)
     stream = sys.stdout.buffer
     with _airflow_logs_apart():
         from airflow_batch_provider import staging
 
-        backend = _backend(provider if provider.endswith("_batch") else f"{provider}_batch", None)
+        backend = backend_of(provider if provider.endswith("_batch") else f"{provider}_batch", None)
         source = staging.file_source(arguments.file)
         way = _from_wire if arguments.back else _to_wire
         try:
@@ -231,7 +236,7 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
     return 0
 
 
-def _backend(conn_type: str, behind: str | None) -> Backend:
+def backend_of(conn_type: str, behind: str | None, *, prices: str | None = None) -> Backend:
     """The backend of a connection type as an empty connection gives it: its limits and lines, with nobody to call."""
     import json
 
@@ -241,23 +246,15 @@ def _backend(conn_type: str, behind: str | None) -> Backend:
 
     if conn_type not in HOOKS:
         raise ConfigurationError(f"--to {conn_type!r} is no connection type of ours; use one of {', '.join(HOOKS)}")
-    connection = Connection(
-        conn_id=conn_type, conn_type=conn_type, extra=json.dumps({"behind": behind}) if behind else None
-    )
+    try:
+        extra = {"behind": behind, "prices": json.loads(prices or "{}")}
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"--prices is no JSON: {error}") from error
+    extra = {name: value for name, value in extra.items() if value}
+    connection = Connection(conn_id=conn_type, conn_type=conn_type, extra=json.dumps(extra) if extra else None)
     module, _, name = HOOKS[conn_type].rpartition(".")
     hook = getattr(importlib.import_module(module), name)(conn_type, connection=connection)
     return cast("Backend", hook.backend)
-
-
-def _print_json(conn_type: str, report: Report, shards: Sequence[Shard]) -> None:
-    import json
-
-    described = [
-        {"name": shard.name, "model": shard.model, "endpoint": shard.endpoint, "rows": shard.rows, "bytes": shard.size}
-        for shard in shards
-    ]
-    plan = {"file": report.path, "to": conn_type, "rows": report.rows, "warnings": report.warnings, "shards": described}
-    print(json.dumps(plan, indent=2))
 
 
 def _print_problems(error: InputError) -> None:

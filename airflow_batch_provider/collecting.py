@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, cast
 
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.budget import cost_of
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
-from airflow_batch_provider.core.reconciling import Books, absence, check_equation
-from airflow_batch_provider.core.records import JSON, OUTCOMES, BatchResult, Job, Outcome, RunSummary, Shard, Usage
+from airflow_batch_provider.core.reconciling import OVER_BUDGET, TOO_LATE, Books, absence, check_equation
+from airflow_batch_provider.core.records import (
+    JSON,
+    OUTCOMES,
+    BatchResult,
+    Job,
+    JobError,
+    Outcome,
+    RunSummary,
+    Shard,
+    Usage,
+)
 from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.ledger import End, Round
-from airflow_batch_provider.pricing import find_price
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Logger
 
-NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled"})
-"""Rows of a job that failed whole or was cancelled: nothing was answered, so a new try asks them again."""
+NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled", OVER_BUDGET, TOO_LATE})
+"""Rows of a job that failed whole, was cancelled or was never made: nothing was answered, so a new try asks again."""
 
 
 def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, now: float, *, own: bool = True) -> End:
@@ -66,6 +76,25 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
         "nameless": books.nameless,
     }
     return End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines)
+
+
+def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
+    """End a shard of which no job was made.
+
+    :param code: what its rows are told; see :mod:`airflow_batch_provider.core.reconciling`.
+    :return: an end without a job; ``collected/<shard>.jsonl`` is written.
+    """
+    outcomes: Counter[Outcome] = Counter()
+    with (
+        directory.open(f"input/{shard.name}.jsonl") as stream,
+        directory.writer(f"collected/{shard.name}.jsonl") as out,
+    ):
+        for _, raw in read_lines(stream):
+            line = error_line(str(orjson.loads(raw)["custom_id"]), code, reason)
+            outcomes[read_line(line).outcome] += 1
+            out.write(line + b"\n")
+    check_equation(shard.rows, outcomes)
+    return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),))
 
 
 def tell(log: Logger, job: Job, end: End) -> None:
@@ -172,6 +201,7 @@ def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]], mi
     """
     totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
     few = _too_few(directory, rounds, min_rows)
+    asked_again = Counter(custom_id for shards in rounds[1:] for custom_id in _listed(directory, shards))
     with directory.writer("failed.jsonl") as failed:
         for shard, last_words in current(directory, rounds):
             with directory.writer(f"results/part-{shard.name}.jsonl") as out:
@@ -182,7 +212,8 @@ def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]], mi
                     out.write(result.line + b"\n")
                     if result.outcome != "succeeded":
                         totals.retryable += helps_next_try(result)
-                        failed.write(_failed(raw, result, totals) + b"\n")
+                        attempts = 1 + asked_again[str(result.custom_id)]
+                        failed.write(_failed(raw, result, totals, attempts) + b"\n")
     check_equation(totals.rows, totals.outcomes)
     return totals
 
@@ -208,19 +239,21 @@ def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult
     return read_line(error_line(str(result.custom_id), "below_minimum", reason))
 
 
-def _failed(raw: bytes, result: BatchResult, totals: Totals) -> bytes:
-    error = {"outcome": result.outcome, **_error(result)}
+def _failed(raw: bytes, result: BatchResult, totals: Totals, attempts: int) -> bytes:
+    error = {"outcome": result.outcome, **_error(result), "attempts": attempts}
     totals.reasons[f"{error.get('code') or error.get('status_code')}: {error.get('message')}"[:300]] += 1
     return orjson.dumps({**orjson.loads(raw), "error": error})
 
 
 def _ids(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> set[str]:
-    found: set[str] = set()
-    for shards in rounds:
-        for shard in shards:
-            with directory.open(f"input/{shard.name}.jsonl") as stream:
-                found.update(str(orjson.loads(raw)["custom_id"]) for _, raw in read_lines(stream))
-    return found
+    return {custom_id for shards in rounds for custom_id in _listed(directory, shards)}
+
+
+def _listed(directory: RunDirectory, shards: Sequence[Shard]) -> Iterator[str]:
+    for shard in shards:
+        with directory.open(f"input/{shard.name}.jsonl") as stream:
+            for _, raw in read_lines(stream):
+                yield str(orjson.loads(raw)["custom_id"])
 
 
 def as_fact(end: End) -> dict[str, object]:
@@ -228,47 +261,45 @@ def as_fact(end: End) -> dict[str, object]:
     return asdict(end)
 
 
-def cost_of(backend: Backend, shard: Shard, usage: Usage) -> float | None:
-    """What the answers of a shard cost in US dollars, None where nobody knows the price; no tokens cost nothing."""
-    if usage == Usage():
-        return 0.0
-    price = find_price(backend.price_list, shard.model, backend.models.prices)
-    return None if price is None else price.cost(usage)
-
-
 def summarise(
-    directory: RunDirectory, backend: Backend, rounds: Sequence[Round], record: JSON, now: float, *, ours: bool
+    directory: RunDirectory,
+    backend: Backend,
+    rounds: Sequence[Round],
+    record: JSON,
+    now: float,
+    *,
+    ours: bool,
+    stopped: str | None = None,
 ) -> RunSummary:
     """Write results and failed requests, and say what became of the run.
 
     :param record: ``run.json``.
     :param ours: False for a job that was made elsewhere, of which nothing is ever asked again.
+    :param stopped: why rows were given up, None where none was.
     """
     totals = write_results(directory, [a_round.shards for a_round in rounds], backend.limits.min_rows if ours else 1)
     jobs: list[JSON] = []
     job_errors: list[str] = []
+    by_round: list[JSON] = []
     usage = Usage()
-    costs: list[float | None] = []
     for a_round in rounds:
-        for shard in a_round.shards:
-            attempt = a_round.last(shard)
-            if attempt is None or (end := attempt.end) is None:
-                continue
-            usage += end.usage
-            costs.append(cost_of(backend, shard, end.usage))
-            job_errors += [f"{end.job_id}: {error}" for error in end.errors]
-            jobs.append(
-                {
-                    "id": end.job_id,
-                    "shard": shard.name,
-                    "model": shard.model,
-                    "status": end.status,
-                    "rows": shard.rows,
-                    "succeeded": end.outcomes.get("succeeded", 0),
-                    "cost_usd": costs[-1],
-                    "console_url": attempt.facts["job"].get("console_url"),
-                }
-            )
+        told, used = _jobs_of(a_round, backend)
+        jobs += told
+        usage += used
+        by_round.append(
+            {
+                "round": a_round.number,
+                "jobs": len(told),
+                "rows": sum(shard.rows for shard in a_round.shards),
+                "succeeded": sum(job["succeeded"] for job in told),
+                "input_tokens": used.input_tokens,
+                "output_tokens": used.output_tokens,
+                "cost_usd": _sum(job["cost_usd"] for job in told),
+            }
+        )
+        for attempts in a_round.attempts.values():
+            if attempts and (end := attempts[-1].end) is not None:
+                job_errors += [f"{end.job_id or 'no job'}: {error}" for error in end.errors]
     return RunSummary(
         run_key=record["run_key"],
         run_path=directory.uri,
@@ -277,10 +308,41 @@ def summarise(
         retryable=totals.retryable,
         rounds=len(rounds),
         usage=usage,
-        cost_usd=None if None in costs else round(sum(filter(None, costs)), 9),
+        cost_usd=_sum(job["cost_usd"] for job in jobs),
         reasons=dict(totals.reasons.most_common(20)),
         jobs=tuple(jobs),
         job_errors=tuple(job_errors[:100]),
         begun_at=record["begun_at"],
         ended_at=now,
+        by_round=tuple(by_round),
+        stopped=stopped,
     )
+
+
+def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
+    jobs: list[JSON] = []
+    usage = Usage()
+    for shard in a_round.shards:
+        attempt = a_round.last(shard)
+        if attempt is None or (end := attempt.end) is None or not end.job_id:
+            continue
+        usage += end.usage
+        jobs.append(
+            {
+                "id": end.job_id,
+                "shard": shard.name,
+                "model": shard.model,
+                "status": end.status,
+                "rows": shard.rows,
+                "succeeded": end.outcomes.get("succeeded", 0),
+                "cost_usd": cost_of(backend, shard, end.usage),
+                "console_url": attempt.facts["job"].get("console_url"),
+            }
+        )
+    return jobs, usage
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """All costs together, None when one is unknown."""
+    known = [*costs]
+    return None if None in known else round(sum(filter(None, known)), 9)

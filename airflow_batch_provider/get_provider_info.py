@@ -343,4 +343,14 @@ def _models(example: str) -> dict[str, Any]:
             "US dollars for a million tokens as billed in a batch, by model or *, where the public lists do not tell: "
             f'{{"{example}": {{"input": 0.1, "output": 0.4}}}}.',
         ),
+        "max_jobs_in_flight": {
+            "label": "Jobs in flight",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+            "description": "Jobs of one run that may be alive at once.",
+        },
+        "max_enqueued_tokens": _object(
+            "Enqueued tokens",
+            "Input tokens of one run that may be enqueued at once, by model or *; larger files are sent in waves: "
+            f'{{"{example}": 2000000}}.',
+        ),
     }

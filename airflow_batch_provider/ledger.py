@@ -4,7 +4,7 @@
 
     run.json                        who the run is; written once, by exclusive create
     ledger/r0.plan.json             the shards of a round; written once, after all its files are
-    ledger/tries.json               the deadline, and where the rounds of this try begin; the one file written again
+    ledger/tries.json               the deadline, where this try's rounds begin, why it stopped; the one file rewritten
     ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
     ledger/r0-00000.1.job.json      the job's id
     ledger/r0-00000.1.refused.json  the create is known to have made nothing
@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
 from airflow_batch_provider.core.errors import RunConflictError
+from airflow_batch_provider.core.reconciling import is_over_quota
 from airflow_batch_provider.core.records import JSON, JobError, Outcome, RunSummary, Shard, Usage
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
@@ -32,6 +33,7 @@ _FACTS = get_args(Fact)
 class End:
     """How a job ended.
 
+    :param job_id: empty for rows that were given up before a job was made of them.
     :param outcomes: rows by outcome.
     :param usage: tokens of all its answers.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
@@ -82,12 +84,23 @@ class Attempt:
 
 @dataclass(slots=True)
 class Round:
-    """One sending: its shards and their attempts, by shard name."""
+    """One sending: its shards and their attempts, by shard name.
+
+    :param not_before: when its first job may be created, seconds since the epoch; 0 for at once.
+    :param max_tokens: enqueued input tokens by model, where the round before did not fit into the provider's queue.
+    """
 
     number: int
     shards: list[Shard]
     planned_at: float
+    not_before: float = 0.0
+    max_tokens: dict[str, int] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+
+    def over_quota(self) -> list[Shard]:
+        """The shards that did not fit into the provider's queue."""
+        last = ((shard, self.last(shard)) for shard in self.shards)
+        return [shard for shard, attempt in last if attempt and attempt.end and is_over_quota(attempt.end.errors)]
 
     def last(self, shard: Shard) -> Attempt | None:
         """The newest create of a shard."""
@@ -123,7 +136,7 @@ class Ledger:
                 break
             plan = self._fact(f"r{number}.plan.json")
             shards = [Shard(**shard) for shard in plan["shards"]]
-            rounds.append(Round(number, shards, plan["planned_at"]))
+            rounds.append(Round(number, shards, plan["planned_at"], plan["not_before"], plan["max_tokens"]))
         for name in names:
             shard, number_text, kind = _parts(name)
             round_no = int(shard[1:].split("-")[0]) if kind else -1
@@ -146,9 +159,16 @@ class Ledger:
             self._facts[name] = data
         return self._facts[name]
 
-    def plan(self, number: int, shards: list[Shard], now: float) -> None:
+    def plan(
+        self, number: int, shards: list[Shard], now: float, not_before: float = 0.0, max_tokens: JSON | None = None
+    ) -> None:
         """Record a round whose files are all written."""
-        record = {"shards": [asdict(shard) for shard in shards], "planned_at": now}
+        record = {
+            "shards": [asdict(shard) for shard in shards],
+            "planned_at": now,
+            "not_before": not_before,
+            "max_tokens": max_tokens or {},
+        }
         self._directory.create_json(f"ledger/r{number}.plan.json", record)
 
     def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
@@ -156,12 +176,15 @@ class Ledger:
         return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
 
     def tries(self) -> JSON:
-        """``{"series_start": first round of this try, "deadline": seconds since the epoch | null}``."""
-        return self._directory.read_json("ledger/tries.json") or {"series_start": 0, "deadline": None}
+        """``{"series_start": first round of this try, "deadline": seconds since the epoch | null, "stopped": why this
+        try asks nothing more | null}``."""
+        begun = {"series_start": 0, "deadline": None, "stopped": None}
+        return begun | (self._directory.read_json("ledger/tries.json") or {})
 
-    def write_tries(self, series_start: int, deadline: float | None) -> None:
+    def write_tries(self, series_start: int, deadline: float | None, stopped: str | None = None) -> None:
         """Replace ``tries.json``."""
-        self._directory.write_json("ledger/tries.json", {"series_start": series_start, "deadline": deadline})
+        tries = {"series_start": series_start, "deadline": deadline, "stopped": stopped}
+        self._directory.write_json("ledger/tries.json", tries)
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create that may have made a job whose rows are not collected yet."""
@@ -170,7 +193,7 @@ class Ledger:
             for a_round in self.rounds()
             for shard in a_round.shards
             for attempt in a_round.attempts.get(shard.name, [])
-            if attempt.end is None and "refused" not in attempt.facts
+            if attempt.end is None and (attempt.job_id or "refused" not in attempt.facts)
         ]
 
     def summary(self) -> RunSummary | None:
@@ -178,7 +201,7 @@ class Ledger:
         data = self._directory.read_json("summary.json")
         if data is None:
             return None
-        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors")}
+        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors", "by_round")}
         return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
 
     def write_summary(self, summary: RunSummary) -> None:

@@ -10,40 +10,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from airflow_batch_provider import collecting, staging
+from airflow_batch_provider import collecting
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
-    DeadlineError,
     RunConflictError,
 )
-from airflow_batch_provider.core.polling import WakeRule
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
-from airflow_batch_provider.core.validation import Rules
-from airflow_batch_provider.ledger import Attempt, Ledger, Round
+from airflow_batch_provider.driving import Driver, Waiting
+from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.rounds import Planner
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Logger, Submitter, read
 
-WINDOW_SLACK_HOURS = 2
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing more can be done now.
-
-    :param jobs: ids of the live jobs.
-    :param rule: when to call ``advance`` again.
-    """
-
-    jobs: tuple[str, ...]
-    rule: WakeRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +124,13 @@ class BatchRun:
         while True:
             if self.ledger.summary() is not None:
                 return Done(self._finish(record))
-            waiting = self._drive(rounds[-1], record)
+            waiting = self._driver(record).drive(rounds[-1])
             if waiting is not None:
                 return waiting
-            if not self._plan_next_round(rounds):
+            driven, rounds = rounds[-1], self.ledger.rounds()
+            if rounds[-1].number > driven.number:
+                continue  # another process has planned the next round meanwhile
+            if self.run_key is None or not self._planner().next(rounds):
                 return Done(self._finish(record))
             rounds = self.ledger.rounds()
 
@@ -154,7 +142,7 @@ class BatchRun:
         """Give a new try a deadline of its own, where the last one has passed."""
         tries = self.ledger.tries()
         if tries["deadline"] is None or self._clock() >= tries["deadline"]:
-            self.ledger.write_tries(tries["series_start"], self._clock() + self._timeout())
+            self.ledger.write_tries(tries["series_start"], self._clock() + self._planner().timeout(), tries["stopped"])
 
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.
@@ -190,8 +178,7 @@ class BatchRun:
 
     def _changed(self, record: JSON) -> bool:
         """Whether the input changed and the run begins anew."""
-        report = staging.inspect(self.input_path, staging.file_source(self.input_path), self._rules(), self.backend)
-        report.raise_for_problems()
+        report = self._planner().inspect(self.input_path)
         if report.fingerprint == record["fingerprint"]:
             return False
         if self.options.on_changed_input == "fail":
@@ -202,40 +189,31 @@ class BatchRun:
             )
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id:
-                self._collected(shard, attempt, attempt.job_id)
+                self._driver(record).collected(shard, attempt, attempt.job_id)
         self.cancel()
         where = self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
         self._log.warning("The input changed: %s was moved to %s", self.directory.uri, where)
         return True
 
-    def _rules(self) -> Rules:
-        models = replace(self.backend.models, override=self.options.model)
-        return Rules(models=models, limits=self.backend.limits, endpoint=self.options.endpoint)
-
     # ---- rounds ------------------------------------------------------------------------------------------------
 
+    def _planner(self) -> Planner:
+        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self._log)
+
     def _plan_first_round(self, record: JSON | None) -> None:
-        source = staging.file_source(self.input_path)
-        rules = self._rules()
-        self.backend.check_route([rules.models.resolve(None)], [], self.options.backend_options)
-        report = staging.inspect(self.input_path, source, rules, self.backend)
-        for warning in report.warnings:
-            self._log.warning("%s: %s", self.input_path, warning)
-        report.raise_for_problems()
-        models = [group.model for group in report.groups]
-        endpoints = sorted({group.endpoint for group in report.groups})
-        self.backend.check_route(models, endpoints, self.options.backend_options)
+        planner = self._planner()
+        report, planned = planner.first(self.input_path)
         if record is None:
             self._record(report.fingerprint, report.rows)
-        shards = staging.stage(self.directory, self.input_path, source, rules, self.backend, report, 0)
+        shards = planner.stage(self.input_path, report, planned)
         if self.input_file_id and (len(shards) != 1 or shards[0].rewritten):
             raise ConfigurationError(
                 f"{self.input_file_id} is not what one job would be sent: it has several models or endpoints, is too "
                 "large, or its lines need to be written anew; give input_path instead"
             )
         self._log.info("%s: %d rows in %d shards", self.input_path, report.rows, len(shards))
-        self._open_round(0, shards, 0)
+        planner.open(0, shards, 0)
 
     def _record(self, fingerprint: str, rows: int) -> None:
         """Write ``run.json``, or make sure that the one that is there is ours."""
@@ -247,6 +225,7 @@ class BatchRun:
             "identity": dict(self.backend.identity),
             "input_path": self.input_path,
             "rows": rows,
+            "look_first": self._look_first,
             "options": asdict(self.options),
             "begun_at": self._clock(),
         }
@@ -256,55 +235,13 @@ class BatchRun:
     def adopt(self, job_id: str, shard: Shard) -> None:
         """Begin a run around a job that exists already; what it was sent, the shard, is written."""
         self._record(f"job {job_id}", shard.rows)
-        self._open_round(0, [shard], 0)
-
-    def _plan_next_round(self, rounds: list[Round]) -> bool:
-        """Plan what asking again can help as one more round; False when nothing remains or no round does."""
-        series_start = self.ledger.tries()["series_start"]
-        number = len(rounds)
-        if self.run_key is None:
-            return False
-        if number > series_start and number - series_start >= self.options.rounds:
-            return False
-        wanted = collecting.helps_next_try if number == series_start else collecting.helps_now
-        sent = [a_round.shards for a_round in rounds]
-
-        def source() -> staging.Lines:
-            return enumerate(collecting.remainder(self.directory, sent, wanted), start=1)
-
-        if next(iter(source()), None) is None:
-            return False
-        label = f"{self.directory.uri} (what round {number - 1} left open)"
-        rules = self._rules()
-        report = staging.inspect(label, source, rules, self.backend)
-        minimum = self.backend.limits.min_rows
-        for group in report.groups:
-            if len(group.sizes) < minimum:
-                message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
-                self._log.warning(message, len(group.sizes), group.model, minimum)
-        report.groups = [group for group in report.groups if len(group.sizes) >= minimum]
-        if not report.groups:
-            return False
-        shards = staging.stage(self.directory, label, source, rules, self.backend, report, number)
-        self._log.info("Round %d asks %d rows again in %d shards", number, sum(s.rows for s in shards), len(shards))
-        self._open_round(number, shards, series_start)
-        return True
-
-    def _open_round(self, number: int, shards: list[Shard], series_start: int) -> None:
-        now = self._clock()
-        self.ledger.write_tries(series_start, now + self._timeout())
-        self.ledger.plan(number, shards, now)
-
-    def _timeout(self) -> float:
-        if self.options.timeout is not None:
-            return self.options.timeout
-        return (self.backend.limits.window_hours + WINDOW_SLACK_HOURS) * 3600
+        self._planner().open(0, [shard], 0)
 
     def _rearm(self) -> None:
         """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
         tries = self.ledger.tries()
         rounds = self.ledger.rounds()
-        series_start, deadline = tries["series_start"], tries["deadline"]
+        series_start, stopped = tries["series_start"], tries["stopped"]
         summary = self.ledger.summary()
         if summary is not None:
             try:
@@ -312,27 +249,30 @@ class BatchRun:
             except BatchInferenceError:
                 if summary.retryable:
                     self._log.info("The last try left %d rows that can be asked again", summary.retryable)
-                    series_start = len(rounds)
+                    series_start, stopped = len(rounds), None
                     self.directory.remove("summary.json")
-        elif any("cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards):
+        elif stopped is None and any(
+            "cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards
+        ):
             series_start = len(rounds)
-        self.ledger.write_tries(series_start, deadline)
+        self.ledger.write_tries(series_start, tries["deadline"], stopped)
         self.more_time()
 
-    # ---- jobs --------------------------------------------------------------------------------------------------
+    def _driver(self, record: JSON) -> Driver:
+        return Driver(
+            self.directory,
+            self.ledger,
+            self.backend,
+            self.options,
+            None if self.run_key is None else self._submitter(record),
+            self.cancel,
+            self._clock,
+            self._read,
+            self._log,
+        )
 
-    def _drive(self, a_round: Round, record: JSON) -> Waiting | None:
-        """Collect what has ended and create what may be created; None when every shard has ended."""
-        live: list[str] = []
-        unsent: list[Shard] = []
-        for shard in a_round.shards:
-            attempt = a_round.last(shard)
-            if attempt is None or attempt.job_id is None:
-                unsent.append(shard)
-            elif attempt.end is None and not self._collected(shard, attempt, attempt.job_id):
-                live.append(attempt.job_id)
-        look_at: list[float] = []
-        submitter = Submitter(
+    def _submitter(self, record: JSON) -> Submitter:
+        return Submitter(
             self.directory,
             self.ledger,
             self.backend,
@@ -340,44 +280,12 @@ class BatchRun:
             run_key=record["run_key"],
             fingerprint=record["fingerprint"],
             input_file_id=self.input_file_id,
-            look_first=self._look_first,
+            look_first=record.get("look_first", False),
             stopped=self._stopped,
             clock=self._clock,
             read=self._read,
             log=self._log,
         )
-        room = len(a_round.shards) if self.options.max_jobs_in_flight is None else self.options.max_jobs_in_flight
-        for shard in unsent:
-            if self.run_key is None:
-                raise RunConflictError(f"{shard.name} in {self.directory.uri} has no job yet; its own task creates it")
-            if len(live) + len(look_at) >= room:
-                break
-            outcome = submitter.submit(shard, a_round.last(shard))
-            if isinstance(outcome, str):
-                live.append(outcome)
-            else:
-                look_at.append(outcome)
-        if not live and not look_at:
-            return None
-        deadline = float(self.ledger.tries()["deadline"] or 0)
-        if self._clock() >= deadline:
-            raise DeadlineError(
-                f"The deadline has passed with {len(live)} jobs alive ({', '.join(live)}); they were left alone and "
-                "may still be billed. A new try gives them more time and collects what they answer."
-            )
-        waits = len(live) + len(look_at) < len(unsent)
-        return Waiting(tuple(live), WakeRule(deadline, min(look_at, default=None), on_any_end=waits))
-
-    def _collected(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
-        """Whether the job has ended; then its rows are collected."""
-        job = self._read(lambda: self.backend.retrieve(job_id))
-        if not job.status.is_terminal:
-            return False
-        own, now = not attempt.intent.get("attached"), self._clock()
-        end = self._read(lambda: collecting.collect(self.directory, self.backend, shard, job, now, own=own))
-        self.ledger.record(shard, attempt.number, "end", collecting.as_fact(end))
-        collecting.tell(self._log, job, end)
-        return True
 
     def _read(self, call: Callable[[], T]) -> T:
         """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
@@ -392,7 +300,13 @@ class BatchRun:
             return done
         rounds = self.ledger.rounds()
         summary = collecting.summarise(
-            self.directory, self.backend, rounds, record, self._clock(), ours=self.run_key is not None
+            self.directory,
+            self.backend,
+            rounds,
+            record,
+            self._clock(),
+            ours=self.run_key is not None,
+            stopped=self.ledger.tries()["stopped"],
         )
         self.ledger.write_summary(summary)
         return summary

@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
-from airflow_batch_provider.core.planning import plan_shards
-from airflow_batch_provider.core.records import BatchRequest, Shard
+from airflow_batch_provider.core.records import Admission, BatchRequest, RunOptions, Shard
 from airflow_batch_provider.core.validation import Report, Rules, read_requests, validate
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.storage import RunDirectory, open_stream
@@ -53,19 +52,11 @@ def inspect(path: str, source: Source, rules: Rules, backend: Backend) -> Report
     return validate(source(), path, rules, backend.line_format)
 
 
-def offline_plan(
-    path: str, backend: Backend, *, model: str | None = None, endpoint: str | None = None
-) -> tuple[Report, list[Shard]]:
-    """Check a file and plan its shards without a call to the provider and without writing.
-
-    :param model: the operator's, which wins over the lines'.
-    :param endpoint: the operator's, which wins over the lines'.
-    :raises InputError: with every problem of the file.
-    """
-    rules = Rules(replace(backend.models, override=model or None), backend.limits, endpoint or None)
-    report = inspect(path, file_source(path), rules, backend)
-    report.raise_for_problems()
-    return report, plan_shards(path, report.groups, backend.limits, 0)
+def admission(backend: Backend, options: RunOptions) -> Admission:
+    """What may be alive at once: the operator's word, then the connection's, then what is known of the provider."""
+    most = options.max_enqueued_tokens
+    tokens = backend.admission.max_tokens if most is None else {"*": most}
+    return Admission(options.max_jobs_in_flight or backend.admission.max_jobs, tokens)
 
 
 @dataclass(slots=True)
@@ -92,20 +83,24 @@ class _Pen:
 
 
 def stage(
-    directory: RunDirectory, path: str, source: Source, rules: Rules, backend: Backend, report: Report, round_no: int
+    directory: RunDirectory,
+    path: str,
+    source: Source,
+    rules: Rules,
+    backend: Backend,
+    report: Report,
+    shards: Sequence[Shard],
 ) -> list[Shard]:
-    """Plan the shards of a round and write their files.
+    """Write the files of planned shards.
 
     :param report: what :func:`inspect` saw in the same source; groups taken out of it are left out.
+    :return: the shards, with what their files are.
     :raises InputError: when no plan holds the limits, or the source changed since it was inspected.
     """
     rewritten = {(group.model, group.endpoint, group.variant): group.rewritten for group in report.groups}
-    shards = [
-        replace(shard, rewritten=rewritten[_key(shard)])
-        for shard in plan_shards(path, report.groups, backend.limits, round_no)
-    ]
+    staged = [replace(shard, rewritten=rewritten[_key(shard)]) for shard in shards]
     waiting: dict[_Key, list[Shard]] = {}
-    for shard in reversed(shards):
+    for shard in reversed(staged):
         waiting.setdefault(_key(shard), []).append(shard)
     formats: dict[tuple[str | None, str], LineFormat] = {}
     pens: dict[_Key, _Pen] = {}
@@ -129,7 +124,7 @@ def stage(
         for pen in pens.values():
             pen.files.__exit__(*sys.exc_info())
         raise
-    return shards
+    return staged
 
 
 def _key(shard: Shard) -> _Key:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from airflow_batch_provider import staging
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
+    BudgetError,
     LostCreateError,
     PermanentError,
     ProviderError,
+    QuotaError,
     RateLimitedError,
     WaitError,
 )
@@ -25,6 +29,7 @@ from airflow_batch_provider.storage import RunDirectory
 CLOCK_SLACK_SECONDS = 300.0
 SLOT_RETRY_SECONDS = 60.0
 READ_PAUSES = (1.0, 4.0, 10.0)
+LOST_CREATES = 5
 
 T = TypeVar("T")
 
@@ -89,6 +94,7 @@ class Submitter:
         self._ledger = ledger
         self._backend = backend
         self._options = options
+        self._budget = Budget(backend, options)
         self._run_key = run_key
         self._fingerprint = fingerprint
         self._input_file_id = input_file_id
@@ -99,7 +105,10 @@ class Submitter:
         self._log = log
 
     def submit(self, shard: Shard, attempt: Attempt | None) -> str | float:
-        """One shard by the table of decisions: the id of its job, or when to look again."""
+        """One shard by the table of decisions: the id of its job, or when to look again.
+
+        :raises BudgetError: when a create could cost more than is left; nothing was uploaded.
+        """
         looked: Found | None = None
         while True:
             decision = submission.decide(
@@ -136,10 +145,16 @@ class Submitter:
         )
 
     def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float:
-        """Send a create whose answer was lost again; the provider makes no second job of it."""
+        """Send a create whose answer was lost again; the provider makes no second job of it.
+
+        A refusal now is not recorded as one: the first sending may have been accepted all the same.
+        """
         assert attempt is not None
         self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
-        made = self._send(shard, attempt.number, attempt.intent)
+        try:
+            made = self._send(shard, attempt.number, attempt.intent)
+        except WaitError as error:
+            return self._later(shard, error)
         return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Attempt) else made
 
     def _create(self, shard: Shard, number: int, before: Attempt | None) -> str | float | Attempt:
@@ -147,12 +162,14 @@ class Submitter:
 
         :return: the job's id, when to try again, or the attempt whose answer was lost.
         """
-        token = shard_token(self._run_key, self._fingerprint, shard.name, number)
-        if self._look_first and (found := self._look_for(token, None, 0.0)).jobs:
-            orphan = Attempt(number, {"intent": {"token": token, "at": 0.0}})
-            self._ledger.record(shard, number, "intent", orphan.intent)
-            return self._attach(shard, orphan, found.jobs[0], found.jobs[1:])
+        # What was refused made nothing, so its token is still nobody's; a lost ledger is then easier to make up for.
+        refused = before is not None and "refused" in before.facts
+        token = before.intent["token"] if before and refused else self._token(shard, number)
+        if self._look_first and (orphan := self._orphan(shard, number, token)):
+            return orphan
         self._refuse_when_stopped()
+        if self._budget.is_set and (refusal := self._budget.refusal([shard], self._ledger.rounds())):
+            raise BudgetError(refusal)
         options = self._options.backend_options
         # The author's upload holds all rows, so it serves the first round only.
         input_id = self._input_file_id if shard.round == 0 else None
@@ -165,32 +182,52 @@ class Submitter:
         if not self._ledger.record(shard, number, "intent", intent):
             self._log.warning("Another process is creating %s; this one waits for it", shard.name)
             return self._clock() + submission.LOOK_AGAIN_SECONDS
-        return self._send(shard, number, intent)
+        try:
+            return self._send(shard, number, intent)
+        except BatchInferenceError as error:
+            self._refused(shard, number, error)
+            if isinstance(error, WaitError):
+                return self._later(shard, error)
+            raise
 
-    def _send(self, shard: Shard, number: int, intent: JSON) -> str | float | Attempt:
-        """Send the recorded create and record what came of it; see :meth:`_create` for what is returned."""
+    def _token(self, shard: Shard, number: int) -> str:
+        return shard_token(self._run_key, self._fingerprint, shard.name, number)
+
+    def _orphan(self, shard: Shard, number: int, token: str) -> str | None:
+        """The job of a shard whose ledger was lost; that may have known later creates, each after one given up."""
+        for known in (token, *(self._token(shard, later) for later in range(number + 1, number + LOST_CREATES))):
+            if (found := self._look_for(known, None, 0.0)).jobs:
+                attempt = Attempt(number, {"intent": {"token": known, "at": 0.0}})
+                self._ledger.record(shard, number, "intent", attempt.intent)
+                return self._attach(shard, attempt, found.jobs[0], found.jobs[1:])
+        return None
+
+    def _send(self, shard: Shard, number: int, intent: JSON) -> str | Attempt:
+        """Send the recorded create and record the job.
+
+        :return: the job's id, or the attempt whose answer was lost.
+        :raises BatchInferenceError: when nothing was created by this call.
+        """
         try:
             self._refuse_when_stopped()
             job = self._backend.create(intent["request"])
         except ProviderError as error:
-            if error.ambiguous:
-                self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
-                return Attempt(number, {"intent": intent})
-            self._refused(shard, number, error)
-            raise
-        except WaitError as error:
-            self._refused(shard, number, error)
-            pause = error.retry_after if isinstance(error, RateLimitedError) else None
-            self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
-            return self._clock() + (pause or SLOT_RETRY_SECONDS)
-        except PermanentError as error:
-            self._refused(shard, number, error)
-            raise
+            if not error.ambiguous:
+                raise
+            self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
+            return Attempt(number, {"intent": intent})
         self._record_job(shard, number, job, found=False)
         return job.id
 
+    def _later(self, shard: Shard, error: WaitError) -> float:
+        """When to try a create again that is not accepted now."""
+        pause = error.retry_after if isinstance(error, RateLimitedError) else None
+        self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
+        return self._clock() + (pause or SLOT_RETRY_SECONDS)
+
     def _refused(self, shard: Shard, number: int, error: BatchInferenceError) -> None:
-        fact = {"at": self._clock(), "wait": isinstance(error, WaitError), "error": str(error)}
+        full = isinstance(error, QuotaError) and error.tokens
+        fact = {"at": self._clock(), "wait": isinstance(error, WaitError), "full": full, "error": str(error)}
         self._ledger.record(shard, number, "refused", fact)
 
     def _refuse_when_stopped(self) -> None:
@@ -220,10 +257,14 @@ class Submitter:
 
     def _attach(self, shard: Shard, attempt: Attempt | None, job: Job, surplus: tuple[Job, ...]) -> str:
         number = attempt.number if attempt else 1
-        self._record_job(shard, number, job, found=True)
         for other in surplus:
             self._log.error("Job %s repeats job %s and is cancelled; it may be billed", other.id, job.id)
-            self._backend.cancel(other.id)
+            try:
+                self._read(functools.partial(self._backend.cancel, other.id))
+            except PermanentError as error:
+                self._log.error("Job %s could not be cancelled and may still bill: %s", other.id, error)
+        # Recorded last, so that a process killed before finds the others again.
+        self._record_job(shard, number, job, found=True)
         return job.id
 
     def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:

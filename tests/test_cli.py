@@ -57,15 +57,44 @@ def test_every_connection_type_can_be_planned_for(
 
 
 def test_a_plan_to_read(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The plan is a table of shards with their model, endpoint, rows and bytes, and a total."""
-    assert main(["plan", str(requests_file), "--to", "openai_batch", "--model", "big"]) == 0
+    """The plan is a table of shards with wave, rows, bytes and tokens, a total, and what it may cost."""
+    prices = json.dumps({"big": {"input": 3.0, "output": 6000.0}})
+    more = ["--prices", prices, "--max-jobs-in-flight", "1", "--expected-output-tokens", "10"]
+    assert main(["plan", str(requests_file), "--to", "openai_batch", "--model", "big", *more]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     size = sum(len(json.dumps(request(str(i), "big"), separators=(",", ":"))) + 1 for i in range(3))
+    tokens = lines[1][-1]
     assert lines == [
-        ["shard", "model", "endpoint", "rows", "bytes"],
-        ["r0-00000", "big", "/v1/chat/completions", "3", str(size)],
-        ["total", "3", str(size)],
+        ["shard", "model", "endpoint", "wave", "rows", "bytes", "tokens", "up", "to"],
+        ["r0-00000", "big", "/v1/chat/completions", "1", "3", str(size), tokens],
+        ["total", "1", "3", str(size), tokens],
+        ["tokens:", str(int(tokens) // 3), "to", tokens, "in,", "of", "any", "length", "out"],
+        ["cost:", "0.0002", "to", f"{int(tokens) * 3 / 1e6 + 0.18:.4f}", "USD,", "each", "row", "asked", "once"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "cost: unknown, for nobody knows the price of big; set the connection's prices"),
+        (["--prices", '{"*": {"input": 1, "output": 2}}'], "cost: unknown, for there are rows that name no max_tokens"),
+    ],
+)
+def test_a_cost_that_is_unknown(
+    requests_file: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    """What nobody knows is unknown, with the remedy, and null in JSON."""
+    asked = ["plan", str(requests_file), "--to", "openai_batch", "--model", "big", *more]
+    assert main(asked) == 0
+    assert said in capsys.readouterr().out
+    assert main([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost_usd"] is None
+
+
+def test_prices_that_are_none(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prices that are no JSON are misuse, told by the option's name."""
+    assert main(["plan", str(requests_file), "--to", "openai_batch", "--prices", "cheap"]) == 2
+    assert "--prices is no JSON" in capsys.readouterr().err
 
 
 def test_a_valid_file(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
-from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.core.records import JSON, Admission, Found, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
 
 
@@ -31,6 +31,9 @@ class Backend(ABC):
 
     models: ModelRules = ModelRules()
     """The connection's part of model resolution (``model_map``, default model)."""
+
+    handles: ClassVar[tuple[str, ...]]
+    """By what :meth:`find` knows a job as ours, in words for the documentation."""
 
     find_is_complete: ClassVar[bool] = True
     """Whether an empty answer of :meth:`find` proves that no job exists."""
@@ -56,8 +59,18 @@ class Backend(ABC):
     def limits(self) -> Limits:
         """What one file may hold."""
 
+    admission: Admission = Admission()
+    """What may be alive at once, as far as it is known; the connection may say otherwise."""
+
     price_list: str | None = None
     """The provider's name in the package ``genai-prices``, None where it is in none."""
+
+    def window_hours(self, options: Mapping[str, Any]) -> float:
+        """How long a job of this run may take at the provider.
+
+        :param options: the operator's ``backend_options``.
+        """
+        return self.limits.window_hours
 
     @property
     @abstractmethod

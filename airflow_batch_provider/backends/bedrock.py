@@ -31,7 +31,17 @@ from airflow_batch_provider.core.errors import (
     ProviderError,
     RequestRejectedError,
 )
-from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, Limits, ModelRules, Shard, Usage
+from airflow_batch_provider.core.records import (
+    JSON,
+    Admission,
+    Found,
+    Job,
+    JobStatus,
+    Limits,
+    ModelRules,
+    Shard,
+    Usage,
+)
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family
 
@@ -56,7 +66,10 @@ class BedrockBackend(Backend):
 
     name: ClassVar[str] = "bedrock_batch"
     price_list = "aws"
+    # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
+    admission = Admission(max_jobs=20)
     create_is_repeatable: ClassVar[bool] = True
+    handles: ClassVar[tuple[str, ...]] = ("`clientRequestToken`", "the job's name", "the key of the uploaded file")
     option_names: ClassVar[frozenset[str]] = frozenset(
         {"file_name", "job_name", "kms_key_id", "output_uri", "role_arn", "tags", "timeout_hours"}
     )
@@ -113,6 +126,10 @@ class BedrockBackend(Backend):
     def _refuse_missing(self) -> None:
         if self.place.missing:
             raise ConfigurationError(f"Connection type {self.name}: {'; '.join(self.place.missing)}")
+
+    def window_hours(self, options: Mapping[str, Any]) -> float:
+        """The run's own ``timeout_hours``, else the connection's, else Bedrock's 24."""
+        return self.place.hours(options) or self.limits.window_hours
 
     @property
     def limits(self) -> Limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _BAD_KEYS = frozenset(
         "UnrecognizedClientException",
     }
 )
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled"})
 _THROTTLED = frozenset(
     {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
@@ -104,7 +106,7 @@ def from_answer(call: str, error: ClientError) -> BatchInferenceError:
     code = str(told.get("Code") or "")
     status = int(answer.get("HTTPStatusCode") or 0)
     # A signature that does not match is told with all that was signed, a session token among it, in further lines.
-    message = str(told.get("Message") or "no message").split("\n", 1)[0][:500]
+    message = _KEY_ID.sub("***", str(told.get("Message") or "no message").split("\n", 1)[0][:500])
     text = f"{call}: HTTP {status}{f' {code}' if code and code != str(status) else ''}: {message}"
     if error.operation_name in _FOR_CREDENTIALS:
         text = f"{text} ({error.operation_name}, for credentials)"

@@ -138,8 +138,7 @@ def _facts(
     place: CloudPlace = _NO_PLACE,
 ) -> WireFacts:
     provider = BEHIND[behind]
-    is_cloud = behind in CLOUDS
-    if is_cloud:
+    if behind in CLOUDS:
         told = {"region": place.region, "bucket": place.bucket, "project": place.project, "role_arn": place.role_arn}
         identity = {**identity, **{name: value for name, value in told.items() if value}}
     return WireFacts(
@@ -150,7 +149,6 @@ def _facts(
         line_urls=provider.urls,
         ascii_only=gateway.ascii_only,
         output_endpoint=True,
-        list_is_complete=not is_cloud,
         identity={"behind": behind, **identity},
         extra_body=body or {},
         price_list=_PRICE_LISTS.get(behind),

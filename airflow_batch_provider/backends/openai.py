@@ -90,7 +90,6 @@ class WireFacts:
     :param line_urls: the ``url`` of a line, by OpenAI's spelling.
     :param ascii_only: escape everything else in uploads.
     :param output_endpoint: results come from ``/batches/{id}/output``.
-    :param list_is_complete: whether the provider's list is known to show every batch.
     :param console: the provider's page of a batch, with ``{id}``.
     :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
     :param extra_body: added to every create call.
@@ -104,7 +103,6 @@ class WireFacts:
     line_urls: Mapping[str, str] = field(default_factory=dict)
     ascii_only: bool = False
     output_endpoint: bool = False
-    list_is_complete: bool = True
     console: str | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
@@ -120,6 +118,10 @@ class OpenAIBackend(Backend):
     """
 
     name: ClassVar[str] = "openai_batch"
+    handles: ClassVar[tuple[str, ...]] = (
+        "the id of the uploaded file, which serves one create only",
+        f"`{TOKEN_KEY}` in the batch's metadata",
+    )
     option_names: ClassVar[frozenset[str]] = frozenset(
         {"completion_window", "metadata", "extra_body", "file_name", "output_expires_after"}
     )
@@ -270,7 +272,7 @@ class OpenAIBackend(Backend):
         # Lists begin with the newest, and most times are whole seconds (Azure tells fractions only while a batch is
         # new): within a second the last listed is the oldest.
         found.reverse()
-        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.facts.list_is_complete)
+        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.find_is_complete)
 
     def retrieve(self, job_id: str) -> Job:
         """One batch as it stands."""

@@ -60,6 +60,10 @@ class VertexBackend(Backend):
 
     name: ClassVar[str] = "vertex_ai_batch"
     price_list = "google"
+    handles: ClassVar[tuple[str, ...]] = (
+        f"the label `{TOKEN_LABEL}`",
+        "the uploaded file and the output prefix, which serve one create only",
+    )
     option_names: ClassVar[frozenset[str]] = frozenset(OPTIONS)
 
     def __init__(

@@ -177,6 +177,7 @@ class CloudBackend(OpenAIBackend):
 
     option_names: ClassVar[frozenset[str]] = frozenset({"extra_body", "file_name", "job_name"})
     find_is_complete: ClassVar[bool] = False
+    handles: ClassVar[tuple[str, ...]] = ("the uploaded file's key, which holds the token",)
 
     def __init__(
         self,
@@ -333,7 +334,7 @@ class CloudBackend(OpenAIBackend):
         found = [job for job in jobs if job.input_id and (job.input_id == input_id or f"-{token}/" in job.input_id)]
         # The newest come first, and within a second the last listed is the oldest.
         found.reverse()
-        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.facts.list_is_complete)
+        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.find_is_complete)
 
     def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """The newest batches: over Bedrock a gateway shows one page, over Vertex AI it keeps the next one's token to

@@ -19,11 +19,10 @@ from airflow_batch_provider.core.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
+from airflow_batch_provider.core.reconciling import QUOTA_CODES
 
 NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 """What the official client lets through where an answer says it is JSON and is not."""
-QUOTA_CODES = frozenset({"token_limit_exceeded", "batch_queue_full"})
-"""Azure's fail-fast regions answer a create with 400 and this code; it is a matter of time, not of the request."""
 AMBIGUOUS_STATUS = frozenset({408, 409})
 _NOTHING_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
@@ -61,7 +60,7 @@ def from_status(
     if status == 404 and not (call.startswith("POST") and code in _HINTS):
         return NotFoundError(text)
     if code in QUOTA_CODES:
-        return QuotaError(text)
+        return QuotaError(text, tokens="token" in str(code))
     if status == 429:
         return RateLimitedError(text, retry_after=retry_after(headers))
     if status in AMBIGUOUS_STATUS or status >= 500:

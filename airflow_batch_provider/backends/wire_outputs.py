@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+import orjson
+
 from airflow_batch_provider.backends.wire_errors import HONO_HINT
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
-from airflow_batch_provider.core.jsonl import ended
 from airflow_batch_provider.core.records import Job, JobStatus
 
 Read: TypeAlias = "Callable[[str], Iterator[bytes]]"
@@ -40,7 +41,7 @@ def _file(
     job: Job, handle: str, read_file: Read, read_output: Callable[[], Iterator[bytes]] | None, *, is_gateway: bool
 ) -> Iterator[bytes]:
     try:
-        yield from ended(read_file(handle))
+        yield from _whole(read_file(handle), handle)
     except NotFoundError:
         if not is_gateway:
             raise
@@ -51,7 +52,7 @@ def _file(
 
 def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
     try:
-        yield from ended(_unless_errors(read_output()))
+        yield from _whole(_unless_errors(read_output()), f"the output of {job.id}")
     except NotFoundError:
         if job.outputs and job.status in _WITH_RESULTS:
             raise
@@ -60,6 +61,24 @@ def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[by
         has_results = job.status in _WITH_RESULTS or bool(job.counts.completed)
         if error.status != 500 or has_results or HONO_HINT in str(error) or _PASSING.search(str(error)):
             raise
+
+
+def _whole(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The same chunks, ended by an end of line.
+
+    :raises ProviderError: when they stop within a line: a proxy that gave up may end an answer as if that were all.
+    """
+    tail = b""
+    for chunk in chunks:
+        yield chunk
+        _, end, rest = chunk.rpartition(b"\n")
+        tail = rest if end else tail + rest
+    if tail.strip():
+        try:
+            orjson.loads(tail)
+        except orjson.JSONDecodeError:
+            raise ProviderError(f"download of {name}: it stops in the middle of a line, so it was cut") from None
+        yield b"\n"
 
 
 def _unless_errors(chunks: Iterator[bytes]) -> Iterator[bytes]:

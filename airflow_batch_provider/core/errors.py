@@ -181,4 +181,11 @@ class RateLimitedError(WaitError):
 
 
 class QuotaError(WaitError):
-    """The enqueued-token or job quota is full; nothing was created."""
+    """The enqueued-token or job quota is full; nothing was created.
+
+    :param tokens: whether it is the tokens, so that a smaller job may fit.
+    """
+
+    def __init__(self, message: str, *, tokens: bool = False) -> None:
+        super().__init__(message)
+        self.tokens = tokens

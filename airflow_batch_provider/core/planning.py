@@ -5,80 +5,158 @@ Deterministic: the same sizes and limits give the same cuts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
+from types import MappingProxyType
 
 from airflow_batch_provider.core.errors import InputError, Problem
-from airflow_batch_provider.core.records import Limits, Shard
+from airflow_batch_provider.core.records import Admission, Limits, Shard
 from airflow_batch_provider.core.validation import Group
 
+_ANY = Admission()
 
-def cut(sizes: Sequence[int], limits: Limits) -> list[int] | None:
+
+def cut(
+    sizes: Sequence[int], limits: Limits, tokens: Sequence[int] = (), max_tokens: int | None = None
+) -> list[int] | None:
     """How many rows each shard takes, in order.
 
     :param sizes: bytes of each wire line; each alone fits.
+    :param tokens: input tokens of each row, wanted where ``max_tokens`` is given.
+    :param max_tokens: tokens of one shard; a single row may have more.
     :return: row counts that add up to ``len(sizes)``; None when no cut holds both the maximum and the minimum.
     """
     if not sizes:
         return []
-    fewest = max(ceil(len(sizes) / limits.max_rows), ceil(sum(sizes) / limits.max_bytes))
-    most = max(fewest, len(sizes) // max(1, limits.min_rows))
-    for count in range(fewest, most + 1):
-        counts = _cut_into(sizes, count, limits)
-        if counts is not None:
-            return counts if min(counts) >= limits.min_rows else None
-    return None
+    fewest = _fewest(sizes, limits, tokens, max_tokens)
+    if fewest is None:
+        return None
+    even = _fill(sizes, limits, tokens, max_tokens, len(fewest))
+    return even if len(even) == len(fewest) and min(even) >= limits.min_rows else fewest
 
 
-def _cut_into(sizes: Sequence[int], count: int, limits: Limits) -> list[int] | None:
-    """Exactly ``count`` shards of nearly equal rows, None when a limit of bytes stands against it."""
+def _fewest(sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tokens: int | None) -> list[int] | None:
+    """The fewest shards that hold every limit, however uneven; one pass."""
+    best: list[int | None] = [0]
+    """The fewest shards up to a row, None where no cut ends there."""
+    starts = [0]
+    candidates: deque[int] = deque()
+    """Where a shard that ends here may start, each with fewer shards before it than those that come after."""
+    first = size = queued = 0
+    for end in range(1, len(sizes) + 1):
+        size += sizes[end - 1]
+        queued += tokens[end - 1] if max_tokens is not None else 0
+        while end - first > 1 and (
+            end - first > limits.max_rows or size > limits.max_bytes or (max_tokens is not None and queued > max_tokens)
+        ):
+            size -= sizes[first]
+            queued -= tokens[first] if max_tokens is not None else 0
+            first += 1
+        start = end - limits.min_rows
+        if start >= 0 and (known := best[start]) is not None:
+            while candidates and (best[candidates[-1]] or 0) >= known:
+                candidates.pop()
+            candidates.append(start)
+        while candidates and candidates[0] < first:
+            candidates.popleft()
+        best.append((best[candidates[0]] or 0) + 1 if candidates else None)
+        starts.append(candidates[0] if candidates else 0)
+    if best[-1] is None:
+        return None
+    counts, end = [], len(sizes)
+    while end:
+        counts.append(end - starts[end])
+        end = starts[end]
+    return counts[::-1]
+
+
+def _fill(
+    sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tokens: int | None, shards: int
+) -> list[int]:
+    """Fill one shard after the other.
+
+    :param shards: how many there shall be, of nearly equal rows; more come where bytes or tokens stand against it.
+    """
     counts: list[int] = []
     position = 0
-    for left in range(count, 0, -1):
-        # Rounded down, so that a shard cut short by bytes pushes its rest evenly onto those that follow.
-        target = min(limits.max_rows, ceil((len(sizes) - position) / left))
-        taken = size = 0
-        while taken < target and size + sizes[position + taken] <= limits.max_bytes:
-            size += sizes[position + taken]
+    while position < len(sizes):
+        # A shard cut short by bytes pushes its rest evenly onto those that follow.
+        target = min(limits.max_rows, ceil((len(sizes) - position) / max(1, shards - len(counts))))
+        taken = size = queued = 0
+        for row in range(position, min(position + target, len(sizes))):
+            size += sizes[row]
+            queued += tokens[row] if max_tokens is not None else 0
+            if taken and (size > limits.max_bytes or (max_tokens is not None and queued > max_tokens)):
+                break
             taken += 1
-        if taken == 0:
-            return None
         counts.append(taken)
         position += taken
-    return counts if position == len(sizes) else None
+    return counts
 
 
-def plan_shards(path: str, groups: Sequence[Group], limits: Limits, round_no: int) -> list[Shard]:
+def plan_shards(
+    path: str,
+    groups: Sequence[Group],
+    limits: Limits,
+    round_no: int,
+    admission: Admission = _ANY,
+    halved: Mapping[str | None, int] = MappingProxyType({}),
+) -> list[Shard]:
     """The shards of one round, model after model in the order they first appear.
 
     :param path: how the error calls the file.
+    :param admission: no shard has more tokens than may be enqueued at once.
+    :param halved: the most rows of a shard, by model, where larger ones did not fit into the provider's queue; given up
+        where the provider's minimum stands against it.
     :raises InputError: when a model has fewer rows than the provider's minimum, or none of the cuts holds.
     """
     shards: list[Shard] = []
     problems: list[Problem] = []
     for group in groups:
-        counts = cut(group.sizes, limits)
+        most = admission.tokens_of(group.model)
+        smaller = replace(limits, max_rows=max(limits.min_rows, min(limits.max_rows, halved.get(group.model, 1 << 60))))
+        counts = cut(group.sizes, smaller, group.tokens, most) or cut(group.sizes, limits, group.tokens, most)
         if counts is None:
-            problems.append(Problem(None, "", _refusal(group, limits)))
+            problems.append(Problem(None, "", _refusal(group, limits, most)))
             continue
         position = 0
         for rows in counts:
-            size = sum(group.sizes[position : position + rows])
-            shard = Shard(round_no, len(shards), rows, size, group.model, group.endpoint, variant=group.variant)
-            shards.append(shard)
+            own = slice(position, position + rows)
+            caps = group.caps[own]
+            shards.append(
+                Shard(
+                    round_no,
+                    len(shards),
+                    rows,
+                    sum(group.sizes[own]),
+                    group.model,
+                    group.endpoint,
+                    tokens=sum(group.tokens[own]),
+                    output_tokens=sum(cap for cap in caps if cap > 0),
+                    uncapped=caps.count(-1),
+                    variant=group.variant,
+                )
+            )
             position += rows
     if problems:
         raise InputError(path, problems)
     return shards
 
 
-def _refusal(group: Group, limits: Limits) -> str:
+def _refusal(group: Group, limits: Limits, most: int | None) -> str:
     rows = len(group.sizes)
     who = f"model {group.model!r} on {group.endpoint}"
     if rows < limits.min_rows:
         return (
             f"{who} has {rows} rows, the provider takes no fewer than {limits.min_rows} a job ({limits.source}); "
             "add rows, or ask this model on another connection"
+        )
+    if most is not None and cut(group.sizes, limits) is not None:
+        return (
+            f"{who} has {rows} rows of up to {sum(group.tokens):,} tokens; no cut holds both the provider's minimum of "
+            f"{limits.min_rows} rows and max_enqueued_tokens={most:,}; raise it"
         )
     return (
         f"{who} has {rows} rows of {sum(group.sizes):,} bytes; no cut holds both the provider's minimum of "

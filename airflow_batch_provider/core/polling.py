@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from airflow_batch_provider.core.errors import PermanentError, RateLimitedError
-from airflow_batch_provider.core.records import Job
+from airflow_batch_provider.core.progress import Progress
+from airflow_batch_provider.core.records import Job, JobStatus
 
 MAX_BACKOFF_SECONDS = 600.0
+MAX_RETRY_AFTER_SECONDS = 3600.0
+"""A provider that asks for more than this is asked again all the same; its clock may be wrong."""
+JITTER_SHARE = 0.25
+"""By how much a pause after a failure is stretched at most, so that waiting runs do not come back in step."""
 PERMANENT_FAILURES = 3
 """A wrong key or a vanished job is believed after this many answers in a row; gateways do answer 404 for a moment."""
 TRANSIENT_FAILURES = 30
@@ -55,6 +60,8 @@ def decide(
     started: float,
     poll_interval: float,
     failures: int = 0,
+    refused: int | None = None,
+    jitter: float = 0.0,
 ) -> Wait | Wake:
     """Decide after one look at all jobs.
 
@@ -62,6 +69,8 @@ def decide(
     :param started: when this wait began; a free slot wakes at most once in :data:`SLOT_WAKE_SECONDS`.
     :param poll_interval: seconds between looks.
     :param failures: looks that failed in a row, this one included.
+    :param refused: the newest of them in a row that were refused for good; None for all.
+    :param jitter: 0 to 1, drawn by the caller: which part of the longest stretch a pause after a failure gets.
     """
     if not isinstance(seen, Exception):
         if all(job.status.is_terminal for job in seen) and (seen or rule.look_at is None):
@@ -75,10 +84,67 @@ def decide(
         return Wake("look_again")
     pause = poll_interval
     if isinstance(seen, Exception):
-        bound = PERMANENT_FAILURES if isinstance(seen, PermanentError) else TRANSIENT_FAILURES
-        if failures >= bound:
-            return Wake("polling_failed", f"{failures} looks in a row failed, the jobs were left alone: {seen}")
-        told = seen.retry_after if isinstance(seen, RateLimitedError) else None
-        pause = max(told or 0.0, min(MAX_BACKOFF_SECONDS, poll_interval * 2.0 ** min(failures, 10)))
+        permanent = isinstance(seen, PermanentError)
+        count = failures if refused is None or not permanent else refused
+        if count >= (PERMANENT_FAILURES if permanent else TRANSIENT_FAILURES):
+            told = f"{count} looks in a row failed, the jobs were left alone: {type(seen).__name__}: {seen}"
+            return Wake("polling_failed", told)
+        pause = _pause(seen, poll_interval, failures) * (1 + JITTER_SHARE * jitter)
     soonest = min(rule.deadline, rule.look_at if rule.look_at is not None else rule.deadline)
     return Wait(max(0.05, min(pause, soonest - now)))
+
+
+def _pause(error: Exception, poll_interval: float, failures: int) -> float:
+    """Twice as long after every failure, never shorter than the provider asks or than an ordinary pause."""
+    asked = error.retry_after if isinstance(error, RateLimitedError) else None
+    backoff = min(MAX_BACKOFF_SECONDS, poll_interval * 2.0 ** min(failures, 10))
+    return max(poll_interval, backoff, min(MAX_RETRY_AFTER_SECONDS, asked or 0.0))
+
+
+@dataclass(slots=True)
+class Watch:
+    """One wait: counts the looks that failed, and finds the words and the next step after each look.
+
+    :param started: when the wait began, seconds since the epoch.
+    :param warnings: what to warn of after the last look.
+    :param news: the progress line after the last look, None for none.
+    """
+
+    rule: WakeRule
+    poll_interval: float
+    started: float
+    progress: Progress = field(default_factory=Progress)
+    warnings: list[str] = field(default_factory=list)
+    news: str | None = None
+    _failures: int = 0
+    _refused: int = 0
+    _unknown: set[tuple[str, str]] = field(default_factory=set)
+
+    def after(self, seen: Sequence[Job] | Exception, now: float, jitter: float) -> Wait | Wake:
+        """Decide after one look; see :func:`decide`."""
+        if isinstance(seen, Exception):
+            self._failures += 1
+            self._refused = self._refused + 1 if isinstance(seen, PermanentError) else 0
+            self.news = None
+            self.warnings = [f"Look {self._failures} at the jobs failed: {type(seen).__name__}: {seen}"]
+        else:
+            self._failures = self._refused = 0
+            self.news = self.progress.line(seen, now)
+            self.warnings = [self._unheard(job) for job in seen if self._is_news(job)]
+        return decide(
+            seen,
+            rule=self.rule,
+            now=now,
+            started=self.started,
+            poll_interval=self.poll_interval,
+            failures=self._failures,
+            refused=self._refused,
+            jitter=jitter,
+        )
+
+    def _is_news(self, job: Job) -> bool:
+        return job.status is JobStatus.UNKNOWN and (job.id, job.raw_status) not in self._unknown
+
+    def _unheard(self, job: Job) -> str:
+        self._unknown.add((job.id, job.raw_status))
+        return f"Job {job.id} has the unknown status {job.raw_status!r}; waiting on"

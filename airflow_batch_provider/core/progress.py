@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_batch_provider.core.records import Job
+from airflow_batch_provider.core.records import Job, Usage
 
 QUIET_SECONDS = 10.0
 HEARTBEAT_SECONDS = 600.0
@@ -14,8 +14,12 @@ HEARTBEAT_SECONDS = 600.0
 
 @dataclass(slots=True)
 class Progress:
-    """Remembers what was said, so that a line is written when there is news and now and then when there is none."""
+    """Remembers what was said, so that a line is written when there is news and now and then when there is none.
 
+    :param spent_usd: what the jobs that have ended before this wait cost; None while it is unknown.
+    """
+
+    spent_usd: float | None = None
     _said_at: float | None = None
     _said: tuple[object, ...] = ()
     _start: tuple[float, int] | None = None
@@ -40,15 +44,31 @@ class Progress:
         told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         share = f" ({done / total:.1%})" if total else ""
         known = f"{total:,}" if total else "?"
-        return f"{done:,}/{known} requests done{share}, {failed:,} failed; jobs: {told}{self._pace(done, total, now)}"
+        pace = self._pace(done, total, now)
+        return f"{done:,}/{known} requests done{share}, {failed:,} failed; jobs: {told}{pace}{self._cost(jobs)}"
 
     def _pace(self, done: int, total: int, now: float) -> str:
         began, before = self._start or (now, done)
-        if now <= began or done <= before:
+        if now <= began:
             return ""
-        rate = (done - before) / (now - began)
-        left = f", about {_span((total - done) / rate)} left" if total > done else ""
-        return f"; {rate:,.1f} requests/s{left}"
+        rate = max(0, done - before) / (now - began)
+        left = f", about {_span((total - done) / rate)} left" if rate and total > done else ""
+        return f"; {_rate(rate)}{left}"
+
+    def _cost(self, jobs: Sequence[Job]) -> str:
+        """Tokens where the provider counts them while a job runs; money only for what has ended before this wait."""
+        used = sum((job.usage for job in jobs if job.usage), Usage())
+        tokens = f"; {used.input_tokens:,} input and {used.output_tokens:,} output tokens" if used != Usage() else ""
+        return f"{tokens}; cost so far {self.spent_usd:,.4f} USD" if self.spent_usd else tokens
+
+
+def _rate(per_second: float) -> str:
+    """In the unit in which there is something to read."""
+    if per_second >= 0.1 or not per_second:
+        return f"{per_second:,.1f} requests/s"
+    if per_second * 60 >= 0.1:
+        return f"{per_second * 60:,.1f} requests/min"
+    return f"{per_second * 3600:,.1f} requests/h"
 
 
 def _span(seconds: float) -> str:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from airflow_batch_provider.core.errors import JobFailedError, ReconciliationError, RowsFailedError, ToleranceError
+from airflow_batch_provider.core.errors import (
+    BudgetError,
+    DeadlineError,
+    JobFailedError,
+    ReconciliationError,
+    RowsFailedError,
+    ToleranceError,
+)
 from airflow_batch_provider.core.records import OUTCOMES, BatchResult, JobError, JobStatus, Outcome, RunSummary
+
+QUOTA_CODES = frozenset({"token_limit_exceeded", "batch_queue_full", "8"})
+"""Codes, of a create or of a batch that failed, for a full queue: a matter of time and size, not of the request.
+OpenAI's and Azure's (whose fail-fast regions answer a create with 400 and this code), Google's RESOURCE_EXHAUSTED."""
+OVER_QUOTA, OVER_BUDGET, TOO_LATE = "token_limit_exceeded", "budget_exceeded", "deadline_passed"
+"""Codes of rows that were given up: the queue stayed full, the budget was spent, the deadline came first."""
 
 
 @dataclass(slots=True)
@@ -54,6 +67,11 @@ class Books:
             yield custom_id, None if entry is None else entry[1]
 
 
+def is_over_quota(errors: Iterable[JobError]) -> bool:
+    """Whether a job failed because the provider's queue was full, which time and smaller jobs can help."""
+    return any(error.code in QUOTA_CODES for error in errors)
+
+
 def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample: str) -> tuple[str, str]:
     """Code and message of a row for which no line came, from how its job ended."""
     if status is JobStatus.EXPIRED:
@@ -61,7 +79,10 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     if status is JobStatus.CANCELLED:
         return "batch_cancelled", "The batch was cancelled before this request was executed."
     if status is JobStatus.FAILED:
-        reasons = "; ".join(str(error) for error in list(errors)[:5])
+        known = list(errors)
+        reasons = "; ".join(str(error) for error in known[:5])
+        if is_over_quota(known):
+            return OVER_QUOTA, f"The provider's queue was too full for the batch: {reasons}"
         return "batch_failed", f"The batch failed as a whole: {reasons or 'the provider gave no reason'}"
     if nameless:
         return "missing", f"No output line carries this id; {nameless} lines carry none, e.g. {sample}"
@@ -82,6 +103,7 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     """Whether a run that has ended may be called a success.
 
     :param error_tolerance: the share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
+    :raises BudgetError: when too many rows were not asked for want of money; ``DeadlineError`` for want of time.
     :raises JobFailedError: when no row was answered because the jobs failed as a whole.
     :raises ToleranceError: when too many rows failed and a new try can help some.
     :raises RowsFailedError: when too many rows failed for good.
@@ -92,11 +114,14 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
         return
     told = [f"  {count} x {reason}" for reason, count in list(summary.reasons.items())[:5]]
     told += [f"  job: {error}" for error in summary.job_errors[:5]]
+    why = "" if summary.stopped is None else f" Stopped by {summary.stopped}."
     head = (
         f"{failed} of {summary.total} rows did not succeed (error_tolerance={error_tolerance:g}). What succeeded is in "
-        f"{summary.run_path}/results, the rest with its reasons in {summary.run_path}/failed.jsonl."
+        f"{summary.run_path}/results, the rest with its reasons in {summary.run_path}/failed.jsonl.{why}"
     )
     message = "\n".join([head, *told])
+    if summary.stopped is not None:
+        raise (BudgetError if summary.stopped.startswith(OVER_BUDGET) else DeadlineError)(message)
     if not succeeded and summary.job_errors:
         raise JobFailedError(message)
     raise ToleranceError(message) if summary.retryable else RowsFailedError(message)

@@ -46,6 +46,7 @@ _TERMINAL = frozenset(
 )
 
 OnLostCreate: TypeAlias = Literal["fail", "resubmit"]
+OnDeadline: TypeAlias = Literal["fail", "cancel"]
 Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
 
@@ -167,7 +168,9 @@ class Shard:
     :param index: 0-based, unique in its round.
     :param size: bytes of the wire file, ends of line included.
     :param rewritten: whether the wire lines differ from the author's requests (then ``shards/`` holds them).
-    :param tokens: estimated input tokens, None while nobody estimates.
+    :param tokens: upper end of its input tokens; see :mod:`airflow_batch_provider.core.estimating`.
+    :param output_tokens: the most output tokens of the rows that name a bound.
+    :param uncapped: how many rows name none.
     :param variant: rows of different variants may not share a file; 0 where the provider does not mind.
     """
 
@@ -178,7 +181,9 @@ class Shard:
     model: str | None
     endpoint: str
     rewritten: bool = False
-    tokens: int | None = None
+    tokens: int = 0
+    output_tokens: int = 0
+    uncapped: int = 0
     variant: int = 0
 
     @property
@@ -231,6 +236,22 @@ class ModelRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """What may be alive at the provider at once.
+
+    :param max_jobs: jobs of one run; None for any number.
+    :param max_tokens: enqueued input tokens of one run, by model, or ``"*"`` for any model.
+    """
+
+    max_jobs: int | None = None
+    max_tokens: Mapping[str, int] = field(default_factory=dict)
+
+    def tokens_of(self, model: str | None) -> int | None:
+        """The enqueued tokens that a model may have, None for any number."""
+        return self.max_tokens.get(model or "", self.max_tokens.get("*"))
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Answer of a look for a job that may have been created.
 
@@ -255,7 +276,11 @@ class RunOptions:
     rounds: int = 2
     error_tolerance: float = 0.0
     timeout: float | None = None
+    max_cost_usd: float | None = None
+    expected_output_tokens: int | None = None
     max_jobs_in_flight: int | None = None
+    max_enqueued_tokens: int | None = None
+    on_deadline: OnDeadline = "fail"
     on_lost_create: OnLostCreate = "fail"
     on_changed_input: Literal["fail", "restart"] = "fail"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
@@ -271,7 +296,9 @@ class RunSummary:
     :param cost_usd: of every answer of every round, at batch prices; None while it is unknown, which is not nothing.
     :param reasons: why rows did not succeed, the commonest first, with their numbers.
     :param jobs: ``{"id", "shard", "model", "status", "rows", "succeeded", "cost_usd", "console_url"}`` of each.
+    :param by_round: ``{"round", "jobs", "rows", "succeeded", "input_tokens", "output_tokens", "cost_usd"}`` of each.
     :param job_errors: first reasons of jobs that failed as a whole.
+    :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline.
     """
 
     run_key: str
@@ -287,6 +314,8 @@ class RunSummary:
     job_errors: tuple[str, ...]
     begun_at: float
     ended_at: float
+    by_round: tuple[JSON, ...] = ()
+    stopped: str | None = None
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from airflow_batch_provider.core import estimating
 from airflow_batch_provider.core.errors import InputError, Problem, UntranslatableError
 from airflow_batch_provider.core.identity import Fingerprint
 from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
@@ -68,6 +69,10 @@ class Group:
     variant: int = 0
     sizes: array[int] = field(default_factory=lambda: array("L"))
     """Bytes of each wire line, end of line included."""
+    tokens: array[int] = field(default_factory=lambda: array("L"))
+    """Upper end of each row's input tokens."""
+    caps: array[int] = field(default_factory=lambda: array("l"))
+    """The most output tokens of each row, -1 where it names no bound."""
     rewritten: bool = False
     """Whether any wire line differs from the author's."""
 
@@ -89,6 +94,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     fingerprint: str = ""
+    uncapped: int | None = None
+    """Line of the first request that names no bound for its output."""
 
     def raise_for_problems(self) -> None:
         """Raise :class:`InputError` with every kept problem, if there is any."""
@@ -254,6 +261,11 @@ def validate(
             )
         group.sizes.append(size)
         group.rewritten = group.rewritten or wire != raw
+        group.tokens.append(estimating.input_tokens(parsed))
+        cap = estimating.output_tokens(parsed)
+        group.caps.append(-1 if cap is None else cap)
+        if cap is None and report.uncapped is None:
+            report.uncapped = number
         fingerprint.add(parsed)
         report.rows += 1
     if number == 0:

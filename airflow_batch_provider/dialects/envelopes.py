@@ -15,6 +15,7 @@ import orjson
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.base import Sent, position_of
 from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.openai import text_of
 
 EXPIRED = Failure(None, "The job ended before this record was processed.", "batch_expired", retryable=True)
 ROW_LABEL = "airflow_batch_row"
@@ -90,12 +91,12 @@ class BedrockRecord(Envelope):
 
 def _bedrock_failure(error: Any) -> Failure:
     if not isinstance(error, dict):
-        return Failure(None, str(error))
+        return Failure(None, text_of(error))
     if error.get("expired"):
         return EXPIRED
     code = error.get("errorCode")
-    message = str(error.get("errorMessage") or error)
-    return Failure(_status(code), message, None if code is None else str(code), bool(error.get("retryable")))
+    message = text_of(error.get("errorMessage") or error)
+    return Failure(_status(code), message, None if code is None else text_of(code), bool(error.get("retryable")))
 
 
 class VertexRecord(Envelope):
@@ -131,7 +132,7 @@ class VertexRecord(Envelope):
                 status = status or response
         custom_id = self._row(line, sent)
         if status:
-            return Opened(custom_id, _vertex_failure(str(status)))
+            return Opened(custom_id, _vertex_failure(text_of(status)))
         if not isinstance(response, dict) or not response:
             return Opened(custom_id, Failure(None, "The line came back without a response.", retryable=True))
         return Opened(custom_id, response)
@@ -187,8 +188,8 @@ def _vertex_failure(status: str) -> Failure:
     if not isinstance(error, dict):
         return Failure(None, status)
     code = error.get("status") or error.get("code")
-    message = str(error.get("message") or status)
-    return Failure(_status(error.get("code")), message, None if code is None else str(code))
+    message = text_of(error.get("message") or status)
+    return Failure(_status(error.get("code")), message, None if code is None else text_of(code))
 
 
 def _text(value: Any) -> str | None:

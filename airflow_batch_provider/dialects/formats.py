@@ -18,7 +18,7 @@ from airflow_batch_provider.dialects.envelopes import EXPIRED, BedrockRecord, En
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.gemini import GeminiDialect
 from airflow_batch_provider.dialects.gemini_embed import GeminiEmbedDialect
-from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of
+from airflow_batch_provider.dialects.openai import TOO_DEEP, OpenAIFormat, is_too_deep, load_line, result_of
 from airflow_batch_provider.dialects.openai_body import OpenAIBody
 from airflow_batch_provider.dialects.titan import TitanEmbeddings
 
@@ -51,7 +51,7 @@ class TranslatedFormat(LineFormat):
         try:
             return orjson.dumps(self.envelope.wrap(token(position), self.dialect.request(request.body)))
         except (TypeError, RecursionError) as error:
-            if not _too_deep(error):
+            if not is_too_deep(error):
                 raise
             raise UntranslatableError("body", "nested too deeply; no provider takes that") from None
 
@@ -74,19 +74,14 @@ class TranslatedFormat(LineFormat):
                 found = self.dialect.answer(found)
             result = result_of(openai_line(opened.custom_id, found))
         except (TypeError, RecursionError) as error:
-            if not _too_deep(error):
+            if not is_too_deep(error):
                 raise
-            found = Failure(None, "The answer is nested too deeply to be written.")
+            found = Failure(None, TOO_DEEP)
             result = result_of(openai_line(opened.custom_id, found))
         if isinstance(found, Failure) and found.retryable:
             # The provider's own word, whatever the status says.
             return replace(result, retryable=True)
         return result
-
-
-def _too_deep(error: Exception) -> bool:
-    """orjson reads deeper than it writes, and tells so by a bare TypeError."""
-    return "recursion" in str(error).lower()
 
 
 def openai_line(custom_id: str, found: JSON | Failure) -> JSON:

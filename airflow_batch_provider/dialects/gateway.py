@@ -24,7 +24,7 @@ from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
-from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of
+from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
 from airflow_batch_provider.dialects.options import read_max_tokens
 from airflow_batch_provider.dialects.titan import embedding_list
 
@@ -243,7 +243,7 @@ class GatewayFormat(LineFormat):
         found: JSON | Failure
         embeddings = [object_of(one.get("embeddings")) for one in objects_of(data.get("predictions"))]
         if data.get("status") or not embeddings:
-            found = Failure(None, str(data.get("status") or "The line came back without a prediction."))
+            found = Failure(None, text_of(data.get("status") or "The line came back without a prediction."))
         else:
             tokens = count(object_of(embeddings[0].get("statistics")).get("token_count"))
             found = embedding_list(embeddings[0].get("values"), self._model, tokens, as_base64=False)

@@ -25,6 +25,9 @@ _CODES: dict[str, tuple[Outcome, bool]] = {
     "missing": ("missing", True),
     "batch_failed": ("failed", False),
     "below_minimum": ("failed", False),
+    "token_limit_exceeded": ("failed", True),
+    "budget_exceeded": ("cancelled", False),
+    "deadline_passed": ("cancelled", False),
     "rate_limit_exceeded": ("failed", True),
     "server_error": ("failed", True),
     "internal_error": ("failed", True),
@@ -50,6 +53,7 @@ _FINISH = {
 """Finish reasons as gateways pass them on from other providers."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+TOO_DEEP = "The answer is nested too deeply to be written."
 
 
 class OpenAIFormat(LineFormat):
@@ -111,8 +115,26 @@ def read_line(line: bytes) -> BatchResult:
     custom_id = data.get("custom_id") if isinstance(data, dict) else None
     if not isinstance(custom_id, str):
         return BatchResult(None, "invalid", line)
-    changed = _normalise(data) or mended
-    return result_of(data, None if changed else line)
+    try:
+        changed = _normalise(data) or mended
+        return result_of(data, None if changed else line)
+    except (TypeError, RecursionError) as error:
+        if not is_too_deep(error):
+            raise
+        return result_of(orjson.loads(error_line(custom_id, "provider_error", TOO_DEEP)))
+
+
+def is_too_deep(error: Exception) -> bool:
+    """orjson reads deeper than it writes, and tells so by a bare TypeError."""
+    return "recursion" in str(error).lower()
+
+
+def text_of(value: Any) -> str:
+    """A value of any shape as text, for messages."""
+    try:
+        return str(value)
+    except RecursionError:
+        return TOO_DEEP
 
 
 def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
@@ -203,8 +225,8 @@ def _error(error: Any) -> dict[str, Any] | None:
     if isinstance(error, dict):
         code = error.get("code")
         message = error.get("message")
-        return {"code": None if code is None else str(code), "message": "" if message is None else str(message)}
-    return {"code": None, "message": str(error)}
+        return {"code": None if code is None else text_of(code), "message": "" if message is None else text_of(message)}
+    return {"code": None, "message": text_of(error)}
 
 
 def _classify(data: dict[str, Any]) -> tuple[Outcome, bool]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
-from airflow_batch_provider.core.records import Job, ModelRules, Shard
+from airflow_batch_provider.core.records import Admission, Job, ModelRules, Shard
 
 HOOKS: dict[str, str] = {
     "openai_batch": "airflow_batch_provider.hooks.openai.OpenAIBatchHook",
@@ -64,6 +64,8 @@ class Settings(BaseModel):
     :param default_model: asked where neither operator nor line names a model.
     :param model_map: from a line's model to the one to ask.
     :param prices: what is billed in a batch, by model or ``"*"``, where the public lists do not tell or tell wrong.
+    :param max_jobs_in_flight: jobs of one run that may be alive at once.
+    :param max_enqueued_tokens: input tokens of one run that may be enqueued at once, by model or ``"*"``.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
@@ -71,6 +73,16 @@ class Settings(BaseModel):
     default_model: str | None = None
     model_map: dict[str, str] = Field(default_factory=dict)
     prices: dict[str, TokenPrices] = Field(default_factory=dict)
+    max_jobs_in_flight: int | None = Field(default=None, ge=1)
+    max_enqueued_tokens: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+
+    def admission(self, known: Admission) -> Admission:
+        """What may be alive at once.
+
+        :param known: of the provider, for what the connection does not say.
+        """
+        tokens = {**known.max_tokens, **self.max_enqueued_tokens}
+        return Admission(self.max_jobs_in_flight or known.max_jobs, tokens)
 
     def models(self) -> ModelRules:
         """The connection's part of model resolution, and its prices."""
@@ -146,6 +158,7 @@ class BatchInferenceHook(BaseHook):
             raise ConfigurationError(self._wrong_field(error)) from None
         backend = self.make_backend(connection, settings)
         self._mask(*backend.secrets)
+        backend.admission = settings.admission(backend.admission)
         return backend
 
     def make_backend(self, connection: Any, settings: Any) -> Backend:

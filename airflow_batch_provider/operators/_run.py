@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -11,20 +12,24 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.budget import cost_of
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
     PermanentError,
     ProviderError,
+    RetryableError,
     RunConflictError,
 )
 from airflow_batch_provider.core.identity import run_key
-from airflow_batch_provider.core.polling import Wake, decide
+from airflow_batch_provider.core.polling import Wake, Watch
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
+from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
-from airflow_batch_provider.run import BatchRun, Done, Waiting
+from airflow_batch_provider.operators._kill import KilledJobs, was_ended
+from airflow_batch_provider.run import BatchRun, Done
 from airflow_batch_provider.storage import RunDirectory, is_local, open_path
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
 
@@ -42,6 +47,8 @@ ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "Debug
 BACKSTOP_SECONDS = 600
 """How long after our own deadline Airflow ends the deferral, in case no triggerer is alive to do so."""
 RUN_RECORD_VERSION = 1
+KILL_SECONDS = 4.0
+"""Airflow ends a killed task's process five seconds after it has told it."""
 
 
 @contextlib.contextmanager
@@ -50,7 +57,19 @@ def airflow_errors() -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from _alone(error)
+    except BatchInferenceError as error:
+        raise _alone(error)  # noqa: B904 - it is the same error
+
+
+def _alone(error: BatchInferenceError) -> BatchInferenceError:
+    """Without the client library's own exception behind it, whose text may quote the keys that a server echoed and is
+    printed with every traceback; ours says the same, keys left out."""
+    last: BaseException = error
+    while isinstance(behind := last.__cause__ or last.__context__, BatchInferenceError):
+        last = behind
+    last.__cause__ = last.__context__ = None
+    return error
 
 
 def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
@@ -105,6 +124,8 @@ class RunOperator(BaseOperator):
         self.error_tolerance = error_tolerance
         self.console_url: str | None = None
         self._killed = False
+        self._ended_by_hand = False
+        self._cancels = False
         self._run: BatchRun | None = None
         self._watched: tuple[Backend, Sequence[str]] | None = None
 
@@ -154,9 +175,9 @@ class RunOperator(BaseOperator):
     def go_on(self, run: BatchRun) -> JSON:
         """Advance the run as far as it goes: return what it became, defer, or wait here."""
         while True:
-            outcome = run.advance()
-            self._remember_console(run)
-            if not self.wait_for_completion and (isinstance(outcome, Done) or outcome.rule.look_at is None):
+            outcome = self._advanced(run)
+            self._remember(run)
+            if not self.wait_for_completion and (isinstance(outcome, Done) or outcome.all_sent):
                 return submitted(run)
             if isinstance(outcome, Done):
                 return self.ended(outcome.summary)
@@ -165,11 +186,26 @@ class RunOperator(BaseOperator):
             wake = self.wait_here(run.backend, outcome)
             heed(wake.reason, wake.message)
 
+    def _advanced(self, run: BatchRun) -> Waiting | Done:
+        """What became of the run; a job that was being created while the task was killed is cancelled too."""
+        try:
+            outcome = run.advance()
+        except PermanentError:
+            self._end_when_killed()
+            raise
+        finally:
+            if self._cancels:
+                KilledJobs(self.log, run, None).cancel(KILL_SECONDS)
+        if isinstance(outcome, Waiting):
+            self._end_when_killed()
+        return outcome
+
     def ended(self, summary: RunSummary) -> JSON:
         """Push and judge what a run became."""
         told = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items())
         tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
-        self.log.info("%d rows: %s; %s; all in %s", summary.total, told, tokens, summary.run_path)
+        cost = "cost unknown" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
+        self.log.info("%d rows: %s; %s; %s; all in %s", summary.total, told, tokens, cost, summary.run_path)
         flat = summary.flat()
         self._context_push(flat)
         judge(summary, self.error_tolerance)
@@ -200,6 +236,7 @@ class RunOperator(BaseOperator):
                 cancel_on_kill=self.cancel_on_kill,
                 look_at=rule.look_at,
                 on_any_end=rule.on_any_end,
+                spent_usd=self._spent_usd,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=seconds),
@@ -224,63 +261,77 @@ class RunOperator(BaseOperator):
 
     def wait_here(self, backend: Backend, waiting: Waiting) -> Wake:
         """Wait in the worker, by the same decisions as the trigger."""
-        progress = Progress()
-        started = time.time()
-        failures = 0
-        self._watched = backend, waiting.jobs
+        watch = Watch(waiting.rule, self.poll_interval, time.time(), Progress(self._spent_usd))
         while True:
+            self._watched = backend, waiting.jobs
             seen = _look(backend, waiting.jobs)
-            if self._killed:
-                raise PermanentError("The task was killed")
-            if isinstance(seen, BatchInferenceError):
-                failures += 1
-                self.log.warning("Look %d at the jobs failed: %s", failures, seen)
-            else:
-                failures = 0
-                if line := progress.line(seen, time.time()):
-                    self.log.info(line)
-            decision = decide(
-                seen,
-                rule=waiting.rule,
-                now=time.time(),
-                started=started,
-                poll_interval=self.poll_interval,
-                failures=failures,
-            )
+            self._end_when_killed()
+            if isinstance(seen, PermanentError):
+                backend = self._read_anew(backend)
+            decision = watch.after(seen, time.time(), random.random())  # noqa: S311
+            for warning in watch.warnings:
+                self.log.warning(warning)
+            if watch.news:
+                self.log.info(watch.news)
             if isinstance(decision, Wake):
                 return decision
-            time.sleep(decision.seconds)
+            self._sleep(decision.seconds)
 
-    def _remember_console(self, run: BatchRun) -> None:
+    def _read_anew(self, backend: Backend) -> Backend:
+        """The backend by the connection as it is now: its key may have been rotated during a long wait."""
+        if not self.conn_id:
+            return backend
+        try:
+            fresh = self.hook(self.conn_id).backend
+        except Exception as error:  # noqa: BLE001 - it may be back at the next look
+            self.log.warning("Connection %r cannot be read: %s", self.conn_id, error)
+            return backend
+        if self._run:
+            self._run.backend = fresh
+        return fresh
+
+    def _sleep(self, seconds: float) -> None:
+        """In small steps, because Python goes on sleeping after the signal that killed the task."""
+        until = time.time() + seconds
+        while (left := until - time.time()) > 0:
+            time.sleep(min(left, 1.0))
+            self._end_when_killed()
+
+    def _end_when_killed(self) -> None:
+        if self._killed and self._ended_by_hand:
+            raise PermanentError("The task was killed")
+        if self._killed:
+            raise RetryableError(
+                "The worker was told to stop; the jobs were left alone, and a new try goes on with them"
+            )
+
+    _spent_usd: float | None = None
+
+    def _remember(self, run: BatchRun) -> None:
+        """What the link and the progress line tell: the newest job's page, and what the ended jobs cost."""
+        costs: list[float | None] = []
         for a_round in run.ledger.rounds():
-            for attempts in a_round.attempts.values():
+            for shard in a_round.shards:
+                attempts = a_round.attempts.get(shard.name, [])
+                costs += [cost_of(run.backend, shard, end.usage) for end in (one.end for one in attempts) if end]
                 job = attempts[-1].facts.get("job") if attempts else None
                 if job and job.get("console_url"):
                     self.console_url = job["console_url"]
+        known = [cost for cost in costs if cost is not None]
+        self._spent_usd = sum(known) if len(known) == len(costs) else None
 
     def on_kill(self) -> None:
         """Create nothing more, and cancel what lives; Airflow gives five seconds."""
         self._killed = True
-        if self.cancel_on_kill and (self._run or self._watched):
-            import threading
-
-            helper = threading.Thread(target=self._cancel, daemon=True)
-            helper.start()
-            helper.join(4.0)
-
-    def _cancel(self) -> None:
-        cancelled: list[str] = []
-        if self._run:
-            cancelled = self._run.cancel()
-        elif self._watched:
-            backend, jobs = self._watched
-            for job_id in jobs:
-                try:
-                    backend.cancel(job_id)
-                    cancelled.append(job_id)
-                except BatchInferenceError as error:  # noqa: PERF203 - one that fails must not save the others
-                    self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, error)
-        self.log.warning("The task was killed: %d jobs are being cancelled: %s", len(cancelled), cancelled)
+        until = time.monotonic() + KILL_SECONDS
+        self._ended_by_hand = was_ended(self.log)
+        self._cancels = self._ended_by_hand and self.cancel_on_kill
+        jobs = KilledJobs(self.log, self._run, self._watched)
+        if self._cancels:
+            jobs.cancel(until - time.monotonic())
+        else:
+            why = "cancel_on_kill is False" if self._ended_by_hand else "Nobody ended the task"
+            jobs.leave(until - time.monotonic(), why)
 
 
 def heed(reason: str, message: str) -> None:

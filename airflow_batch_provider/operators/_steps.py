@@ -105,41 +105,53 @@ class BatchInferenceCancelOperator(RunOperator):
 class BatchInferenceValidateOperator(RunOperator):
     """Check a JSONL against what a connection's provider takes, without a call to it and before a cent is spent.
 
-    Fails with every problem by line number; returns ``input_path``, ``rows``, ``shards``, ``bytes`` and ``models``.
+    Fails with every problem by line number; returns ``input_path``, ``rows``, ``bytes``, ``models``, ``shards``,
+    ``waves``, ``input_tokens`` ``[low, high]``, ``output_tokens`` at most or None, and ``cost_usd`` ``[low, high]``, or
+    None where a price or the length of an answer is unknown.
 
     :param input_path: the JSONL.
     :param conn_id: the connection; its type gives the limits, its fields the models.
     :param model: as in :class:`BatchInferenceOperator`.
     :param endpoint: as in :class:`BatchInferenceOperator`.
+    :param expected_output_tokens: as in :class:`BatchInferenceOperator`; for the range of the cost.
     """
 
     template_fields = ("input_path", "conn_id", "model", "endpoint")
 
     def __init__(
-        self, *, input_path: str, conn_id: str, model: str | None = None, endpoint: str | None = None, **kwargs: Any
+        self,
+        *,
+        input_path: str,
+        conn_id: str,
+        model: str | None = None,
+        endpoint: str | None = None,
+        expected_output_tokens: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(conn_id=conn_id, **kwargs)
         self.input_path = input_path
         self.model = model
         self.endpoint = endpoint
+        self.expected_output_tokens = expected_output_tokens
 
     def execute(self, context: Context) -> JSON:
         """Read the file once."""
-        from airflow_batch_provider.staging import offline_plan
+        from airflow_batch_provider.plan import Plan
 
+        options = RunOptions(
+            model=self.model or None,
+            endpoint=self.endpoint or None,
+            expected_output_tokens=self.expected_output_tokens,
+        )
         with airflow_errors():
-            backend = self.hook(str(self.conn_id)).backend
-            report, shards = offline_plan(self.input_path, backend, model=self.model, endpoint=self.endpoint)
-        for warning in report.warnings:
+            plan = Plan.of(self.input_path, self.hook(str(self.conn_id)).backend, options)
+        for warning in plan.warnings:
             self.log.warning(warning)
-        for shard in shards:
-            self.log.info(
-                "%s: %d rows, %d bytes, model %s, %s", shard.name, shard.rows, shard.size, shard.model, shard.endpoint
-            )
+        self.log.info("%s", plan.table())
+        told = plan.told()
         return {
             "input_path": self.input_path,
-            "rows": report.rows,
-            "shards": len(shards),
-            "bytes": sum(shard.size for shard in shards),
-            "models": sorted({str(shard.model) for shard in shards}),
+            "shards": len(plan.shards),
+            "waves": len(plan.waves),
+            **{name: told[name] for name in ("rows", "bytes", "models", "input_tokens", "output_tokens", "cost_usd")},
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import JSON, OnLostCreate, RunOptions
+from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, RunOptions
 from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
 from airflow_batch_provider.operators._steps import (
@@ -29,6 +29,12 @@ __all__ = [
     "BatchInferenceValidateOperator",
 ]
 
+WORDS = {
+    "on_lost_create": ("fail", "resubmit"),
+    "on_changed_input": ("fail", "restart"),
+    "on_deadline": ("fail", "cancel"),
+}
+
 
 class BatchInferenceOperator(RunOperator):
     """Run one OpenAI-format JSONL on the provider of a connection, as one durable task.
@@ -47,21 +53,37 @@ class BatchInferenceOperator(RunOperator):
     :param deferrable: wait in the triggerer; False keeps the worker's slot.
     :param poll_interval: seconds between looks.
     :param timeout: seconds a round may take; None for the provider's own window and two hours.
+    :param on_deadline: when the time is over: ``"fail"`` leaves the jobs alone and names them, ``"cancel"`` stops them
+        and keeps what they have answered. Neither is retried; a cleared task gets more time.
     :param rounds: how often a row is asked at most; the second round asks what expired, went missing or met 429 or 5xx.
     :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
-    :param max_jobs_in_flight: jobs alive at once; None for all.
+    :param max_cost_usd: nothing is sent that could bring the run, over all its rounds and tries, above so many US
+        dollars, counted by the upper end of an estimate; see ``docs/cost.md``. Refused where a price is not known.
+    :param expected_output_tokens: how long the answer to a row that names no ``max_tokens`` may get; needed with
+        ``max_cost_usd`` where there are such rows.
+    :param max_jobs_in_flight: jobs alive at once; None for as many as the connection allows.
+    :param max_enqueued_tokens: input tokens, generously estimated, that may be enqueued at once for each model: larger
+        files are cut smaller and sent in waves. None for what the connection allows.
     :param on_lost_create: when the answer to a create was lost and no job shows for 15 minutes: ``"fail"`` says what to
         check, ``"resubmit"`` creates again.
     :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to keep what was answered
         under ``history/`` and ask everything anew.
     :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped.
-    :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once the jobs are created.
+    :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once all jobs are created.
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
     :param backend_options: settings of this run for this backend, without secrets: ``completion_window``, ``metadata``,
         ``extra_body``; unknown names are refused.
     """
 
-    template_fields: Sequence[str] = ("input_path", "output_path", "conn_id", "model", "endpoint", "backend_options")
+    template_fields: Sequence[str] = (
+        "input_path",
+        "output_path",
+        "conn_id",
+        "model",
+        "endpoint",
+        "max_cost_usd",
+        "backend_options",
+    )
     template_fields_renderers = {"backend_options": "json"}  # noqa: RUF012 - as BaseOperator declares it
     ui_color = "#d7e8f7"
 
@@ -76,9 +98,13 @@ class BatchInferenceOperator(RunOperator):
         deferrable: bool = True,
         poll_interval: float = 60.0,
         timeout: float | None = None,
+        on_deadline: OnDeadline = "fail",
         rounds: int = 2,
         error_tolerance: float = 0.0,
+        max_cost_usd: float | str | None = None,
+        expected_output_tokens: int | None = None,
         max_jobs_in_flight: int | None = None,
+        max_enqueued_tokens: int | None = None,
         on_lost_create: OnLostCreate = "fail",
         on_changed_input: Literal["fail", "restart"] = "fail",
         cancel_on_kill: bool = True,
@@ -102,7 +128,11 @@ class BatchInferenceOperator(RunOperator):
         self.endpoint = endpoint
         self.timeout = timeout
         self.rounds = rounds
+        self.max_cost_usd = max_cost_usd
+        self.expected_output_tokens = expected_output_tokens
         self.max_jobs_in_flight = max_jobs_in_flight
+        self.max_enqueued_tokens = max_enqueued_tokens
+        self.on_deadline = on_deadline
         self.on_lost_create = on_lost_create
         self.on_changed_input = on_changed_input
         self.allow_local_path = allow_local_path
@@ -129,7 +159,11 @@ class BatchInferenceOperator(RunOperator):
             rounds=self.rounds,
             error_tolerance=self.error_tolerance,
             timeout=self.timeout,
+            max_cost_usd=self._budget(),
+            expected_output_tokens=self.expected_output_tokens,
             max_jobs_in_flight=self.max_jobs_in_flight,
+            max_enqueued_tokens=self.max_enqueued_tokens,
+            on_deadline=self.on_deadline,
             on_lost_create=self.on_lost_create,
             on_changed_input=self.on_changed_input,
             backend_options=dict(self.backend_options or {}),
@@ -144,15 +178,27 @@ class BatchInferenceOperator(RunOperator):
                 "retries=3, retry_delay=timedelta(minutes=5); a retry never asks again what was asked."
             )
         # A slip of the pen must not choose the value that pays again.
-        for name, known in {"on_lost_create": ("fail", "resubmit"), "on_changed_input": ("fail", "restart")}.items():
+        for name, known in WORDS.items():
             if getattr(self, name) not in known:
                 raise ConfigurationError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
         if not 0 <= self.error_tolerance <= 1:
             raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance}")
-        if self.max_jobs_in_flight is not None and self.max_jobs_in_flight < 1:
-            raise ConfigurationError(f"max_jobs_in_flight must be 1 or more, not {self.max_jobs_in_flight}")
-        if self.max_jobs_in_flight is not None and not self.wait_for_completion:
-            raise ConfigurationError("max_jobs_in_flight needs wait_for_completion=True: later jobs wait for slots")
+        for name in ("max_jobs_in_flight", "max_enqueued_tokens", "expected_output_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} must be 1 or more, not {value}")
+        self._budget()
+
+    def _budget(self) -> float | None:
+        """``max_cost_usd`` as a number; a template may have made a text of it, or nothing."""
+        given = self.max_cost_usd
+        try:
+            number = None if given is None or str(given).strip() in ("", "None") else float(given)
+        except ValueError:
+            number = -1.0
+        if number is not None and not 0 < number < float("inf"):
+            raise ConfigurationError(f"max_cost_usd is a number of US dollars above 0, not {given!r}")
+        return number
 
 
 class BatchInferenceSubmitOperator(BatchInferenceOperator):

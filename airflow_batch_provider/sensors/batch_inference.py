@@ -9,8 +9,8 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError
 from airflow_batch_provider.core.polling import WakeRule
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, heed
-from airflow_batch_provider.run import Waiting
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

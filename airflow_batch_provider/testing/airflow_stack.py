@@ -124,7 +124,7 @@ class AirflowStack:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60) -> Run:
         """Unpause a DAG, as soon as it has been parsed, and start one run."""
-        until(lambda: self._parsed(dag_id), timeout, f"DAG {dag_id!r} to be parsed")
+        until(lambda: self.parsed(dag_id), timeout, f"DAG {dag_id!r} to be parsed")
         self.call("PATCH", f"/dags/{quote(dag_id)}", {"is_paused": False})
         answer = self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
         return Run(dag_id, answer["dag_run_id"])
@@ -191,7 +191,11 @@ class AirflowStack:
         folder = self.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}" / f"task_id={task_id}"
         return "\n".join(line for path in sorted(folder.rglob("attempt=*")) for line in _readable(path))
 
-    def _parsed(self, dag_id: str) -> bool:
+    def parsed(self, dag_id: str) -> bool:
+        """Whether Airflow has read a DAG.
+
+        :raises StackError: when a DAG file cannot be imported.
+        """
         answer = self._connected().get(f"/api/v2/dags/{quote(dag_id)}")
         if answer.status_code == httpx.codes.OK:
             return True

@@ -131,6 +131,8 @@ class ControlPlane:
         job = self._job(target)
         if call.kind == "poll":
             return Answer.of(200, self._told(job))
+        if self.faults_of(job).cancel_in_vain:
+            return Answer.of(200, {})
         if job.told["status"] in TERMINAL or job.stop.is_set():
             message = f"The job is {job.told['status']} and cannot be stopped."
             raise ServiceError(400, message, "ConflictException")
@@ -233,6 +235,9 @@ class ControlPlane:
             told = {name: value for name, value in told.items() if name not in _COUNTS}
         if faults.null_times:
             told = {name: value for name, value in told.items() if name not in _TIMES}
+        for name in _TIMES if faults.ms_times or faults.iso_times else ():
+            if name in told:
+                told[name] = _time(told[name]).timestamp() if faults.ms_times else told[name].replace("Z", "+00:00")
         return told
 
     def _list(self, query: dict[str, str]) -> JSON:

@@ -17,6 +17,7 @@ from airflow_batch_provider.testing.native import RefusedError, read_native
 STEP = 0.01
 """Seconds between statuses."""
 TERMINAL = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
+_BROKEN = b'{"modelInput":{"messages":[],"recordId":"r00'
 _EXPIRED = {"errorCode": 400, "errorMessage": "The record expired.", "expired": True, "retryable": True}
 
 
@@ -134,7 +135,7 @@ class Runner:
             await asyncio.sleep(STEP)
             ending = "Stopped"
         ending = {"Expired": "PartiallyCompleted"}.get(ending, ending)
-        if not faults.no_output:
+        if not faults.no_output and not faults.lost_output:
             await asyncio.to_thread(self._write, job, faults, written)
         return ending
 
@@ -192,8 +193,10 @@ class Runner:
         uri = job.told["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"]
         bucket, _, prefix = f"{uri}{job.id}/".removeprefix("s3://").partition("/")
         for name, lines in files.items():
-            content = b"".join(line + b"\n" for line in _spoiled(lines, faults))
+            content = faults.file(faults.spoil(lines, _foreign, _BROKEN))
             self.s3.put_object(Bucket=bucket, Key=f"{prefix}{name}.out", Body=content)
+        if faults.empty_error_file:
+            self.s3.put_object(Bucket=bucket, Key=f"{prefix}errors.jsonl.out", Body=b"")
         counts = ("totalRecordCount", "processedRecordCount", "successRecordCount", "errorRecordCount")
         manifest = {name: job.told[name] for name in counts}
         manifest |= {"inputTokenCount": job.tokens[0], "outputTokenCount": job.tokens[1]}
@@ -247,10 +250,5 @@ def _line(record: JSON, found: JSON) -> bytes:
     return orjson.dumps({"modelInput": record["modelInput"], **found, "recordId": record["recordId"]})
 
 
-def _spoiled(lines: list[bytes], faults: FaultPlan) -> list[bytes]:
-    """Output lines as a bad day leaves them."""
-    kept = [*lines[: max(0, len(lines) - faults.drop)], *lines[: faults.duplicate]]
-    foreign = (f"FOREIGN{number:04d}" for number in range(faults.foreign))
-    kept += [orjson.dumps({"modelInput": {}, "modelOutput": {}, "recordId": name}) for name in foreign]
-    kept += [b'{"modelInput":{"messages":[],"recordId":"r00'] * faults.malformed
-    return kept[::-1] if faults.reorder else kept
+def _foreign(number: int) -> bytes:
+    return orjson.dumps({"modelInput": {}, "modelOutput": {}, "recordId": f"FOREIGN{number:04d}"})

@@ -92,9 +92,20 @@ class FakeS3:
             _drain(environ)
             status, code = refusal
             return _refuse(start, status, code, self._faults, has_body=call.method != "HEAD")
+        if call.kind == "download" and self._faults.take("short_downloads"):
+            return self._short(environ, start)
         if call.kind == "download" and self._faults.take("cut_downloads"):
             return _half(self._inner(environ, start))
         return self._inner(environ, start)  # type: ignore[no-any-return]
+
+    def _short(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """Half of the object, and a length that fits the half."""
+        begun: list[Any] = []
+        half = self._faults.short(b"".join(self._inner(environ, lambda *told: begun.extend(told))))
+        status, headers = begun[:2]
+        kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        start(status, [*kept, ("Content-Length", str(len(half)))])
+        return [half]
 
     def _refusal(self, call: Call, key: str) -> tuple[int, str] | None:
         if key not in self._keys:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 
 from airflow_batch_provider.core.records import JSON
 
@@ -13,18 +13,22 @@ class FaultPlan:
     """Faults of a :class:`~airflow_batch_provider.testing.FakeProvider`; a fresh plan has none.
 
     Lists of HTTP statuses are used up from the front, one per call of that kind, counts likewise; the calls after them
-    are answered as they should be.
+    are answered as they should be. ``docs/testing.md`` says what each does on each fake.
 
     :param latency: seconds before every answer.
     :param retry_after: the ``Retry-After`` header of every 429 and 503 below.
-    :param create_status: refuse these creates; nothing is created.
+    :param create_status: refuse these creates; nothing is created. ``upload_status``, ``poll_status``, ``list_status``,
+        ``download_status`` and ``cancel_status`` refuse calls of the other kinds.
+    :param objects_status: refuse these listings of a bucket.
     :param accepted_status: answer these creates with an error although the batch exists.
     :param token_limit: so many creates are refused with 400 ``token_limit_exceeded``.
     :param cut_before_accept: so many creates end in a closed connection, and no batch.
     :param cut_after_accept: so many creates end in a closed connection although the batch exists.
     :param late_accept: creates that end in a closed connection and make their batch so many seconds later.
     :param slow_accept: seconds between accepting these creates and answering them; the time to kill who waits.
-    :param cut_downloads: so many downloads are cut in the middle.
+    :param cut_downloads: so many downloads are cut in the middle, before the promised length.
+    :param short_downloads: so many downloads end in the middle of a line as if that were all: the length fits.
+    :param cancel_in_vain: cancels are accepted, and the batch goes on to its end; not for one that is held.
     :param jobs: the faults below touch only so many batches, the first ones; None for all.
     :param job_errors: fail the batch at validation with these entries (``code``, ``message``, ``line``, ``param``).
     :param fail_rows: custom_id (``"*"`` for every row) and the HTTP status the row fails with.
@@ -39,11 +43,17 @@ class FaultPlan:
     :param foreign: so many lines answer a custom_id that nobody asked.
     :param malformed: so many lines are no JSON.
     :param line_separators: answers hold U+2028 and U+0085 unescaped.
+    :param bom: files begin with a byte order mark.
+    :param crlf: lines end in CR and LF.
     :param lying_counts: ``request_counts`` has nothing to do with the batch.
     :param unknown_status_polls: the first so many polls of a batch tell a status nobody has heard of.
     :param null_times: every time of a batch is null.
-    :param empty_error_file: a batch without failures has an error file of zero bytes.
-    :param no_output: a completed batch names no output and no error file.
+    :param ms_times: times are numbers of milliseconds; Bedrock's of seconds, for its SDK reads no other; Vertex AI's
+        stay as they are.
+    :param iso_times: times are ISO 8601; those that always were, in an unusual spelling of it.
+    :param empty_error_file: a batch without failures has an error file, or its bucket another object, of zero bytes.
+    :param no_output: a completed batch names no output and no error file; a gateway's ``/output`` has it.
+    :param lost_output: the output of a batch is not to be had, whatever the batch names.
     """
 
     latency: float = 0.0
@@ -55,12 +65,15 @@ class FaultPlan:
     list_status: list[int] = field(default_factory=list)
     download_status: list[int] = field(default_factory=list)
     cancel_status: list[int] = field(default_factory=list)
+    objects_status: list[int] = field(default_factory=list)
     token_limit: int = 0
     cut_before_accept: int = 0
     cut_after_accept: int = 0
     late_accept: list[float] = field(default_factory=list)
     slow_accept: list[float] = field(default_factory=list)
     cut_downloads: int = 0
+    short_downloads: int = 0
+    cancel_in_vain: bool = False
     jobs: int | None = None
     job_errors: list[JSON] = field(default_factory=list)
     fail_rows: Mapping[str, int] = field(default_factory=dict)
@@ -75,11 +88,16 @@ class FaultPlan:
     foreign: int = 0
     malformed: int = 0
     line_separators: bool = False
+    bom: bool = False
+    crlf: bool = False
     lying_counts: bool = False
     unknown_status_polls: int = 0
     null_times: bool = False
+    ms_times: bool = False
+    iso_times: bool = False
     empty_error_file: bool = False
     no_output: bool = False
+    lost_output: bool = False
 
     def take_status(self, kind: str) -> int | None:
         """The HTTP error the next call of this kind ends in, None for none."""
@@ -93,7 +111,38 @@ class FaultPlan:
             setattr(self, name, left - 1)
         return left > 0
 
+    def reset(self) -> None:
+        """From now on, no faults."""
+        fresh = type(self)()
+        for known in fields(self):
+            setattr(self, known.name, getattr(fresh, known.name))
+
     @property
     def spoils_lines(self) -> bool:
-        """Whether downloaded lines are not as they should be."""
-        return bool(self.reorder or self.drop or self.duplicate or self.foreign or self.malformed)
+        """Whether output files are not as they should be."""
+        lines = self.reorder or self.drop or self.duplicate or self.foreign or self.malformed
+        return bool(lines or self.bom or self.crlf)
+
+    def spoil(self, lines: list[bytes], foreign: Callable[[int], bytes], broken: bytes) -> list[bytes]:
+        """Output lines as a bad day leaves them.
+
+        :param lines: as they should be, without their ends.
+        :param foreign: makes the line that answers the n-th stranger.
+        :param broken: a line that is no JSON.
+        """
+        kept = [*lines[: max(0, len(lines) - self.drop)], *lines[: self.duplicate]]
+        kept += [foreign(number) for number in range(self.foreign)] + [broken] * self.malformed
+        if self.reorder:
+            kept.reverse()
+        return kept
+
+    @staticmethod
+    def short(content: bytes) -> bytes:
+        """Half of a file, which never ends where a line does."""
+        half = content[: len(content) // 2]
+        return half[:-1] if half.endswith(b"\n") else half
+
+    def file(self, lines: list[bytes]) -> bytes:
+        """An output file of these lines."""
+        end = b"\r\n" if self.crlf else b"\n"
+        return (b"\xef\xbb\xbf" if self.bom else b"") + b"".join(line + end for line in lines)

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.testing.faults import FaultPlan
 
 if TYPE_CHECKING:
     from airflow_batch_provider.backends.base import Backend
+    from airflow_batch_provider.testing.bedrock import FakeBedrock
+    from airflow_batch_provider.testing.vertex import FakeVertex
 
 ROLE = "arn:aws:iam::123456789012:role/BatchRole"
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -75,20 +78,44 @@ def _wire(flavor: Any, conn_type: str, extra: JSON, model: str = "m", **options:
     return make
 
 
+def bedrock_connection(fake: FakeBedrock, **extra: str) -> JSON:
+    """The connection to a fake Bedrock.
+
+    :param extra: fields of the connection's extra to change.
+    """
+    key, secret = fake.credentials
+    own = {
+        "region": fake.region,
+        "bucket": fake.bucket,
+        "role_arn": fake.role_arn,
+        "bedrock_url": fake.bedrock_url,
+        "s3_url": fake.s3_url,
+    }
+    return {"conn_type": "bedrock_batch", "login": key, "password": secret, "extra": {**own, **extra}}
+
+
+def vertex_connection(fake: FakeVertex, **extra: str) -> JSON:
+    """The connection to a fake Vertex AI.
+
+    :param extra: fields of the connection's extra to change.
+    """
+    own = {
+        "project": fake.project,
+        "region": fake.region,
+        "bucket": fake.bucket,
+        "token": fake.token,
+        "vertex_url": fake.vertex_url,
+        "storage_url": fake.storage_url,
+    }
+    return {"conn_type": "vertex_ai_batch", "extra": {**own, **extra}}
+
+
 @contextlib.contextmanager
 def _bedrock(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON, str]]:
     from airflow_batch_provider.testing.bedrock import FakeBedrock
 
     with FakeBedrock(faults, **rules) as fake:
-        key, secret = fake.credentials
-        extra = {
-            "region": fake.region,
-            "bucket": fake.bucket,
-            "role_arn": fake.role_arn,
-            "bedrock_url": fake.bedrock_url,
-            "s3_url": fake.s3_url,
-        }
-        yield fake, {"conn_type": "bedrock_batch", "login": key, "password": secret, "extra": extra}, LLAMA
+        yield fake, bedrock_connection(fake), LLAMA
 
 
 @contextlib.contextmanager
@@ -96,15 +123,7 @@ def _vertex_ai(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSO
     from airflow_batch_provider.testing.vertex import FakeVertex
 
     with FakeVertex(faults, **rules) as fake:
-        extra = {
-            "project": fake.project,
-            "region": fake.region,
-            "bucket": fake.bucket,
-            "token": fake.token,
-            "vertex_url": fake.vertex_url,
-            "storage_url": fake.storage_url,
-        }
-        yield fake, {"conn_type": "vertex_ai_batch", "extra": extra}, GEMINI
+        yield fake, vertex_connection(fake), GEMINI
 
 
 _AWS = {"aws_region": "us-east-1", "aws_s3_bucket": "fake-bucket", "role_arn": ROLE}
@@ -155,7 +174,10 @@ def fake_route(name: str, faults: FaultPlan | None = None, **rules: Any) -> Iter
     :param faults: what it does wrong; may be changed while it runs.
     :param rules: of ``bedrock`` and ``vertex_ai``, the arguments of their fakes; of all others, fields of
         :class:`~airflow_batch_provider.local.policy.Policy`.
+    :raises ConfigurationError: when there is no such route.
     """
+    if name not in _MAKERS:
+        raise ConfigurationError(f"There is no route {name!r}; there are {', '.join(ROUTES)}")
     minimum = 100 if name.endswith("bedrock") else 1
     with _MAKERS[name](faults, rules) as (fake, connection, model):
         yield FakeRoute(name, fake, connection, model, int(rules.get("min_records", minimum)))

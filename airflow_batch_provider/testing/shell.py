@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -22,6 +23,9 @@ from airflow_batch_provider.testing.flavors import Flavor, Portkey
 
 _STATUS_MESSAGES = {429: "Rate limit reached; please try again later."}
 _NEW_WORD = "awaiting_moonrise"
+_BROKEN = b'{"id": "batch_req_cut", "custom_id": "req'
+_MILLISECONDS = 100_000_000_000
+"""What is more than this is no number of seconds."""
 
 
 class Shell:
@@ -56,7 +60,10 @@ class Shell:
         if answer is None:
             await _cut(receive, send)
             return
-        cut = call.kind in {"download", "output"} and answer.status == 200 and self._faults.take("cut_downloads")
+        is_file = call.kind in {"download", "output"} and answer.status == 200
+        if is_file and self._faults.take("short_downloads"):
+            answer = replace(answer, content=self._faults.short(answer.content))
+        cut = is_file and self._faults.take("cut_downloads")
         await _send(answer, send, half=cut)
         if cut:
             await _cut(receive, send)
@@ -82,6 +89,9 @@ class Shell:
         if call.kind == "list" and "after" in call.query:
             query = {**call.query, "after": self._flavor.inner_id(unquote(call.query["after"])) or ""}
             inner["query_string"] = urlencode(query).encode()
+        if call.kind == "cancel" and self._faults.cancel_in_vain:
+            inner = {**inner, "method": "GET", "path": path.removesuffix("/cancel")}
+            return self._in_vain(call, await _ask(self._app, inner, receive))
         answer = await _ask(self._app, inner, receive)
         if call.kind == "upload" and answer.status == 200:
             file_id = answer.json["id"]
@@ -165,6 +175,14 @@ class Shell:
             body = told[0]
         return Answer.of(answer.status, body)
 
+    def _in_vain(self, call: Call, answer: Answer) -> Answer:
+        """A cancel that is accepted, of a batch that goes on."""
+        if answer.status != 200:
+            return self._flavor.error(answer)
+        batch = answer.json
+        told = batch if batch["status"] in TERMINAL else {**batch, "status": "cancelling"}
+        return Answer.of(200, self._flavor.batch(told, call))
+
     def _object(self, call: Call, item: JSON) -> JSON:
         if item.get("object") == "file":
             return self._flavor.file(item, call)
@@ -181,8 +199,8 @@ class Shell:
             shaped = {**shaped, "status": _NEW_WORD}
         if faults.lying_counts:
             shaped = {**shaped, "request_counts": {"total": 1_000_000, "completed": 0, "failed": 7}}
-        if faults.null_times:
-            shaped = {name: None if name.endswith("_at") else value for name, value in shaped.items()}
+        if faults.null_times or faults.ms_times or faults.iso_times:
+            shaped = _retimed(shaped, faults)
         if faults.no_output and batch["status"] in TERMINAL:
             shaped = {**shaped, "output_file_id": None, "error_file_id": None}
         return shaped
@@ -192,6 +210,8 @@ class Shell:
         batch = self._store.batch(batch_id)
         if self._flavor.name not in {"truefoundry", "portkey"} or batch is None:
             return self._flavor.error(Answer.of(404, error_body(f"No batch found with id '{batch_id}'.")))
+        if self._faults.lost_output and applies(self._faults, self._store, batch):
+            batch = {**batch, "output_file_id": None, "error_file_id": None}
         made = self._flavor.output(batch)
         if made is not None:
             return self._spoiled_of(batch, made) if made.status == 200 else made
@@ -217,9 +237,14 @@ class Shell:
 
     def _spoiled_of(self, batch: JSON, answer: Answer) -> Answer:
         """As :meth:`_spoiled`, of a known batch."""
-        if not self._faults.spoils_lines or not applies(self._faults, self._store, batch):
+        if not applies(self._faults, self._store, batch):
             return answer
-        return replace(answer, content=spoil(answer.content, self._faults))
+        if self._faults.lost_output:
+            return self._flavor.error(Answer.of(404, error_body("No such File object", param="id")))
+        if not self._faults.spoils_lines:
+            return answer
+        lines = answer.content.split(b"\n")[:-1]
+        return replace(answer, content=self._faults.file(self._faults.spoil(lines, _foreign, _BROKEN)))
 
 
 def applies(faults: FaultPlan, store: Store, batch: JSON) -> bool:
@@ -227,20 +252,24 @@ def applies(faults: FaultPlan, store: Store, batch: JSON) -> bool:
     return faults.jobs is None or store.position(batch["id"]) < faults.jobs
 
 
-def spoil(content: bytes, faults: FaultPlan) -> bytes:
-    """Output lines as a bad day leaves them."""
-    lines = content.split(b"\n")[:-1]
-    again = lines[: faults.duplicate]
-    lines = lines[: max(0, len(lines) - faults.drop)]
-    lines += again
-    lines += [
-        orjson.dumps({"id": f"batch_req_{number}", "custom_id": f"foreign-{number}", "response": None, "error": None})
-        for number in range(faults.foreign)
-    ]
-    lines += [b'{"id": "batch_req_cut", "custom_id": "req'] * faults.malformed
-    if faults.reorder:
-        lines.reverse()
-    return b"".join(line + b"\n" for line in lines)
+def _foreign(number: int) -> bytes:
+    return orjson.dumps(
+        {"id": f"batch_req_{number}", "custom_id": f"foreign-{number}", "response": None, "error": None}
+    )
+
+
+def _retimed(batch: JSON, faults: FaultPlan) -> JSON:
+    """The batch with its times written otherwise."""
+
+    def write(value: Any) -> Any:
+        if faults.null_times or not isinstance(value, int):
+            return None if faults.null_times else value
+        seconds = value / 1000 if value > _MILLISECONDS else float(value)
+        if faults.ms_times:
+            return int(seconds * 1000)
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if faults.iso_times else value
+
+    return {name: write(value) if name.endswith("_at") else value for name, value in batch.items()}
 
 
 async def _ask(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:

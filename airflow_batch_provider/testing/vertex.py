@@ -164,4 +164,7 @@ def _bind(api: Any) -> Any:
 
     from gcp_storage_emulator.server import RequestHandler
 
-    return HTTPServer(("127.0.0.1", 0), partial(RequestHandler, api._storage))
+    class Prompt(RequestHandler):  # type: ignore[misc]
+        disable_nagle_algorithm = True  # it writes head and body apart
+
+    return HTTPServer(("127.0.0.1", 0), partial(Prompt, api._storage))

@@ -23,6 +23,7 @@ STEP = 0.01
 TERMINAL = frozenset(
     f"JOB_STATE_{word}" for word in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 )
+_BROKEN = b'{"status":"","request":{"contents":[{"par'
 _REASONS = {
     400: "Bad Request",
     403: "Forbidden",
@@ -153,7 +154,7 @@ class Runner:
             job.turn("CANCELLING")
             await asyncio.sleep(STEP)
             ending = "CANCELLED"
-        if not faults.no_output:
+        if not faults.no_output and not faults.lost_output:
             await asyncio.to_thread(self._write, job, faults, written)
         if ending != "CANCELLED":
             stats = {"successfulCount": good, "failedCount": len(written) - good}
@@ -215,12 +216,15 @@ class Runner:
         if getattr(faults, "agent_cannot_write", False):
             raise JobError(7, f"The service agent has no permission storage.objects.create on {folder}.")
         random.Random(job.id).shuffle(lines)  # noqa: S311 - an order that nobody can rely on
-        spoiled = _spoiled(lines, faults)
+        spoiled = faults.spoil(lines, _foreign, _BROKEN)
         files = getattr(faults, "files", 1)
         for number in range(files):
             bucket, name = _split(f"{folder}/{'predictions' if files == 1 else f'{number:012d}'}.jsonl")
-            content = b"".join(line + b"\n" for line in spoiled[number::files])
+            content = faults.file(spoiled[number::files])
             self.storage.bucket(bucket).blob(name).upload_from_string(content, content_type="application/jsonl")
+        if faults.empty_error_file:
+            bucket, name = _split(f"{folder}/errors.jsonl")
+            self.storage.bucket(bucket).blob(name).upload_from_string(b"", content_type="application/jsonl")
         job.told["outputInfo"] = {"gcsOutputDirectory": folder}
 
 
@@ -299,14 +303,6 @@ def _stop(faults: FaultPlan, total: int) -> tuple[int | None, str]:
     return next(((rows, ending) for rows, ending in stops if rows is not None), (None, "SUCCEEDED"))
 
 
-def _spoiled(lines: list[bytes], faults: FaultPlan) -> list[bytes]:
-    """Output lines as a bad day leaves them."""
-    kept = [*lines[: max(0, len(lines) - faults.drop)], *lines[: faults.duplicate]]
-    kept += [
-        orjson.dumps(
-            {"custom_id": f"foreign-{number}", "status": "", "request": {"contents": [number]}, "response": {}}
-        )
-        for number in range(faults.foreign)
-    ]
-    kept += [b'{"status":"","request":{"contents":[{"par'] * faults.malformed
-    return kept[::-1] if faults.reorder else kept
+def _foreign(number: int) -> bytes:
+    line = {"custom_id": f"foreign-{number}", "status": "", "request": {"contents": [number]}, "response": {}}
+    return orjson.dumps(line)

@@ -7,6 +7,7 @@ versions are taken as they come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,17 +17,23 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError, ProviderError
-from airflow_batch_provider.core.polling import Wait, WakeRule, decide
+from airflow_batch_provider.core.polling import Wait, WakeRule, Watch
 from airflow_batch_provider.core.progress import Progress
-from airflow_batch_provider.core.records import Job, JobStatus
+from airflow_batch_provider.core.records import Job
 from airflow_batch_provider.hooks.base import BatchInferenceHook
+from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.storage import RunDirectory
 
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
-STATE_SECONDS = 10.0
+# Airflow gives on_kill 30 seconds ([triggerer] on_kill_timeout); all of these together stay below.
+STATE_SECONDS = 18.0
+CANCEL_SECONDS = 4.0
+NOTE_SECONDS = 3.0
 SPREAD_SECONDS = 1.0
 # A task that resumes before the scheduler has read the end of its deferral is failed as "state mismatch"
 # (github.com/apache/airflow issues 71580 and 72716, open in 3.3.1); a trigger must not fire at once.
 FIRST_LOOK_SECONDS = 5.0
+_asking: list[asyncio.Future[None]] = []
 
 
 class BatchInferenceTrigger(BaseTrigger):
@@ -40,6 +47,7 @@ class BatchInferenceTrigger(BaseTrigger):
     :param cancel_on_kill: whether to cancel the jobs when the deferred task is marked failed, success or skipped.
     :param look_at: when to wake for a create whose answer was lost.
     :param on_any_end: wake when one job has ended, because a shard waits for its slot.
+    :param spent_usd: what the run has cost so far, for the progress line; None while it is unknown.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class BatchInferenceTrigger(BaseTrigger):
         cancel_on_kill: bool = True,
         look_at: float | None = None,
         on_any_end: bool = False,
+        spent_usd: float | None = None,
         schema_version: int = 1,
         **_of_other_versions: Any,
     ) -> None:
@@ -65,6 +74,7 @@ class BatchInferenceTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
         self.look_at = look_at
         self.on_any_end = on_any_end
+        self.spent_usd = spent_usd
         self.schema_version = schema_version
         self._backend: Backend | None = None
 
@@ -82,41 +92,41 @@ class BatchInferenceTrigger(BaseTrigger):
                 "cancel_on_kill": self.cancel_on_kill,
                 "look_at": self.look_at,
                 "on_any_end": self.on_any_end,
+                "spent_usd": self.spent_usd,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, decide, wait; one event ``{"v": 1, "run_path", "reason", "message"}``."""
         rule = WakeRule(self.deadline, self.look_at, self.on_any_end)
-        started = time.time()
-        progress = Progress()
-        unknown: set[str] = set()
-        failures = 0
+        watch = Watch(rule, self.poll_interval, time.time(), Progress(self.spent_usd))
+        self._ask_early()
         # A restarted triggerer starts all its triggers in one step of the event loop; spread them.
         spread = random.uniform(0, min(SPREAD_SECONDS, self.poll_interval / 4))  # noqa: S311
         await asyncio.sleep(min(FIRST_LOOK_SECONDS, self.poll_interval) + spread)
         while True:
-            seen = await self._look()
-            if isinstance(seen, BatchInferenceError):
-                failures += 1
-                self.log.warning("Look %d at the jobs failed: %s", failures, seen)
-            else:
-                failures = 0
-                self._tell(seen, progress, unknown)
-            decision = decide(
-                seen,
-                rule=rule,
-                now=time.time(),
-                started=started,
-                poll_interval=self.poll_interval,
-                failures=failures,
-            )
+            decision = watch.after(await self._look(), time.time(), random.random())  # noqa: S311
+            for warning in watch.warnings:
+                self.log.warning(warning)
+            if watch.news:
+                self.log.info(watch.news)
             if not isinstance(decision, Wait):
                 yield TriggerEvent(
                     {"v": 1, "run_path": self.run_path, "reason": decision.reason, "message": decision.message[:500]}
                 )
                 return
             await asyncio.sleep(decision.seconds)
+
+    def _ask_early(self) -> None:
+        """A triggerer makes an API of its own when something is asked first (3.3: 8 s, on a busy machine over 18 s):
+        more time than ``on_kill`` has. So the first wait of a process asks while nothing depends on the answer."""
+
+        async def ask() -> None:
+            with contextlib.suppress(Exception):
+                await self._task_state()
+
+        if self.task_instance is not None and not _asking:
+            _asking.append(asyncio.ensure_future(ask()))
 
     async def _look(self) -> list[Job] | BatchInferenceError:
         try:
@@ -141,15 +151,6 @@ class BatchInferenceTrigger(BaseTrigger):
             self._backend = hook.backend
         return self._backend
 
-    def _tell(self, jobs: Sequence[Job], progress: Progress, unknown: set[str]) -> None:
-        line = progress.line(jobs, time.time())
-        if line:
-            self.log.info(line)
-        for job in jobs:
-            if job.status is JobStatus.UNKNOWN and job.id not in unknown:
-                unknown.add(job.id)
-                self.log.warning("Job %s has the unknown status %r; waiting on", job.id, job.raw_status)
-
     async def on_kill(self) -> None:
         """Cancel the jobs of a task that somebody ended; Airflow 3.3 and later call this.
 
@@ -157,37 +158,86 @@ class BatchInferenceTrigger(BaseTrigger):
         jobs must live: the task's own state tells which it was.
         """
         if not self.cancel_on_kill:
+            self.log.info("cancel_on_kill is False: %s are left alone and may still bill", self._what_lives())
             return
         try:
             state = await asyncio.wait_for(self._task_state(), STATE_SECONDS)
         except Exception as error:  # noqa: BLE001 - not knowing means leaving paid work alone
-            self.log.warning("The task's state is unknown (%s); jobs %s are left alone", error, self.jobs)
+            told = f"{type(error).__name__}: {error}"
+            self.log.warning("The task's state is unknown (%s): %s are left alone", told, self._what_lives())
             return
         if state not in KILLED_STATES:
-            self.log.info("The task is %s; jobs %s are left alone", state, self.jobs)
+            self.log.info("The task is %s: %s are left alone", state, self._what_lives())
             return
+        cancelled = await self._cancel()
+        self.log.warning("The task was set to %s: %d jobs are being cancelled: %s", state, len(cancelled), cancelled)
+        if self.look_at is not None:
+            self.log.error("A create whose answer was lost may have made a job that bills; clear the task to find it")
+        if cancelled:
+            await self._note(cancelled)
+
+    def _what_lives(self) -> str:
+        lost = " and what a lost create may have made" if self.look_at is not None else ""
+        return f"jobs {self.jobs}{lost}"
+
+    async def _cancel(self) -> list[str]:
+        """The jobs whose cancel the provider took; one that cannot be cancelled must not keep the others alive."""
+        backend: Backend | None = None
+
+        async def one(job_id: str) -> bool:
+            try:
+                if backend is None:
+                    raise PermanentError(unreachable)
+                await asyncio.wait_for(backend.acancel([job_id]), CANCEL_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it was, somebody must be told what may bill
+                told = str(error) or f"no answer in {CANCEL_SECONDS:g} s"
+                self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, told)
+                return False
+            return True
+
+        unreachable = ""
         try:
-            backend = await self._known_backend()
-            await backend.acancel(self.jobs)
-        except BatchInferenceError as error:
-            self.log.error("Jobs %s could not be cancelled and may still bill: %s", self.jobs, error)
-        else:
-            self.log.warning("The task was set to %s: jobs %s are being cancelled", state, self.jobs)
+            backend = await asyncio.wait_for(self._known_backend(), CANCEL_SECONDS)
+        except Exception as error:  # noqa: BLE001 - told for each job
+            unreachable = str(error) or f"the connection was not read in {CANCEL_SECONDS:g} s"
+        ends = await asyncio.gather(*(one(job_id) for job_id in self.jobs))
+        return [job_id for job_id, end in zip(self.jobs, ends, strict=True) if end]
+
+    async def _note(self, job_ids: Sequence[str]) -> None:
+        """Leave word for the next try: rows of a job that we cancelled are asked again without counting as a round."""
+        try:
+            await asyncio.wait_for(asyncio.to_thread(note_cancelled, self.run_path, job_ids), NOTE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the jobs are cancelled, whatever becomes of the note
+            told = f"{type(error).__name__}: {error}"
+            self.log.warning("That jobs %s were cancelled could not be noted in %s: %s", job_ids, self.run_path, told)
 
     async def _task_state(self) -> str | None:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        ti = self.task_instance
-        if ti is None:
+        if self.task_instance is None:
             raise PermanentError("the trigger knows no task")
-        states = await asyncio.to_thread(
-            RuntimeTaskInstance.get_task_states,
-            dag_id=ti.dag_id,
-            task_ids=[ti.task_id],
-            run_ids=[ti.run_id],
-            map_index=ti.map_index,
-        )
-        mapped = ti.map_index is not None and ti.map_index >= 0
-        key = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
-        state = states.get(ti.run_id, {}).get(key)
-        return None if state is None else str(getattr(state, "value", state))
+        return await asyncio.to_thread(task_state, self.task_instance)
+
+
+def task_state(ti: Any) -> str | None:
+    """What Airflow says now of the task that a task instance belongs to; None for one that is cleared or gone."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    key = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
+    state = states.get(ti.run_id, {}).get(key)
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def note_cancelled(run_path: str, job_ids: Sequence[str]) -> None:
+    """Record in a run directory that we asked the provider to stop these jobs; jobs of others are passed over.
+
+    :param run_path: empty where there is no run, as for a batch made elsewhere.
+    """
+    if not run_path:
+        return
+    ledger = Ledger(RunDirectory(run_path))
+    for shard, attempt in ledger.open_attempts():
+        if attempt.job_id in job_ids:
+            ledger.record(shard, attempt.number, "cancel", {"at": time.time()})

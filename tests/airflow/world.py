@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_batch_provider.testing import FakeProvider, FaultPlan
+from airflow_batch_provider.testing import FaultPlan, fake_route
 
 CONNECTIONS = (
     "local_batch",
@@ -52,22 +52,9 @@ class TaskInstance:
 @contextlib.contextmanager
 def provider(name: str, faults: FaultPlan | None = None, **rules):
     """A fake provider and the Airflow connection to it."""
-    flavor = {"local_batch": "openai", "portkey_virtual_key": "portkey", "portkey_slug": "portkey"}
-    with FakeProvider(
-        flavor=flavor.get(name, name.removesuffix("_batch").removesuffix("_openai")),
-        faults=faults or FaultPlan(),
-        rules=rules,
-    ) as fake:
-        base = {"host": fake.base_url, "password": fake.api_key}
-        connection = {
-            "local_batch": {"conn_type": "local_batch", **base},
-            "openai_batch": {"conn_type": "openai_batch", **base},
-            "azure_openai_batch": {"conn_type": "azure_openai_batch", **base, "host": fake.origin},
-            "truefoundry_batch": {"conn_type": "truefoundry_batch", **base, "extra": {"provider_name": "openai-main"}},
-            "portkey_virtual_key": {"conn_type": "portkey_batch", **base, "extra": {"virtual_key": "vk-openai"}},
-            "portkey_slug": {"conn_type": "portkey_batch", **base, "extra": {"provider": "@team-openai"}},
-        }[name]
-        yield fake, connection
+    route_name = {"portkey_virtual_key": "portkey"}.get(name, name.removesuffix("_batch"))
+    with fake_route(route_name, faults, **rules) as route:
+        yield route.fake, route.connection
 
 
 def resume(operator, context, seconds=30.0):

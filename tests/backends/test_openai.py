@@ -173,7 +173,7 @@ def test_ids_are_encoded_once() -> None:
 def test_facts_default_to_openai() -> None:
     """A provider that differs in nothing needs a name only."""
     facts = WireFacts("x")
-    assert (facts.limits, facts.missing, facts.output_endpoint, facts.list_is_complete) == (
+    assert (facts.limits, facts.missing, facts.output_endpoint, OpenAIBackend.find_is_complete) == (
         OPENAI_LIMITS,
         (),
         False,

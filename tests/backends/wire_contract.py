@@ -91,7 +91,7 @@ class WireContract(BackendContract):
     def check_lists(self, backend: OpenAIBackend, calls: list[Any]) -> None:
         """Whole pages are asked for, and the list is as complete as the facts say."""
         assert {call.query["limit"] for call in calls} == {"100"}
-        assert backend.facts.list_is_complete is self.complete
+        assert backend.find_is_complete is self.complete
 
     def check_names(self, job: Job, token: str) -> None:
         """The token is the metadata, and all of it."""

@@ -1,4 +1,4 @@
-"""Whole runs on Bedrock: a lost create is repeated and makes one job; what expired goes again, above the minimum."""
+"""Whole runs on Bedrock: a lost create is repeated and makes one job."""
 
 import copy
 import json
@@ -80,20 +80,9 @@ def test_a_lost_create_makes_one_job(bench, faults):
     assert len({json.dumps(call.body, sort_keys=True) for call in bench.fake.creates}) == 1
 
 
-@pytest.mark.fake(faults=FaultPlan(expire_after_rows=850, jobs=1))
-def test_what_expired_goes_again(bench):
-    """1,000 rows, 850 answered: exactly 150 are asked again."""
-    bench.write(rows(1000))
-    summary = bench.finish()
-    assert summary.outcomes["succeeded"] == 1000
-    assert [batch["totalRecordCount"] for batch in bench.fake.batches] == [1000, 150]
-
-
-@pytest.mark.fake(faults=FaultPlan(expire_after_rows=990, jobs=1))
-def test_a_remainder_below_the_minimum(bench):
-    """1,000 rows, 990 answered: Bedrock takes no ten; they end as below_minimum, and nothing is padded."""
-    bench.write(rows(1000))
-    summary = bench.finish()
-    assert summary.outcomes["succeeded"] == 990
-    assert len(bench.fake.batches) == 1
-    assert [row["error"]["code"] for row in bench.failed()] == ["below_minimum"] * 10
+def test_a_longer_window_moves_the_deadline(bench):
+    """timeout_hours of the run is the time that Bedrock has, so it is the time that we wait."""
+    bench.write(rows(100))
+    run = bench.run(backend_options={"timeout_hours": 100})
+    run.begin(first_try=True)
+    assert run.ledger.tries()["deadline"] == pytest.approx(bench.clock() + 102 * 3600, abs=60)

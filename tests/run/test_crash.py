@@ -1,5 +1,7 @@
 """Killed anywhere, started again: one job a shard and round, every row once."""
 
+import json
+
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -111,3 +113,18 @@ def test_an_object_store_works_like_a_folder(bench):
     run.directory.archive("old")
     assert run.directory.read("run.json") is None
     assert run.directory.read("history/old/run.json")
+
+
+@pytest.mark.fake(faults=FaultPlan(cut_before_accept=2))
+def test_all_lost_creates_are_told_at_once(bench):
+    """Whoever allows for a second create has checked every one: the error names all tokens, not the first."""
+    bench.write([line(number, model="abc"[number % 3]) for number in range(6)])
+    with pytest.raises(LostCreateError) as caught:
+        bench.finish()
+    paths = sorted((bench.path / "ledger").glob("*.intent.json"))
+    intents = {path.name: json.loads(path.read_text())["token"] for path in paths}
+    assert len(intents) == 3
+    told = [name for name, token in intents.items() if token in str(caught.value)]
+    assert told == sorted(name for name in intents if not name.startswith("r0-00002"))
+    assert bench.finish(first_try=False, on_lost_create="resubmit").outcomes["succeeded"] == 6
+    assert len(bench.fake.batches) == 3

@@ -19,7 +19,7 @@ from airflow_batch_provider.core.errors import (
     ToleranceError,
 )
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.run import Waiting
+from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 
@@ -177,6 +177,7 @@ def test_a_new_try_gets_fresh_rounds_for_what_can_be_helped(bench):
     bench.write([line(n) for n in range(14)])
     first = bench.finish(rounds=2)
     assert (first.outcomes["succeeded"], first.outcomes["expired"]) == (12, 2)
+    assert [row["error"]["attempts"] for row in bench.failed()] == [2, 2]
     second = bench.finish(rounds=2, first_try=False)
     assert second.outcomes["succeeded"] == 14
     assert [job["rows"] for job in second.jobs] == [14, 8, 2]

@@ -1,0 +1,203 @@
+"""One round as far as it goes now: collect what has ended, give up what must not be sent, create what may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from airflow_batch_provider import collecting, staging
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.admission import admit
+from airflow_batch_provider.core.errors import BudgetError, DeadlineError, LostCreateError, RunConflictError
+from airflow_batch_provider.core.polling import WakeRule
+from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE
+from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.ledger import Attempt, Ledger, Round
+from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.submitting import Logger, Read, Submitter
+
+QUEUE_TRIES = 5
+"""How often a job alone may be refused by a full queue before it is halved."""
+CANCEL_SECONDS = 3600.0
+"""How long jobs may take to stop; OpenAI's guide says up to ten minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing more can be done now.
+
+    :param jobs: ids of the live jobs.
+    :param rule: when to call ``advance`` again.
+    """
+
+    jobs: tuple[str, ...]
+    rule: WakeRule
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether every shard has its job."""
+        return self.rule.look_at is None and not self.rule.on_any_end
+
+
+@dataclass(slots=True)
+class Driver:
+    """Drives the rounds of one run.
+
+    :param submitter: creates jobs; None for those who only read a run.
+    :param cancel: asks the provider to stop every live job.
+    :param clock: seconds since the epoch.
+    :param read: carries out calls that pay nothing.
+    """
+
+    directory: RunDirectory
+    ledger: Ledger
+    backend: Backend
+    options: RunOptions
+    submitter: Submitter | None
+    cancel: Callable[[], object]
+    clock: Callable[[], float]
+    read: Read
+    log: Logger
+
+    def drive(self, a_round: Round) -> Waiting | None:
+        """Do what can be done now.
+
+        :return: what to wait for; None when every shard has ended.
+        :raises DeadlineError: when the deadline has passed and jobs are left alone.
+        :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
+        """
+        live: list[Shard] = []
+        unsent: list[Shard] = []
+        jobs: dict[str, str] = {}
+        for shard in a_round.shards:
+            attempt = a_round.last(shard)
+            if attempt is not None and attempt.end is not None:
+                continue
+            if attempt is None or attempt.job_id is None:
+                unsent.append(shard)
+            elif not self.collected(shard, attempt, attempt.job_id):
+                live.append(shard)
+                jobs[shard.name] = attempt.job_id
+        if (live or unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
+            return self._late(a_round, jobs, unsent)
+        if unsent and self.submitter is None:
+            name = unsent[0].name
+            raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
+        waiting = self._not_now(a_round, unsent, live)
+        look_at = self._send(a_round, [shard for shard in unsent if shard.name not in waiting], live, jobs)
+        if waiting and self.clock() < a_round.not_before:
+            look_at.append(a_round.not_before)
+        if not jobs and not look_at:
+            # What was given up has made room for what waits.
+            return self.drive(self.ledger.rounds()[a_round.number]) if waiting else None
+        deadline = float(self.ledger.tries()["deadline"] or 0)
+        return Waiting(tuple(jobs.values()), WakeRule(deadline, min(look_at, default=None), on_any_end=bool(waiting)))
+
+    def _send(self, a_round: Round, shards: list[Shard], live: list[Shard], jobs: dict[str, str]) -> list[float]:
+        """Create what may be created.
+
+        :param jobs: ids by shard; the new ones are added.
+        :return: when to look again for those whose create was not answered.
+        """
+        look_at: list[float] = []
+        lost: list[LostCreateError] = []
+        for shard in shards:
+            try:
+                outcome = self._sent(a_round, shard, live)
+            except LostCreateError as error:
+                lost.append(error)
+                continue
+            if isinstance(outcome, str):
+                jobs[shard.name] = outcome
+            elif outcome is not None:
+                look_at.append(outcome)
+        if lost and not look_at:
+            # All at once, for a person checks every one before allowing for second creates.
+            raise LostCreateError("\n".join(str(error) for error in lost))
+        return look_at
+
+    def _sent(self, a_round: Round, shard: Shard, live: list[Shard]) -> str | float | None:
+        """The id of a shard's job, when to look again, or None when it was given up."""
+        assert self.submitter is not None
+        if self._never_fits(a_round, shard, live):
+            return None
+        try:
+            return self.submitter.submit(shard, a_round.last(shard))
+        except BudgetError as error:
+            reason = str(error)
+        self.log.error("%s is not sent: %s", shard.name, reason)
+        tries = self.ledger.tries()
+        self.ledger.write_tries(tries["series_start"], tries["deadline"], f"{OVER_BUDGET}: {reason}")
+        self._give_up(a_round, shard, OVER_BUDGET, reason)
+        return None
+
+    def collected(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
+        """Whether the job has ended; then its rows are collected."""
+        job = self.read(lambda: self.backend.retrieve(job_id))
+        if not job.status.is_terminal:
+            return False
+        own, now = not attempt.intent.get("attached"), self.clock()
+        for _ in range(2):
+            end = self.read(lambda: collecting.collect(self.directory, self.backend, shard, job, now, own=own))
+            if end.lines["received"] >= min(shard.rows, (job.counts.completed or 0) + (job.counts.failed or 0)):
+                break  # an answer that was cut at the end of a line looks whole; a second look tells
+        self.ledger.record(shard, attempt.number, "end", collecting.as_fact(end))
+        collecting.tell(self.log, job, end)
+        return True
+
+    def _not_now(self, a_round: Round, unsent: list[Shard], live: list[Shard]) -> set[str]:
+        """The unsent shards that must wait for time or room."""
+        if self.clock() < a_round.not_before:
+            return {shard.name for shard in unsent}
+        allowed = staging.admission(self.backend, self.options)
+        smaller = replace(allowed, max_tokens={**allowed.max_tokens, **a_round.max_tokens})
+        # A create without an answer may have made a job, so it has its place in the queue.
+        begun = [shard for shard in unsent if a_round.last(shard) is not None]
+        fresh = [shard for shard in unsent if a_round.last(shard) is None]
+        admitted = {shard.name for shard in admit(fresh, [*live, *begun], smaller)}
+        return {shard.name for shard in fresh if shard.name not in admitted}
+
+    # ---- giving up ---------------------------------------------------------------------------------------------
+
+    def _never_fits(self, a_round: Round, shard: Shard, live: list[Shard]) -> bool:
+        """Whether the queue stays too full for a shard, even alone; then it is given up, to be halved."""
+        attempts = a_round.attempts.get(shard.name, [])
+        refusals = [attempt.facts["refused"] for attempt in attempts if "refused" in attempt.facts]
+        if len(refusals) < len(attempts) or any(other.model == shard.model for other in live):
+            return False  # it may have a job, or there is something to wait for
+        if sum(bool(refused.get("full")) for refused in refusals) < QUEUE_TRIES:
+            return False
+        self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {refusals[-1]['error']}")
+        return True
+
+    def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> None:
+        last = a_round.last(shard)
+        end = collecting.give_up(self.directory, shard, code, reason, self.clock())
+        self.ledger.record(shard, last.number + 1 if last else 1, "end", collecting.as_fact(end))
+
+    def _late(self, a_round: Round, jobs: dict[str, str], unsent: list[Shard]) -> Waiting | None:
+        """The deadline has passed.
+
+        :return: with ``on_deadline="cancel"``, the wait for the jobs to stop; None when there was none.
+        :raises DeadlineError: when jobs are left alone.
+        """
+        tries = self.ledger.tries()
+        lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and "refused" not in last.facts]
+        unsure = f"; whether {', '.join(lost)} became jobs is not known, a new try looks for them" if lost else ""
+        told = f"{len(jobs)} jobs alive ({', '.join(jobs.values())})" if jobs else "no job alive"
+        if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
+            cancelled = "had been cancelled" if tries["stopped"] else "were left alone"
+            raise DeadlineError(
+                f"The deadline has passed with {told}; they {cancelled} and may still be billed{unsure}. "
+                f"{len(unsent)} shards have no job yet. A new try gives more time and collects what is answered."
+            )
+        self.cancel()
+        if lost:
+            raise DeadlineError(f"The deadline has passed with {told}; they are being cancelled{unsure}.")
+        for shard in unsent:
+            self._give_up(a_round, shard, TOO_LATE, "The deadline came before a job was made of this request.")
+        reason = f"{TOO_LATE}: {len(jobs)} jobs were cancelled and {len(unsent)} shards were never sent"
+        self.log.warning("The deadline has passed with %s; they are being cancelled", told)
+        deadline = self.clock() + CANCEL_SECONDS
+        self.ledger.write_tries(tries["series_start"], deadline, reason)
+        return Waiting(tuple(jobs.values()), WakeRule(deadline)) if jobs else None

@@ -1,0 +1,148 @@
+"""Which rows are asked together and when: the first round from the author's file, each later one from what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from airflow_batch_provider import collecting, staging
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.budget import Budget
+from airflow_batch_provider.core.errors import BudgetError
+from airflow_batch_provider.core.planning import plan_shards
+from airflow_batch_provider.core.reconciling import OVER_BUDGET
+from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.core.validation import Report, Rules
+from airflow_batch_provider.ledger import Ledger, Round
+from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.submitting import Logger
+
+WINDOW_SLACK_HOURS = 2
+QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0
+"""How long a full queue is given to empty; doubled each time. OpenAI's counter is seen to lag behind failed batches."""
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans the rounds of one run.
+
+    :param clock: seconds since the epoch.
+    """
+
+    directory: RunDirectory
+    ledger: Ledger
+    backend: Backend
+    options: RunOptions
+    clock: Callable[[], float]
+    log: Logger
+
+    def rules(self) -> Rules:
+        """What a line is read against."""
+        models = replace(self.backend.models, override=self.options.model)
+        return Rules(models=models, limits=self.backend.limits, endpoint=self.options.endpoint)
+
+    def inspect(self, input_path: str) -> Report:
+        """Read the author's file once.
+
+        :raises InputError: with every problem.
+        """
+        report = staging.inspect(input_path, staging.file_source(input_path), self.rules(), self.backend)
+        report.raise_for_problems()
+        return report
+
+    def first(self, input_path: str) -> tuple[Report, list[Shard]]:
+        """Check the author's file and cut it, without writing.
+
+        :raises InputError: with every problem of the file.
+        :raises BudgetError: when it may cost more than ``max_cost_usd``, or nobody can know.
+        """
+        self.backend.check_route([self.rules().models.resolve(None)], [], self.options.backend_options)
+        report = self.inspect(input_path)
+        for warning in report.warnings:
+            self.log.warning("%s: %s", input_path, warning)
+        models = [group.model for group in report.groups]
+        endpoints = sorted({group.endpoint for group in report.groups})
+        self.backend.check_route(models, endpoints, self.options.backend_options)
+        allowed = staging.admission(self.backend, self.options)
+        shards = plan_shards(input_path, report.groups, self.backend.limits, 0, allowed)
+        if refusal := Budget(self.backend, self.options).refusal(shards, []):
+            uncapped = "" if report.uncapped is None else f" (line {report.uncapped} names no max_tokens)"
+            raise BudgetError(f"{input_path}: {refusal}{uncapped}. Nothing was sent; raise it, or send fewer rows.")
+        return report, shards
+
+    def stage(self, input_path: str, report: Report, shards: Sequence[Shard]) -> list[Shard]:
+        """Write the files of the first round."""
+        source = staging.file_source(input_path)
+        return staging.stage(self.directory, input_path, source, self.rules(), self.backend, report, shards)
+
+    def next(self, rounds: Sequence[Round]) -> bool:
+        """Plan what asking again can help as one more round; False when nothing remains or no round does."""
+        tries = self.ledger.tries()
+        series_start, number = tries["series_start"], len(rounds)
+        # A round that did not fit into the provider's queue asked nothing and counts for nothing.
+        counted = sum(not a_round.over_quota() for a_round in rounds[series_start:])
+        if tries["stopped"] or (number > series_start and counted >= self.options.rounds):
+            return False
+        wanted = collecting.helps_next_try if number == series_start else collecting.helps_now
+        sent = [a_round.shards for a_round in rounds]
+
+        def source() -> staging.Lines:
+            return enumerate(collecting.remainder(self.directory, sent, wanted), start=1)
+
+        if next(iter(source()), None) is None:
+            return False
+        label = f"{self.directory.uri} (what round {number - 1} left open)"
+        report = self._enough(staging.inspect(label, source, self.rules(), self.backend))
+        if not report.groups:
+            return False
+        over = rounds[-1].over_quota()
+        halved = {shard.model: max(1, shard.rows // 2) for shard in sorted(over, key=lambda shard: -shard.rows)}
+        allowed = staging.admission(self.backend, self.options)
+        planned = plan_shards(label, report.groups, self.backend.limits, number, allowed, halved)
+        if refusal := Budget(self.backend, self.options).refusal(planned, rounds):
+            self.log.error("Round %d is not sent: %s", number, refusal)
+            self.ledger.write_tries(series_start, tries["deadline"], f"{OVER_BUDGET}: {refusal}")
+            return False
+        shards = staging.stage(self.directory, label, source, self.rules(), self.backend, report, planned)
+        self.log.info("Round %d asks %d rows again in %d shards", number, sum(s.rows for s in shards), len(shards))
+        if over:
+            self._open_after_pause(rounds, shards, set(halved))
+        else:
+            self.open(number, shards, series_start)
+        return True
+
+    def open(self, number: int, shards: Sequence[Shard], series_start: int) -> None:
+        """Begin a round whose files are written, with a deadline of its own."""
+        now = self.clock()
+        self.ledger.write_tries(series_start, now + self.timeout())
+        self.ledger.plan(number, [*shards], now)
+
+    def timeout(self) -> float:
+        """Seconds that a round may take."""
+        if self.options.timeout is not None:
+            return self.options.timeout
+        return (self.backend.window_hours(self.options.backend_options) + WINDOW_SLACK_HOURS) * 3600
+
+    def _enough(self, report: Report) -> Report:
+        """Without the models of which too few rows are left for a job."""
+        minimum = self.backend.limits.min_rows
+        for group in report.groups:
+            if len(group.sizes) < minimum:
+                message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
+                self.log.warning(message, len(group.sizes), group.model, minimum)
+        report.groups = [group for group in report.groups if len(group.sizes) >= minimum]
+        return report
+
+    def _open_after_pause(self, rounds: Sequence[Round], shards: Sequence[Shard], models: set[str | None]) -> None:
+        """Begin a round of smaller shards, one after the other, when the queue has had time; the deadline stays."""
+        full = 0
+        while full < len(rounds) and rounds[-1 - full].over_quota():
+            full += 1
+        pause = min(LONGEST_QUEUE_PAUSE_SECONDS, QUEUE_PAUSE_SECONDS * 2.0 ** (full - 1))
+        models = models & {shard.model for shard in shards}
+        most = {model or "": max(shard.tokens for shard in shards if shard.model == model) for model in models}
+        now = self.clock()
+        self.log.warning(
+            "The provider's queue was too full: smaller jobs of at most %s tokens follow in %.0f s", most, pause
+        )
+        self.ledger.plan(len(rounds), [*shards], now, now + pause, most)

@@ -1,0 +1,100 @@
+"""Writes guarantees.md from what the backends say of themselves: ``python docs/guarantees.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.cli import backend_of
+
+PAGE = Path(__file__).with_name("guarantees.md")
+WAYS = {
+    "OpenAI": ("openai_batch", None),
+    "Azure OpenAI": ("azure_openai_batch", None),
+    "AWS Bedrock": ("bedrock_batch", None),
+    "Google Vertex AI": ("vertex_ai_batch", None),
+    "TrueFoundry over OpenAI": ("truefoundry_batch", "openai"),
+    "TrueFoundry over Azure": ("truefoundry_batch", "azure_openai"),
+    "TrueFoundry over Bedrock": ("truefoundry_batch", "bedrock"),
+    "TrueFoundry over Vertex AI": ("truefoundry_batch", "vertex_ai"),
+    "Portkey over OpenAI": ("portkey_batch", "openai"),
+    "Portkey over Azure": ("portkey_batch", "azure_openai"),
+    "Portkey over Bedrock": ("portkey_batch", "bedrock"),
+    "Portkey over Vertex AI": ("portkey_batch", "vertex_ai"),
+    "local server": ("local_batch", None),
+}
+HEAD = """# Guarantees, provider by provider
+
+This page is generated from the code by `python docs/guarantees.py`; a test holds the two together.
+
+A job is paid for once it is accepted. What threatens to pay twice is a create whose answer was lost: a timeout, a cut
+connection, a 409, a 5xx, or a process killed between sending and writing down. The create is never sent again blindly,
+and no SDK or gateway is allowed to retry it. The next process looks for the job at the provider, by the handles below,
+and goes by this table (`core/submission.py`):
+
+| the ledger says | the provider shows | then |
+|---|---|---|
+| nothing | | create |
+| the job's id | | go on with it |
+| refused (4xx) | | create under the next number, when there is room |
+| intent alone | one job | go on with it |
+| intent alone | several jobs | go on with the oldest, cancel and report the others |
+| intent alone | none | where a create is repeatable: send the same call again |
+| intent alone | none, for less than the settle time | look again |
+| intent alone | none, after the settle time | `on_lost_create`: `"fail"` says what to check, `"resubmit"` creates |
+
+## A create whose answer was lost
+
+| provider | a job is known by | an empty list means | what remains |
+|---|---|---|---|
+"""
+LIMITS = """
+## What one job may hold
+
+The limits that files are cut by; `max_jobs_in_flight` and `max_enqueued_tokens` of operator and connection add to them.
+
+| provider | rows | bytes | fewest rows | jobs at once | window, hours | source |
+|---|---|---|---|---|---|---|
+"""
+TAIL = """
+## What no code can promise
+
+* A run directory on a store without exclusive create (see [concepts](concepts.md)) does not fence two processes.
+* Deleting the run directory deletes the memory. A retry then looks for every planned job before it creates one; a task
+  that is run for the first time does not.
+* With `on_lost_create="resubmit"` a job that the provider accepts only after the settle time may be a second one. The
+  default, `"fail"`, never creates a second one.
+* What a provider bills for a cancelled or failed job is the provider's affair; the summary counts what was answered.
+"""
+
+
+def _remains(backend: Backend) -> str:
+    if backend.create_is_repeatable:
+        return "nothing: the recorded call, sent again, is answered with the same job"
+    if backend.find_is_complete:
+        return 'a job that shows later than the settle time, and then only with `on_lost_create="resubmit"`'
+    return 'every lost answer that is not found ends in `on_lost_create`; `"resubmit"` may create a second job'
+
+
+def _absence(backend: Backend) -> str:
+    if not backend.find_is_complete:
+        return "unknown: the list is not known to be whole"
+    return f"absent, after {backend.find_settle_seconds / 60:g} minutes; all pages are read"
+
+
+def page() -> str:
+    """The page."""
+    creates, limits = [], []
+    for name, (conn_type, behind) in WAYS.items():
+        backend = backend_of(conn_type, behind)
+        creates.append(f"| {name} | {'; '.join(backend.handles)} | {_absence(backend)} | {_remains(backend)} |")
+        held = backend.limits
+        jobs = backend.admission.max_jobs or "any"
+        window = f"{held.window_hours:g}"
+        figures = (f"{held.max_rows:,}", f"{held.max_bytes:,}", str(held.min_rows), str(jobs), window)
+        limits.append(f"| {name} | {' | '.join(figures)} | {held.source} |")
+    return HEAD + "\n".join(creates) + "\n" + LIMITS + "\n".join(limits) + "\n" + TAIL
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

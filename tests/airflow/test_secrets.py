@@ -1,0 +1,330 @@
+"""No byte of a credential in anything that Airflow or a run keeps or prints, on every route, whatever goes wrong."""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from airflow_batch_provider.testing import FaultPlan
+from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.bedrock import FakeBedrock
+from airflow_batch_provider.testing.bedrock_api import ControlPlane
+from airflow_batch_provider.testing.calls import Answer
+from airflow_batch_provider.testing.provider import FakeProvider
+from airflow_batch_provider.testing.routes import fake_route
+from airflow_batch_provider.testing.shell import Shell
+from airflow_batch_provider.testing.vertex import FakeVertex
+from airflow_batch_provider.testing.vertex_api import Google
+
+ROOT = Path(__file__).parents[2]
+ROUTES = (
+    "openai",
+    "azure_openai",
+    "truefoundry",
+    "portkey",
+    "bedrock",
+    "vertex_ai",
+    "portkey_bedrock",
+    "portkey_vertex",
+)
+KEY, WRONG, SECRET = "Kq7zMarkedKey4Gx1", "Wr0ngMarkedKey8Hy2", "Zs3tMarkedSecret9Jv5"
+ACCESS_KEY, SESSION, HEADER = "AKIAMARKEDKEY7QX42ZP", "Sn6tMarkedSession1Bm3", "Hd5rMarkedHeader2Lw8"
+SIGNED = ("x-amz-security-token",)
+TRAP = "Tp8qMarkedAnswer5Rc1"
+"""No secret: in the body of an error beside what the provider was sent, to see that the error was told at all."""
+MARKS = (KEY, WRONG, SECRET, ACCESS_KEY, SESSION, HEADER)
+DAG_FILE = """
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator
+
+with DAG(dag_id="secrets", schedule=None, params={"conn_id": "x", "rows": "x", "model": "m"}) as dag:
+    for name in ("deferred", "working"):
+        BatchInferenceOperator(
+            task_id=name,
+            input_path="{{ params.rows }}",
+            output_path="RUNS/{{ params.conn_id }}/{{ task.task_id }}",
+            conn_id="{{ params.conn_id }}",
+            model="{{ params.model }}",
+            deferrable=name == "deferred",
+            poll_interval=0.2,
+            allow_local_path=True,
+        )
+"""
+RUN_ALL = """
+import json, sys
+from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
+from airflow_batch_provider import submitting
+from secret_dag import dag
+
+submitting.READ_PAUSES = (0.01, 0.01, 0.01)
+serialize = BatchInferenceTrigger.serialize
+
+def told(self):
+    kept = serialize(self)
+    print("TRIGGER", json.dumps(kept))
+    return kept
+
+BatchInferenceTrigger.serialize = told
+states = {}
+for name, (model, rows) in json.loads(sys.argv[1]).items():
+    run = dag.test(run_conf={"conn_id": name, "model": model, "rows": rows})
+    states[name] = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+print("STATES", json.dumps(states))
+"""
+
+
+# ---- the scanner -----------------------------------------------------------------------------------------------------
+
+
+def spellings(mark):
+    """A secret as it may be written: plain, in base64 at each offset, percent-encoded, as JSON escapes it."""
+    found = {mark, quote(mark), json.dumps(mark)[1:-1], mark.lower(), mark[:12], mark[-12:]}
+    for offset in range(3):
+        coded = base64.b64encode(b"x" * offset + mark.encode()).decode().rstrip("=")
+        found.add(coded[4:-3])
+    return {one.encode() for one in found}
+
+
+def scan(content, marks=MARKS):
+    """The marks that are in some bytes, in any spelling."""
+    return {mark for mark in marks if any(one in content for one in spellings(mark))}
+
+
+def scan_folder(folder):
+    """Where the marks are: in files, in their names, and in every cell of every database."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        seen = scan(str(path.relative_to(folder)).encode())
+        if path.is_file():
+            seen |= scan(path.read_bytes())
+            if path.suffix == ".db":
+                for table, content in tables(path):
+                    if hits := scan(content):
+                        found[f"{path.name}: {table}"] = hits
+        if seen:
+            found[str(path.relative_to(folder))] = seen
+    return found
+
+
+def tables(path):
+    """Every table of a database as one text, byte strings as they are."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in names:
+            rows = database.execute(f'SELECT * FROM "{name}"').fetchall()
+            cells = (cell if isinstance(cell, bytes) else str(cell).encode() for row in rows for cell in row)
+            yield name, b"\n".join(cells)
+
+
+# ---- the routes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def marked_fakes():
+    """Fakes that take marked credentials, and echo what they were sent when they refuse it."""
+    with pytest.MonkeyPatch.context() as patch:
+        make = FakeProvider.__init__
+        patch.setattr(FakeProvider, "__init__", lambda self, *a, **k: make(self, *a, **{**k, "api_key": KEY}))
+        patch.setattr(FakeBedrock, "credentials", (ACCESS_KEY, SECRET))
+        patch.setattr(FakeVertex, "token", KEY)
+        yield
+
+
+def echoing(patch):
+    """From here on every error of a fake tells the headers that it was sent, as bad gateways do; AWS tells none that
+    holds a secret: a signature is none."""
+
+    def make(kind):
+        original = kind.__call__
+
+        async def call(self, scope, receive, send):
+            sent = {name.decode(): value.decode() for name, value in scope.get("headers", ())}
+            if kind is ControlPlane:
+                sent = {name: value for name, value in sent.items() if name not in SIGNED}
+            length = []
+
+            async def telling(message):
+                if message["type"] == "http.response.start" and message["status"] >= 400:
+                    length.append(message)
+                elif length:
+                    text = f"refused: {sent} {TRAP}"
+                    body = Answer.of(length[0]["status"], {"message": text, "error": {"message": text}}).content
+                    headers = [h for h in length[0]["headers"] if h[0] != b"content-length"]
+                    headers.append((b"content-length", str(len(body)).encode()))
+                    await send({**length[0], "headers": headers})
+                    await send({"type": "http.response.body", "body": body})
+                else:
+                    await send(message)
+
+            await original(self, scope, receive, telling)
+
+        patch.setattr(kind, "__call__", call)
+
+    for kind in (Shell, ControlPlane, Google):
+        make(kind)
+
+
+def connection_of(route, *, right=True):
+    """A route's connection with marks wherever a secret may stand."""
+    made = json.loads(route.connection_json)
+    extra = made["extra"]
+    key = KEY if right else WRONG
+    if route.name == "bedrock":
+        made["login"] = ACCESS_KEY if right else WRONG
+        extra["session_token"] = SESSION
+    elif route.name == "vertex_ai":
+        extra["token"] = key
+    else:
+        made["password"] = key
+    if made["conn_type"] in ("truefoundry_batch", "portkey_batch"):
+        extra["extra_headers"] = {"x-team": HEADER}
+    if "aws_secret_access_key" in extra:
+        extra["aws_access_key_id"], extra["aws_secret_access_key"] = ACCESS_KEY, key
+    return made
+
+
+def line(number, model):
+    body = {"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": f"say {number}"}]}
+    return json.dumps({"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """A fresh metadata database, to be copied."""
+    home = tmp_path_factory.mktemp("migrated")
+    run_airflow(base_env(home, home), "db", "migrate")
+    return home / "airflow.db"
+
+
+class World:
+    """One Airflow, all routes, and everything that was kept and printed.
+
+    :param faults: of a route, by its name.
+    :param right: whether the keys are.
+    """
+
+    def __init__(self, folder, migrated, faults=lambda name: None, *, right=True):
+        self.folder = folder
+        dags = folder / "dags"
+        dags.mkdir()
+        (dags / "secret_dag.py").write_text(DAG_FILE.replace("RUNS", str(folder / "runs")))
+        (folder / "airflow").mkdir()
+        shutil.copy(migrated, folder / "airflow" / "airflow.db")
+        env = base_env(folder / "airflow", dags) | {
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(dags)]),
+        }
+        with contextlib.ExitStack() as running:
+            asked = {}
+            self.routes = {}
+            for name in ROUTES:
+                route = running.enter_context(fake_route(name, faults(name)))
+                rows = folder / f"{name}.jsonl"
+                rows.write_text("".join(line(n, route.model) + "\n" for n in range(max(3, route.min_rows))))
+                env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection_of(route, right=right))
+                asked[name] = (route.model, str(rows))
+                self.routes[name] = route
+            command = [sys.executable, "-c", RUN_ALL, json.dumps(asked)]
+            done = subprocess.run(
+                command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=280, check=False
+            )
+            self.sent = {name: [str(call.headers) for call in r.fake.requests] for name, r in self.routes.items()}
+        (folder / "stdout.txt").write_text(done.stdout)
+        (folder / "stderr.txt").write_text(done.stderr)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        self.printed = done.stdout + done.stderr
+        self.states = json.loads(done.stdout.rpartition("STATES ")[2].split("\n")[0])
+
+    def found(self):
+        return scan_folder(self.folder)
+
+
+@pytest.fixture(scope="module")
+def well(tmp_path_factory, migrated):
+    """Both kinds of task, on all routes, and nothing goes wrong."""
+    return World(tmp_path_factory.mktemp("well"), migrated)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_no_byte_of_a_secret_is_kept(name, well):
+    """Database, log folder, output and run directory after a good run that did use the secret."""
+    assert set(well.states[name].values()) == {"success"}, well.printed[-3000:]
+    mark = ACCESS_KEY if name == "bedrock" else KEY
+    assert any(mark in headers for headers in well.sent[name])
+    assert list((well.folder / "runs" / name).rglob("summary.json"))
+    assert well.found() == {}
+
+
+def test_triggers_carry_no_secret(well):
+    """What Airflow would keep of every trigger in clear text."""
+    kept = [one.split("\n")[0] for one in well.printed.split("TRIGGER ")[1:]]
+    assert len(kept) >= len(ROUTES)
+    assert all(json.loads(one)[1]["conn_id"] in ROUTES for one in kept)
+    assert not any(scan(one.encode()) for one in kept)
+
+
+def refusing(name):
+    """The file or, where the cloud's own client would try for minutes, the job."""
+    clouds = name in ("bedrock", "vertex_ai")
+    return FaultPlan(create_status=[400] * 9) if clouds else FaultPlan(upload_status=[500] * 99)
+
+
+FAULTS = {
+    "a wrong key": lambda name: None,
+    "an outage": refusing,
+    "a look refused": lambda name: FaultPlan(poll_status=[401] * 99),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_failing_runs_tell_no_secret(fault, tmp_path, migrated):
+    """The provider echoes every header in its errors; none of it is kept, although the errors are told."""
+    right = fault != "a wrong key"
+    with pytest.MonkeyPatch.context() as patch:
+        echoing(patch)
+        world = World(tmp_path, migrated, FAULTS[fault], right=right)
+    for name in ROUTES:
+        assert set(world.states[name].values()) == {"failed"}, name
+        used = ACCESS_KEY if name == "bedrock" else KEY
+        assert any((used if right else WRONG) in headers for headers in world.sent[name]), name
+    assert TRAP in world.printed
+    assert world.found() == {}
+
+
+# ---- the scanner can find --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_the_scanner_finds_what_is_planted(mark, tmp_path):
+    """In a file, a name, a log line, a cell of text and one of bytes, plain or coded."""
+    assert scan_folder(tmp_path) == {}
+    (tmp_path / "a.log").write_text(f'{{"event": "Authorization: Bearer {mark}"}}')
+    (tmp_path / "b.log").write_bytes(base64.b64encode(f"user:{mark}:x".encode()))
+    (tmp_path / f"c-{mark}").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "d.db")) as database:
+        database.execute("CREATE TABLE trigger (kwargs TEXT, other BLOB)")
+        database.execute("INSERT INTO trigger VALUES (?, ?)", [json.dumps({"token": mark}), b"\x00" + mark.encode()])
+        database.commit()
+    found = scan_folder(tmp_path)
+    assert set(found) == {"a.log", "b.log", f"c-{mark}", "d.db", "d.db: trigger"}
+    assert all(hits == {mark} for hits in found.values())
+
+
+def test_a_planted_leak_is_seen_by_the_whole_check(well):
+    """A key written into the run directory of a finished run makes the check fail."""
+    planted = well.folder / "runs" / "openai" / "leak.json"
+    planted.write_text(json.dumps({"headers": {"Authorization": f"Bearer {KEY}"}}))
+    try:
+        assert well.found() == {"runs/openai/leak.json": {KEY}}
+    finally:
+        planted.unlink()
