@@ -41,8 +41,10 @@ types: $(READY)
 contracts: $(READY)
 	$(BIN)/lint-imports
 
+# First side by side what minds no company, then the rest one by one.
 unit: $(READY) $(MODEL) $(REVIEWS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not alone' -n 4 --dist loadscope
+	$(BIN)/python -m pytest -m alone
 
 # Two commands: import all modules of the package, and `airflow dags test` of the quickstart on the echo engine.
 test-airflow31: $(READY31) $(REVIEWS)

@@ -14,6 +14,7 @@ import orjson
 
 from airflow_batch_provider.backends.wire_errors import HONO_HINT
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
+from airflow_batch_provider.core.jsonl import BOM
 from airflow_batch_provider.core.records import Job, JobStatus
 
 Read: TypeAlias = "Callable[[str], Iterator[bytes]]"
@@ -73,7 +74,7 @@ def _whole(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         yield chunk
         _, end, rest = chunk.rpartition(b"\n")
         tail = rest if end else tail + rest
-    if tail.strip():
+    if tail.removeprefix(BOM).strip():
         try:
             orjson.loads(tail)
         except orjson.JSONDecodeError:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -37,11 +39,23 @@ _IN_TEMPLATES = (TemplateError, ArithmeticError, AttributeError, LookupError, Ty
 
 
 class _RowError(Exception):
-    """A template could not be rendered for one row."""
+    """A template could not be rendered for one row.
 
-    def __init__(self, field: str, message: str) -> None:
+    :param bare: the same without anything that may be of the row.
+    """
+
+    def __init__(self, field: str, message: str, bare: str) -> None:
         super().__init__(message)
         self.field = field
+        self.bare = bare
+
+
+class _NoColumnError(UndefinedError):
+    """A template names a column that the row does not have."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def _text(value: Any) -> Any:
@@ -55,6 +69,8 @@ def _text(value: Any) -> Any:
         return ""
     if isinstance(value, (bool, dict, list, tuple)):
         return _to_json(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # never 1E-7
     if callable(value) and not isinstance(value, StrictUndefined):
         raise TypeError("a method is not a value; call it, or write row['name'] for a column of that name")
     return value
@@ -62,7 +78,14 @@ def _text(value: Any) -> Any:
 
 def _to_json(value: Any) -> str:
     # Jinja's own tojson escapes for HTML, which a model should not have to read.
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, default=_exactly).decode()
+
+
+def _exactly(value: Any) -> orjson.Fragment:
+    """A number that is exact in a database, and stays so in JSON."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"a {type(value).__name__} is no JSON value")
+    return orjson.Fragment(f"{value:f}" if value.is_finite() else "null")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -85,7 +108,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def _no_column(self, row: Row, name: Any) -> StrictUndefined:
-        return StrictUndefined(f"there is no column {name!r}; the columns are {', '.join(map(repr, row))}", row, name)
+        hint = f"there is no column {name!r}; the columns are {', '.join(map(repr, row))}"
+        return StrictUndefined(hint, row, name, partial(_NoColumnError, str(name)))  # type: ignore[arg-type]
 
 
 _ENVIRONMENT = _Environment()
@@ -112,9 +136,12 @@ def _compile_text(source: str, field: str) -> str | _Render:
             context = template.new_context({**_GLOBALS, "row": row}, shared=True)
             return "".join(template.root_render_func(context))
         except UndefinedError as error:
-            raise _RowError(field, str(error.message)) from None
+            # A name may have been computed from a row; one that the template itself holds gives nothing away.
+            safe = isinstance(error, _NoColumnError) and error.name in source
+            bare = str(error.message) if safe else "it names what is not there"
+            raise _RowError(field, str(error.message), bare) from None
         except _IN_TEMPLATES as error:
-            raise _RowError(field, f"{type(error).__name__}: {error}") from None
+            raise _RowError(field, f"{type(error).__name__}: {error}", type(error).__name__) from None
 
     return render
 
@@ -252,19 +279,25 @@ def _check_plain(*values: Any) -> None:
 
 
 def prepare(
-    rows: Iterable[NumberedRow], template: RequestTemplate, path: str, limit: int | None = None
+    rows: Iterable[NumberedRow],
+    template: RequestTemplate,
+    path: str,
+    limit: int | None = None,
+    *,
+    show_values: bool = True,
 ) -> Iterator[bytes]:
     """One request line, without its end, for every row in order.
 
     :param path: how the error calls the rows' file.
     :param limit: take only so many rows.
+    :param show_values: whether an error may quote the rows.
     :raises InputError: after the last row, with every problem; what was given out before must then be thrown away.
     """
     problems: list[Problem] = []
     count = number = 0
     seen: dict[str, int] = {}
     for number, row in islice(rows, limit):
-        line = row if isinstance(row, Problem) else _line(number, row, template, seen)
+        line = row if isinstance(row, Problem) else _line(number, row, template, seen, show_values)
         if isinstance(line, bytes):
             yield line
             continue
@@ -277,12 +310,12 @@ def prepare(
         raise InputError(path, problems, count)
 
 
-def _line(number: int, row: Row, template: RequestTemplate, seen: dict[str, int]) -> bytes | Problem:
+def _line(number: int, row: Row, template: RequestTemplate, seen: dict[str, int], show_values: bool) -> bytes | Problem:
     try:
         request = template.render(number, row)
         line = orjson.dumps(request)
     except _RowError as error:
-        return Problem(number, error.field, str(error))
+        return Problem(number, error.field, str(error) if show_values else error.bare)
     except TypeError as error:
         return Problem(number, "", f"cannot be written as JSON ({error})")
     custom_id = request["custom_id"]
@@ -290,5 +323,6 @@ def _line(number: int, row: Row, template: RequestTemplate, seen: dict[str, int]
         return Problem(number, "custom_id", "empty; every row needs its own id")
     first = seen.setdefault(custom_id, number)
     if first != number:
-        return Problem(number, "custom_id", f"{custom_id!r} is the id of line {first} already; ids must be unique")
+        told = repr(custom_id) if show_values else "it"
+        return Problem(number, "custom_id", f"{told} is the id of line {first} already; ids must be unique")
     return line

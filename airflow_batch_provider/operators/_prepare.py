@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.preparing import Messages, RequestTemplate, prepare
-from airflow_batch_provider.core.rows import RowFormat, format_of, read_rows
+from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
 from airflow_batch_provider.operators._run import airflow_errors, checked_directory
+from airflow_batch_provider.operators._sql import Parameters, select_rows, sql_hook
 from airflow_batch_provider.storage import open_path, open_stream
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BatchInferencePrepareOperator(BaseOperator):
-    """Write one request for every row of a CSV or JSON Lines file, as a JSONL that every provider's batch takes.
+    """Write one request for every row of a file or of a SELECT, as a JSONL that every provider's batch takes.
 
     ``custom_id``, ``messages``, ``prompt`` and ``body`` hold Jinja templates that see the one name ``row`` and are
     rendered once per row, not by Airflow (they are no template fields). Text stands in them as it is, null as nothing,
@@ -28,12 +30,17 @@ class BatchInferencePrepareOperator(BaseOperator):
     Returns ``output_path``, and pushes ``rows``.
 
     :param source: the rows: ``.csv`` or ``.tsv`` with a header, ``.jsonl`` or ``.ndjson`` with one object a line, each
-        also gzipped, on any store (``s3://conn_id@bucket/key``). Read as a stream.
+        also gzipped, on any store (``s3://conn_id@bucket/key``). Read as a stream. Or
+    :param sql: a SELECT, or the name of a ``.sql`` file; rendered by Airflow. ``row`` has its columns by name: dates as
+        ISO 8601, NULL as null, JSON and arrays as such, bytes as base64. Its errors quote no row.
+    :param sql_conn_id: the connection of the database, of any type whose hook is a ``DbApiHook``.
+    :param parameters: values for the placeholders of ``sql``, in the driver's own style.
     :param output_path: the request file, replaced as a whole.
     :param messages: chat messages, e.g. ``[{"role": "user", "content": "Sentiment of: {{ row.text }}"}]``; or
     :param prompt: the one text to ask or to embed.
     :param body: further fields of each request's body, e.g. ``{"temperature": 0, "max_tokens": 50}``.
-    :param custom_id: the row's id, e.g. ``"review-{{ row.id }}"``; by default ``row-`` and its line in the source.
+    :param custom_id: the row's id, e.g. ``"review-{{ row.id }}"``; by default ``row-`` and its line in the source; give
+        one with ``sql``, whose rows come in any order.
     :param model: written into each request; leave it out to take the connection's.
     :param endpoint: e.g. ``/v1/chat/completions``, ``/v1/responses``, ``/v1/embeddings``.
     :param json_schema: a JSON schema that every answer must follow; its ``title`` becomes its name.
@@ -44,14 +51,19 @@ class BatchInferencePrepareOperator(BaseOperator):
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
     """
 
-    template_fields: Sequence[str] = ("source", "output_path", "model", "limit")
+    template_fields: Sequence[str] = ("source", "sql", "sql_conn_id", "parameters", "output_path", "model", "limit")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     ui_color = "#e6f2d5"
 
     def __init__(
         self,
         *,
-        source: str,
         output_path: str,
+        source: str | None = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        parameters: Parameters | None = None,
         messages: Messages | None = None,
         prompt: str | None = None,
         body: Mapping[str, Any] | None = None,
@@ -68,6 +80,9 @@ class BatchInferencePrepareOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
         self.output_path = output_path
         self.messages = messages
         self.prompt = prompt
@@ -81,6 +96,7 @@ class BatchInferencePrepareOperator(BaseOperator):
         self.source_format = source_format
         self.delimiter = delimiter
         self.allow_local_path = allow_local_path
+        self._check_origin()
         # Compiled now to be thrown away: a template that cannot work is an import error of the DAG, not a failed run.
         self._template()
 
@@ -104,28 +120,54 @@ class BatchInferencePrepareOperator(BaseOperator):
             strict=self.strict,
         )
 
+    def _check_origin(self) -> None:
+        if (self.source is None) == (self.sql is None):
+            raise ConfigurationError("Give source or sql, one of them")
+        if self.sql is not None and self.sql_conn_id is None:
+            raise ConfigurationError("sql_conn_id is missing; name the connection of the database that sql asks")
+        of_sql = self.sql_conn_id is not None or self.parameters is not None
+        if self.sql is None and of_sql:
+            raise ConfigurationError("sql_conn_id and parameters go with sql, not with source")
+        if self.sql is not None and (self.source_format or self.delimiter):
+            raise ConfigurationError("source_format and delimiter go with source, not with sql")
+
     def _write(self) -> int:
         template, limit = self._template(), self._limit()
-        source_format, delimiter = (self.source_format, ",") if self.source_format else format_of(self.source)
         target = open_path(self.output_path)
-        if str(target) == str(open_path(self.source)):
+        if self.source is not None and str(target) == str(open_path(self.source)):
             raise ConfigurationError(f"output_path is the source itself, {self.source}; give it another name")
         directory = checked_directory(str(target.parent), allow_local_path=self.allow_local_path)
+        name = self._name()
         count = 0
-        with self._opened() as stream, directory.writer(target.name) as out:
-            rows = read_rows(stream, self.source, source_format, self.delimiter or delimiter)
-            for line in prepare(rows, template, self.source, limit):
+        with self._rows(name) as rows, directory.writer(target.name) as out:
+            for line in prepare(rows, template, name, limit, show_values=self.sql is None):
                 out.write(line + b"\n")
                 count += 1
         return count
 
-    def _opened(self) -> BinaryIO:
+    def _name(self) -> str:
+        """How messages call the rows; their "line" is the row's number in the result of a SELECT."""
+        return f"The SELECT on {self.sql_conn_id!r}" if self.source is None else self.source
+
+    @contextmanager
+    def _rows(self, name: str) -> Iterator[Iterable[NumberedRow]]:
+        if self.source is None:
+            hook = sql_hook(str(self.sql_conn_id))
+            with closing(select_rows(hook, str(self.sql), self.parameters, name)) as selected:
+                yield selected
+            return
+        source_format, delimiter = (self.source_format, ",") if self.source_format else format_of(self.source)
+        with self._opened(self.source) as stream:
+            yield read_rows(stream, self.source, source_format, self.delimiter or delimiter)
+
+    @staticmethod
+    def _opened(source: str) -> BinaryIO:
         try:
-            return open_stream(self.source)
+            return open_stream(source)
         except FileNotFoundError as error:
-            raise InputError(self.source, [Problem(None, "", "there is no such file")]) from error
+            raise InputError(source, [Problem(None, "", "there is no such file")]) from error
         except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            raise InputError(self.source, [Problem(None, "", f"cannot be read: {error}")]) from error
+            raise InputError(source, [Problem(None, "", f"cannot be read: {error}")]) from error
 
     def _limit(self) -> int | None:
         if self.limit is None or self.limit == "":

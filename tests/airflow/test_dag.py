@@ -14,6 +14,8 @@ from tests.airflow.world import CONNECTIONS, provider
 ROOT = Path(__file__).parents[2]
 RUN_ALL = """
 import json, sys
+from airflow_batch_provider.triggers import batch_inference
+batch_inference.FIRST_LOOK_SECONDS = 1.0  # no scheduler here that could be outrun
 from quickstart import answers
 states = {}
 for name in sys.argv[1:]:

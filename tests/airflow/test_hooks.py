@@ -378,6 +378,7 @@ def test_nothing_secret_in_error_or_repr(fake: FakeProvider, declare: Declare) -
 # ---- the triggerer ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_the_event_loop_goes_on(declare: Declare) -> None:
     """Making a hook and its backend does not stop the triggerer."""
     conn_id = declare("portkey_batch", password=KEY, extra={"provider": "openai"})

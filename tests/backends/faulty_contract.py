@@ -285,6 +285,7 @@ class FaultyContract(BackendContract):
         world.faults.unknown_status_polls = 0
         assert self.until(backend, job).status is JobStatus.COMPLETED
 
+    @pytest.mark.alone
     async def test_apoll_does_not_block(self, backend: Any, world: Any) -> None:
         """While fifty answers of 100 ms are waited for, everything else on the loop runs, and they run at once."""
         ids = [self.send(backend, 1).id for _ in range(2)] * 25

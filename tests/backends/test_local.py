@@ -101,6 +101,7 @@ def slow(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
+@pytest.mark.alone
 async def test_cancel_keeps_what_was_answered(slow: World) -> None:
     """A job cancelled from the triggerer keeps its answers and names the other rows."""
     contract = TestLocal()

@@ -204,6 +204,7 @@ class Slow:
         self.token = self._next
 
 
+@pytest.mark.alone
 async def test_a_token_is_fetched_once_and_beside_the_loop(world: FakeVertex, backend: VertexBackend) -> None:
     """Many polls at once want one token, in a thread, while everything else goes on."""
     job = tools.until(backend, tools.send(backend, 1))

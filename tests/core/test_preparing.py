@@ -6,15 +6,19 @@ import csv
 import gzip
 import io
 import json
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_batch_provider.core.cells import plain
 from airflow_batch_provider.core.errors import ConfigurationError, InputError
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.preparing import RequestTemplate, prepare
-from airflow_batch_provider.core.rows import format_of, read_rows
+from airflow_batch_provider.core.rows import Row, format_of, read_rows
 
 CHAT = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "Sentiment of: {{ row.text }}"}]
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))  # Python 3.10's csv refuses NUL
@@ -271,3 +275,65 @@ def test_formats_by_name() -> None:
     assert format_of("a.jsonl.gz") == format_of("a.ndjson") == ("jsonl", "")
     with pytest.raises(ConfigurationError, match="source_format"):
         format_of("a.txt")
+
+
+SECRET = "the patient said"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ({"prompt": "{{ row.txt }}"}, "line 1, prompt: there is no column 'txt'; the columns are 'text'"),
+        ({"prompt": "{{ row[row.text] }}"}, "line 1, prompt: it names what is not there"),
+        ({"prompt": "{{ {}[row.text] }}"}, "line 1, prompt: it names what is not there"),
+        ({"prompt": "{{ row.text | round }}"}, "line 1, prompt: TypeError"),
+        ({"custom_id": "{{ row.text }}"}, "line 2, custom_id: it is the id of line 1 already; ids must be unique"),
+    ],
+)
+def test_problems_that_quote_no_row(template: dict[str, str], told: str) -> None:
+    """Where rows are not to be quoted, a problem says what is wrong in the author's own words alone."""
+    rows = enumerate([Row(text=SECRET)] * 2, start=1)
+    compiled = RequestTemplate.compile(**({"prompt": "x"} | template))  # type: ignore[arg-type]
+    with pytest.raises(InputError) as caught:
+        list(prepare(rows, compiled, "rows", show_values=False))
+    assert str(caught.value.problems[0]) == told
+    assert SECRET not in str(caught.value)
+
+
+class Lob:
+    def read(self) -> str:
+        return "a long text"
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (None, ""),
+        (True, "true"),
+        (Decimal("1E-7"), "0.0000001"),
+        (Decimal("1E+3"), "1000"),
+        (datetime(2026, 1, 31, 12, 30, tzinfo=timezone.utc), "2026-01-31T12:30:00+00:00"),
+        (date(2026, 1, 31), "2026-01-31"),
+        (time(12, 30), "12:30:00"),
+        (timedelta(hours=26), "1 day, 2:00:00"),
+        ([date(2026, 1, 31), Decimal("1.50"), None], '["2026-01-31",1.50,null]'),
+        ({"a": {"b": Decimal("NaN")}}, '{"a":{"b":null}}'),
+        ((1, "x"), '[1,"x"]'),
+        (frozenset({1}), "[1]"),
+        (bytearray(b"\x00\xff"), "AP8="),
+        (memoryview(b"\x00\xff"), "AP8="),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (Lob(), "a long text"),
+    ],
+)
+def test_cells_of_a_database(cell: object, text: str) -> None:
+    """Whatever a driver hands out stands in a prompt as text that means the same."""
+    compiled = RequestTemplate.compile(prompt="{{ row.cell }}")
+    (line,) = prepare([(1, Row(cell=plain(cell)))], compiled, "rows")
+    assert json.loads(line)["body"]["messages"][0]["content"] == text
+
+
+def test_a_cell_without_a_text() -> None:
+    """A value that could only be written as its address in memory is refused rather than paid for."""
+    with pytest.raises(TypeError, match="a object has no text; cast the column to text"):
+        plain(object())

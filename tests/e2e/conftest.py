@@ -24,6 +24,13 @@ StartAirflow = Callable[..., AirflowStack]
 StartServer = Callable[..., ServerProcess]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A real Airflow wants the machine for itself."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture
 def start_airflow(tmp_path: Path) -> Iterator[StartAirflow]:
     """``start_airflow(dags_folder, env)`` starts an Airflow of the test's own, healthy when it returns."""

@@ -91,14 +91,14 @@ def test_bom_and_crlf(world: World) -> None:
 def test_short_downloads(world: World) -> None:
     """A download is short by half, never at the end of a line, and its length tells nothing; the next is whole.
 
-    AWS's client tells by the checksum, Google's goes on where the answer ended.
+    AWS's client tells by the checksum, Google's goes on where the answer ended, elsewhere we tell by the torn line.
     """
     job = world.ended(world.send())
     world.fake.faults.short_downloads = 1
     try:
         short = b"".join(world.backend.outputs(job))
     except ProviderError:
-        assert world.route.name == "bedrock"
+        assert world.route.name != "vertex_ai"
         short = b""
     assert world.fake.faults.short_downloads == 0
     whole = b"".join(world.backend.outputs(job))

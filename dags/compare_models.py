@@ -1,0 +1,58 @@
+"""The same requests to two connections, side by side in one table: which model, which provider, at what cost.
+
+Every way of reaching a model is a connection, so this compares two models of one provider as well as one model on two
+providers or behind a gateway. Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text)
+and `quickstart_folder` (where runs are kept; any object store will do) and a database connection `results_db`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+
+RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
+
+with DAG(
+    dag_id="compare_models",
+    schedule=None,
+    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    params={
+        "conn_id": Param("local_batch", type="string", description="The connection that answers as a."),
+        "model": Param("smollm2-135m-instruct", type="string", description="The model of a."),
+        "conn_id_b": Param("local_batch", type="string", description="The connection that answers as b."),
+        "model_b": Param("smollm2-135m-instruct", type="string", description="The model of b."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+    },
+    doc_md=__doc__,
+    tags=["batch-inference"],
+):
+    requests = BatchInferencePrepareOperator(
+        task_id="prepare",
+        source="{{ var.value.quickstart_source }}",
+        limit="{{ params.rows }}",
+        custom_id="review-{{ row.id }}",
+        prompt="Is the sentiment of this review positive or negative? Answer with one word.\n\n{{ row.text }}",
+        body={"temperature": 0, "max_tokens": 50},
+        output_path=f"{RUN}/requests.jsonl",
+        allow_local_path=True,  # a local folder will do while every task runs on one machine
+    )
+    for side, conn_id, model in (("a", "conn_id", "model"), ("b", "conn_id_b", "model_b")):
+        answers = BatchInferenceOperator(
+            task_id=f"answer_{side}",
+            input_path=requests.output,
+            output_path=f"{RUN}/{side}",
+            conn_id=f"{{{{ params.{conn_id} }}}}",
+            model=f"{{{{ params.{model} }}}}",
+            poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+            allow_local_path=True,
+        )
+        # One table: model, route and run key tell the sides apart, custom_id puts them side by side.
+        BatchResultsToSqlOperator(
+            task_id=f"load_{side}",
+            run_path=answers.output["run_path"],
+            sql_conn_id="results_db",
+            table="compare_models",
+        )

@@ -1,0 +1,61 @@
+"""Ask about reviews through TrueFoundry's gateway, and load the answers into a table.
+
+The connection names the provider integration; see docs/providers/truefoundry.md for each that may stand behind it.
+
+Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
+runs are kept; any object store will do), a connection `truefoundry_batch` and a database connection `results_db`. Any
+connection of this package will do for `conn_id`, `local_batch` too.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+
+RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
+
+with DAG(
+    dag_id="truefoundry_batch",
+    schedule=None,
+    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    params={
+        "conn_id": Param("truefoundry_batch", type="string", description="The connection whose provider answers."),
+        "model": Param("gpt-5-mini", type="string", description="A model as the provider behind the gateway names it."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+    },
+    doc_md=__doc__,
+    tags=["batch-inference"],
+):
+    requests = BatchInferencePrepareOperator(
+        task_id="prepare",
+        source="{{ var.value.quickstart_source }}",
+        limit="{{ params.rows }}",
+        custom_id="review-{{ row.id }}",
+        messages=[
+            {
+                "role": "user",
+                "content": "Is this review positive or negative? Answer with one word.\n\n{{ row.text }}",
+            },
+        ],
+        body={"temperature": 0, "max_tokens": 50},
+        output_path=f"{RUN}/requests.jsonl",
+        allow_local_path=True,  # a local folder will do while every task runs on one machine
+    )
+    answers = BatchInferenceOperator(
+        task_id="answer",
+        input_path=requests.output,
+        output_path=f"{RUN}/answers",
+        conn_id="{{ params.conn_id }}",
+        model="{{ params.model }}",
+        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        allow_local_path=True,
+    )
+    BatchResultsToSqlOperator(
+        task_id="load",
+        run_path=answers.output["run_path"],
+        sql_conn_id="results_db",
+        table="truefoundry_batch",
+    )
