@@ -199,11 +199,11 @@ def test_ids_come_once() -> None:
         (b"text\n" + b"a\n" * 9000 + b"\xff\n", "csv", "line 8"),
         (b"\xff\n", "csv", "file: the header is not UTF-8 here or a few lines on (byte 0xff, invalid start byte)"),
         (b'"a', "csv", "file: the header is not CSV"),
-        (gzip.compress(b"text\na\n")[:-8] + b"\0" * 8, "csv", "file: the gzip file is damaged or cut off"),
+        (gzip.compress(b"text\na\n", mtime=0)[:-8] + b"\0" * 8, "csv", "file: the gzip file is damaged or cut off"),
         (b'{"text": "a"}\n[1]\n', "jsonl", "line 2: a JSON list; every line must be an object"),
         (b'{"text": NaN}\n', "jsonl", "line 1: not JSON (NaN is no JSON value)"),
         (b'{"text": "\xff"}\n', "jsonl", "line 1: not UTF-8 (invalid start byte)"),
-        (gzip.compress(b"text\na\n")[:-9], "csv", "file: the gzip file is damaged or cut off"),
+        (gzip.compress(b"text\na\n", mtime=0)[:-9], "csv", "file: the gzip file is damaged or cut off"),
     ],
 )
 def test_bad_sources(data: bytes, source_format: str, message: str) -> None:
@@ -218,7 +218,7 @@ def test_text_that_no_json_can_hold() -> None:
 
 def test_kind_sources() -> None:
     """A byte order mark, CRLF, gzip, blank lines and no last end of line change nothing."""
-    for data in (b"\xef\xbb\xbftext\r\n\r\na\r\n\r\nb", gzip.compress(b"text\na\n\nb\n")):
+    for data in (b"\xef\xbb\xbftext\r\n\r\na\r\n\r\nb", gzip.compress(b"text\na\n\nb\n", mtime=0)):
         assert [line["body"]["messages"][1]["content"][-1] for line in run(data)] == ["a", "b"]
 
 
