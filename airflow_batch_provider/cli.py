@@ -162,11 +162,11 @@ class _Output:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.rows = 0
+        self.lines = 0
 
     def write(self, line: bytes) -> None:
         self._stream.write(line + b"\n")
-        self.rows += 1
+        self.lines += line.count(b"\n") + 1
 
 
 class _Printing:
@@ -179,7 +179,7 @@ class _Printing:
         self._out = out
 
     def encode(self, request: BatchRequest, position: int) -> bytes:
-        wire = self._encode(request, self._out.rows)
+        wire = self._encode(request, self._out.lines)
         self._out.write(wire)
         return wire
 
@@ -200,11 +200,12 @@ def _to_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out:
     return 0
 
 
-def _ids(path: str, lines: Lines) -> Iterator[str]:
-    """The custom_ids of the rows that can have been sent."""
+def _rows(path: str, lines: Lines, line_format: LineFormat) -> Iterator[tuple[str, int]]:
+    """The custom_ids of the rows that can have been sent, and of how many wire lines each is."""
     for number, line in lines:
         try:
-            yield str(orjson.loads(line)["custom_id"])
+            row = orjson.loads(line)
+            yield str(row["custom_id"]), len(line_format.split(row.get("body") or {}))
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:  # noqa: PERF203 - each line is told by itself
             raise InputError(path, [Problem(number, "custom_id", f"cannot be read: {error!r}")]) from error
 
@@ -213,24 +214,33 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
     from airflow_batch_provider import staging
     from airflow_batch_provider.core.validation import normal_endpoint
     from airflow_batch_provider.dialects.base import Sent
+    from airflow_batch_provider.dialects.joining import Parts
+    from airflow_batch_provider.dialects.openai import error_line
 
     model = backend.models.resolve(arguments.model)
     if model is None:
         raise ConfigurationError("--model is missing; it says how the lines are to be read")
-    ids = None
+    line_format = backend.line_format(model, normal_endpoint(arguments.endpoint or "/v1/chat/completions"))
+    parts = None
     if arguments.requests:
-        ids = [*_ids(arguments.requests, staging.file_source(arguments.requests)())]
-    sent = Sent(ids)
-    decode = backend.line_format(model, normal_endpoint(arguments.endpoint or "/v1/chat/completions")).decode
+        parts = Parts(_rows(arguments.requests, staging.file_source(arguments.requests)(), line_format))
+    sent = Sent(parts.ids if parts else None)
+    kept: dict[str, bytes] = {}
     problems = []
     for number, line in lines:
-        result = decode(line, sent)
+        result = line_format.decode(line, sent)
         if result.custom_id is None:
             problems.append(
                 Problem(number, "", f"the line is no output line of {backend.name}, or of none of these rows")
             )
+        elif parts and parts.several:
+            kept[result.custom_id] = result.line
         else:
             out.write(result.line)
+    if parts and parts.several:
+        told = (kept.get(part) or error_line(part, "missing", "No line answers it.") for part in parts.ids)
+        for row in parts.joined(told):
+            out.write(row)
     if problems:
         raise InputError(arguments.file, problems)
     return 0

@@ -29,7 +29,8 @@ from airflow_batch_provider.core.records import (
     Shard,
     Usage,
 )
-from airflow_batch_provider.dialects.base import Sent
+from airflow_batch_provider.dialects.base import LineFormat, Sent
+from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.ledger import End, Round
 from airflow_batch_provider.staging import wire_name
@@ -47,11 +48,11 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
     :return: how it ended; ``collected/<shard>.jsonl`` is written.
     :raises ProviderError: when the outputs cannot be fetched whole.
     """
-    with directory.open(f"input/{shard.name}.jsonl") as stream:
-        ids = [str(orjson.loads(raw)["custom_id"]) for _, raw in read_lines(stream)]
-    books = Books(ids)
-    sent = Sent(ids, lambda: _wire_lines(directory, shard), own)
-    decode = backend.line_format(shard.model, shard.endpoint).decode
+    line_format = backend.line_format(shard.model, shard.endpoint)
+    parts = _parts(directory, shard, line_format if own else None)
+    books = Books(parts.ids)
+    sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
+    decode = line_format.decode
     outcomes: Counter[Outcome] = Counter()
     usage = Usage()
     received = 0
@@ -63,7 +64,7 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
                 spool.write(result.line + b"\n")
         missing = absence(job.status, job.errors, books.nameless, books.sample)
         with directory.writer(f"collected/{shard.name}.jsonl") as out:
-            for line in _in_order(books, cast(BinaryIO, spool), missing):
+            for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
                 result = read_line(line)
                 outcomes[result.outcome] += 1
                 usage += result.usage
@@ -114,6 +115,21 @@ def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterat
         else:
             spool.seek(place)
             yield spool.readline().rstrip(b"\n")
+
+
+def _parts(directory: RunDirectory, shard: Shard, line_format: LineFormat | None) -> Parts:
+    """Rows and wire lines of a shard.
+
+    :param line_format: what made its lines; None where each row is one.
+    """
+
+    def rows() -> Iterator[tuple[str, int]]:
+        with directory.open(f"input/{shard.name}.jsonl") as stream:
+            for _, raw in read_lines(stream):
+                line = orjson.loads(raw)
+                yield str(line["custom_id"]), 1 if line_format is None else len(line_format.split(line["body"]))
+
+    return Parts(rows())
 
 
 def _wire_lines(directory: RunDirectory, shard: Shard) -> Iterator[bytes]:
@@ -193,14 +209,20 @@ class Totals:
         return {name: self.outcomes[name] for name in OUTCOMES}
 
 
-def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]], min_rows: int = 1) -> Totals:
+def write_results(
+    directory: RunDirectory,
+    rounds: Sequence[Sequence[Shard]],
+    min_rows: int,
+    lines: Callable[[Shard, bytes], int],
+) -> Totals:
     """Write ``results/`` and ``failed.jsonl`` from what was collected; every custom_id ends up in exactly one part.
 
     :param min_rows: the fewest requests that the provider takes in a job; what is left of a model below that ends as
         ``below_minimum``, for asking again cannot help it.
+    :param lines: how many wire lines, which the provider counts, a request of a shard is.
     """
     totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
-    few = _too_few(directory, rounds, min_rows)
+    few = _too_few(directory, rounds, min_rows, lines)
     asked_again = Counter(custom_id for shards in rounds[1:] for custom_id in _listed(directory, shards))
     with directory.writer("failed.jsonl") as failed:
         for shard, last_words in current(directory, rounds):
@@ -219,14 +241,19 @@ def write_results(directory: RunDirectory, rounds: Sequence[Sequence[Shard]], mi
 
 
 def _too_few(
-    directory: RunDirectory, rounds: Sequence[Sequence[Shard]], min_rows: int
+    directory: RunDirectory,
+    rounds: Sequence[Sequence[Shard]],
+    min_rows: int,
+    lines: Callable[[Shard, bytes], int],
 ) -> dict[tuple[str | None, str], int]:
-    """The models whose open rows are fewer than a job may have, with their number."""
+    """The models whose open rows are fewer wire lines than a job may have, with the number of lines."""
     if min_rows <= 1:
         return {}
     left: Counter[tuple[str | None, str]] = Counter()
     for shard, last_words in current(directory, rounds):
-        left[shard.model, shard.endpoint] += sum(helps_next_try(result) for _, result in last_words)
+        left[shard.model, shard.endpoint] += sum(
+            lines(shard, raw) for raw, result in last_words if helps_next_try(result)
+        )
     return {asked: rows for asked, rows in left.items() if 0 < rows < min_rows}
 
 
@@ -277,7 +304,13 @@ def summarise(
     :param ours: False for a job that was made elsewhere, of which nothing is ever asked again.
     :param stopped: why rows were given up, None where none was.
     """
-    totals = write_results(directory, [a_round.shards for a_round in rounds], backend.limits.min_rows if ours else 1)
+    shards = [a_round.shards for a_round in rounds]
+    totals = write_results(
+        directory,
+        shards,
+        backend.limits.min_rows if ours else 1,
+        lambda shard, raw: len(backend.line_format(shard.model, shard.endpoint).split(orjson.loads(raw)["body"])),
+    )
     jobs: list[JSON] = []
     job_errors: list[str] = []
     by_round: list[JSON] = []

@@ -127,10 +127,10 @@ class Planner:
         """Without the models of which too few rows are left for a job."""
         minimum = self.backend.limits.min_rows
         for group in report.groups:
-            if len(group.sizes) < minimum:
+            if group.total_lines < minimum:
                 message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
                 self.log.warning(message, len(group.sizes), group.model, minimum)
-        report.groups = [group for group in report.groups if len(group.sizes) >= minimum]
+        report.groups = [group for group in report.groups if group.total_lines >= minimum]
         return report
 
     def _open_after_pause(self, rounds: Sequence[Round], shards: Sequence[Shard], models: set[str | None]) -> None:

@@ -1,7 +1,7 @@
 """From the author's file, or from what an earlier round left open, to the shards of a round.
 
 Each shard is ``input/<shard>.jsonl``, the requests as the author wrote them, and, where the backend needs other bytes,
-``shards/<shard>.jsonl``, the wire lines. Both hold the same rows in the same order.
+``shards/<shard>.jsonl``, the wire lines. Both hold the same rows in the same order; a row may be several wire lines.
 """
 
 from __future__ import annotations
@@ -69,12 +69,15 @@ class _Pen:
     snapshot: BinaryIO
     wire: BinaryIO | None
     rows: int = 0
+    lines: int = 0
 
     def write(self, request: BatchRequest) -> bool:
         """Write one request; True when the shard is full and its files are in place."""
         self.snapshot.write(request.raw + b"\n")
         if self.wire:
-            self.wire.write(self.line_format.encode(request, self.rows) + b"\n")
+            wire = self.line_format.encode(request, self.lines)
+            self.wire.write(wire + b"\n")
+            self.lines += wire.count(b"\n") + 1
         self.rows += 1
         if self.rows < self.shard.rows:
             return False

@@ -51,6 +51,29 @@ def test_there(provider: str, model: str, names: set[str], tmp_path: Path, capsy
     assert told.err == ""
 
 
+def test_rows_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list of texts is a record each with Titan; back they are one result, and a part that is gone fails its row."""
+    model = "amazon.titan-embed-text-v2:0"
+    asked = [("a", ["x", "y"]), ("b", "z"), ("c", ["u", "v"])]
+    rows = [{"custom_id": one, "url": "/v1/embeddings", "body": {"input": texts}} for one, texts in asked]
+    path = write(tmp_path / "in.jsonl", rows)
+    assert main(["translate", "--to", "bedrock", "--model", model, path]) == 0
+    wire = lines(capsys.readouterr().out)
+    assert [line["modelInput"]["inputText"] for line in wire] == ["x", "y", "z", "u", "v"]
+    answers = [
+        {**line, "modelOutput": {"embedding": [float(number)], "inputTextTokenCount": 1}}
+        for number, line in enumerate(wire[:4])
+    ]
+    output = write(tmp_path / "out.jsonl", answers[::-1])
+    back = ["translate", "--from", "bedrock", "--model", model, "--endpoint", "/v1/embeddings"]
+    assert main([*back, "--requests", path, output]) == 0
+    found = lines(capsys.readouterr().out)
+    assert [line["custom_id"] for line in found] == ["a", "b", "c"]
+    vectors = [[item["embedding"] for item in line["response"]["body"]["data"]] for line in found[:2]]
+    assert vectors == [[[0.0], [1.0]], [[2.0]]]
+    assert found[2]["error"]["code"] == "missing"
+
+
 def test_refused_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that cannot be said is told on standard error by line and field; the others come out; the end is 1."""
     rows = [request("a"), request("b", n=2), request("c", logprobs=True), request("d", seed=1), request("d")]

@@ -5,9 +5,11 @@ Deterministic: the same sizes and limits give the same cuts.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from math import ceil
 from types import MappingProxyType
 
@@ -19,46 +21,68 @@ _ANY = Admission()
 
 
 def cut(
-    sizes: Sequence[int], limits: Limits, tokens: Sequence[int] = (), max_tokens: int | None = None
+    sizes: Sequence[int],
+    limits: Limits,
+    tokens: Sequence[int] = (),
+    max_tokens: int | None = None,
+    lines: Sequence[int] = (),
 ) -> list[int] | None:
     """How many rows each shard takes, in order.
 
-    :param sizes: bytes of each wire line; each alone fits.
+    :param sizes: bytes of each row's wire lines; each alone fits.
     :param tokens: input tokens of each row, wanted where ``max_tokens`` is given.
     :param max_tokens: tokens of one shard; a single row may have more.
+    :param lines: wire lines of each row, which the limits count; one each where it is empty.
     :return: row counts that add up to ``len(sizes)``; None when no cut holds both the maximum and the minimum.
     """
     if not sizes:
         return []
-    fewest = _fewest(sizes, limits, tokens, max_tokens)
+    ends = _ends(lines) if lines else range(len(sizes) + 1)
+    fewest = _fewest(sizes, limits, tokens, max_tokens, ends)
     if fewest is None:
         return None
-    even = _fill(sizes, limits, tokens, max_tokens, len(fewest))
-    return even if len(even) == len(fewest) and min(even) >= limits.min_rows else fewest
+    even = _fill(sizes, limits, tokens, max_tokens, ends, len(fewest))
+    return even if len(even) == len(fewest) and _least(even, ends) >= limits.min_rows else fewest
 
 
-def _fewest(sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tokens: int | None) -> list[int] | None:
+def _ends(lines: Sequence[int]) -> Sequence[int]:
+    """The wire lines before each row, and those of all rows last."""
+    return array("L", accumulate(lines, initial=0))
+
+
+def _least(counts: Sequence[int], ends: Sequence[int]) -> int:
+    """The wire lines of the smallest shard."""
+    edges = [ends[row] for row in accumulate(counts, initial=0)]
+    return min(after - before for before, after in pairwise(edges))
+
+
+def _fewest(
+    sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tokens: int | None, ends: Sequence[int]
+) -> list[int] | None:
     """The fewest shards that hold every limit, however uneven; one pass."""
     best: list[int | None] = [0]
     """The fewest shards up to a row, None where no cut ends there."""
     starts = [0]
     candidates: deque[int] = deque()
     """Where a shard that ends here may start, each with fewer shards before it than those that come after."""
-    first = size = queued = 0
+    first = size = queued = start = 0
     for end in range(1, len(sizes) + 1):
         size += sizes[end - 1]
         queued += tokens[end - 1] if max_tokens is not None else 0
         while end - first > 1 and (
-            end - first > limits.max_rows or size > limits.max_bytes or (max_tokens is not None and queued > max_tokens)
+            ends[end] - ends[first] > limits.max_rows
+            or size > limits.max_bytes
+            or (max_tokens is not None and queued > max_tokens)
         ):
             size -= sizes[first]
             queued -= tokens[first] if max_tokens is not None else 0
             first += 1
-        start = end - limits.min_rows
-        if start >= 0 and (known := best[start]) is not None:
-            while candidates and (best[candidates[-1]] or 0) >= known:
-                candidates.pop()
-            candidates.append(start)
+        while start < end and ends[end] - ends[start] >= limits.min_rows:
+            if (known := best[start]) is not None:
+                while candidates and (best[candidates[-1]] or 0) >= known:
+                    candidates.pop()
+                candidates.append(start)
+            start += 1
         while candidates and candidates[0] < first:
             candidates.popleft()
         best.append((best[candidates[0]] or 0) + 1 if candidates else None)
@@ -73,22 +97,29 @@ def _fewest(sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tok
 
 
 def _fill(
-    sizes: Sequence[int], limits: Limits, tokens: Sequence[int], max_tokens: int | None, shards: int
+    sizes: Sequence[int],
+    limits: Limits,
+    tokens: Sequence[int],
+    max_tokens: int | None,
+    ends: Sequence[int],
+    shards: int,
 ) -> list[int]:
     """Fill one shard after the other.
 
-    :param shards: how many there shall be, of nearly equal rows; more come where bytes or tokens stand against it.
+    :param shards: how many there shall be, of nearly equal wire lines; more come where bytes or tokens stand against
+        it.
     """
     counts: list[int] = []
     position = 0
     while position < len(sizes):
         # A shard cut short by bytes pushes its rest evenly onto those that follow.
-        target = min(limits.max_rows, ceil((len(sizes) - position) / max(1, shards - len(counts))))
+        target = min(limits.max_rows, ceil((ends[-1] - ends[position]) / max(1, shards - len(counts))))
         taken = size = queued = 0
-        for row in range(position, min(position + target, len(sizes))):
+        for row in range(position, len(sizes)):
+            full = ends[row + 1] - ends[position] > target
             size += sizes[row]
             queued += tokens[row] if max_tokens is not None else 0
-            if taken and (size > limits.max_bytes or (max_tokens is not None and queued > max_tokens)):
+            if taken and (full or size > limits.max_bytes or (max_tokens is not None and queued > max_tokens)):
                 break
             taken += 1
         counts.append(taken)
@@ -117,7 +148,7 @@ def plan_shards(
     for group in groups:
         most = admission.tokens_of(group.model)
         smaller = replace(limits, max_rows=max(limits.min_rows, min(limits.max_rows, halved.get(group.model, 1 << 60))))
-        counts = cut(group.sizes, smaller, group.tokens, most) or cut(group.sizes, limits, group.tokens, most)
+        counts = _cut(group, smaller, most) or _cut(group, limits, most)
         if counts is None:
             problems.append(Problem(None, "", _refusal(group, limits, most)))
             continue
@@ -145,15 +176,19 @@ def plan_shards(
     return shards
 
 
+def _cut(group: Group, limits: Limits, max_tokens: int | None) -> list[int] | None:
+    return cut(group.sizes, limits, group.tokens, max_tokens, group.lines)
+
+
 def _refusal(group: Group, limits: Limits, most: int | None) -> str:
     rows = len(group.sizes)
     who = f"model {group.model!r} on {group.endpoint}"
-    if rows < limits.min_rows:
+    if group.total_lines < limits.min_rows:
         return (
             f"{who} has {rows} rows, the provider takes no fewer than {limits.min_rows} a job ({limits.source}); "
             "add rows, or ask this model on another connection"
         )
-    if most is not None and cut(group.sizes, limits) is not None:
+    if most is not None and _cut(group, limits, None) is not None:
         return (
             f"{who} has {rows} rows of up to {sum(group.tokens):,} tokens; no cut holds both the provider's minimum of "
             f"{limits.min_rows} rows and max_enqueued_tokens={most:,}; raise it"

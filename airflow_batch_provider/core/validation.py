@@ -68,13 +68,32 @@ class Group:
     endpoint: str
     variant: int = 0
     sizes: array[int] = field(default_factory=lambda: array("L"))
-    """Bytes of each wire line, end of line included."""
+    """Bytes of each row's wire lines, ends of line included."""
+    lines: array[int] = field(default_factory=lambda: array("L"))
+    """Wire lines of each row, which the provider counts; empty where each row is one."""
     tokens: array[int] = field(default_factory=lambda: array("L"))
     """Upper end of each row's input tokens."""
     caps: array[int] = field(default_factory=lambda: array("l"))
     """The most output tokens of each row, -1 where it names no bound."""
     rewritten: bool = False
     """Whether any wire line differs from the author's."""
+
+    def add(self, wire: bytes) -> None:
+        """Note the size of a row.
+
+        :param wire: its wire line, or lines with line feeds between them.
+        """
+        lines = wire.count(b"\n") + 1
+        if lines != 1 and not self.lines:
+            self.lines.extend([1] * len(self.sizes))
+        if lines != 1 or self.lines:
+            self.lines.append(lines)
+        self.sizes.append(len(wire) + 1)
+
+    @property
+    def total_lines(self) -> int:
+        """Wire lines of all rows."""
+        return sum(self.lines) if self.lines else len(self.sizes)
 
 
 @dataclass(slots=True)
@@ -247,19 +266,15 @@ def validate(
             _note(report, [Problem(number, error.field, error.message)])
             continue
         group = groups.setdefault((*key, variant), Group(*key, variant))
-        size = len(wire) + 1
-        if size > rules.limits.max_bytes:
-            limit = rules.limits.max_bytes
-            _note(
-                report, [Problem(number, "", f"{size:,} bytes; a whole file may have {limit:,}, shorten the request")]
-            )
+        if too_large := _too_large(number, wire, rules.limits):
+            _note(report, [too_large])
             continue
         if len(parsed.custom_id) > _WARN_ID_LENGTH and not report.warnings and orjson.dumps(parsed.custom_id) in wire:
             report.warnings.append(
                 f"line {number}: custom_id has {len(parsed.custom_id)} characters; some providers take at most "
                 f"{_WARN_ID_LENGTH} (said once)"
             )
-        group.sizes.append(size)
+        group.add(wire)
         group.rewritten = group.rewritten or wire != raw
         group.tokens.append(estimating.input_tokens(parsed))
         cap = estimating.output_tokens(parsed)
@@ -275,6 +290,17 @@ def validate(
     report.groups = [*groups.values()]
     report.fingerprint = fingerprint.hexdigest()
     return report
+
+
+def _too_large(number: int, wire: bytes, limits: Limits) -> Problem | None:
+    """What is wrong with a row that no file can take."""
+    size, lines = len(wire) + 1, wire.count(b"\n") + 1
+    if size > limits.max_bytes:
+        return Problem(number, "", f"{size:,} bytes; a whole file may have {limits.max_bytes:,}, shorten the request")
+    if lines > limits.max_rows:
+        most = f"a whole file may have {limits.max_rows:,}, write more rows with fewer texts each"
+        return Problem(number, "body.input", f"its texts are {lines:,} lines for the provider; {most}")
+    return None
 
 
 def _note(report: Report, problems: list[Problem]) -> None:

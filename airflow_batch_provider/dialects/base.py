@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_batch_provider.core.records import BatchRequest, BatchResult
+from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 
 TOKEN_LENGTH = 11
 
 
 def token(position: int) -> str:
-    """A row's id on the wire: its 0-based position in the shard, as one letter and ten digits.
+    """A line's id on the wire: its 0-based position in the shard, as one letter and ten digits.
 
     Every provider takes it as it is: it is short, plain, never looks like a number, and its length tells nothing, so
     that the size of a line is known before its shard is.
@@ -32,8 +32,8 @@ def position_of(value: object) -> int | None:
 class Sent:
     """What one shard sent, as far as reading its answers needs it.
 
-    :param ids: the custom_ids, in the order of the wire lines; None where nobody knows them, then the id on the wire is
-        the row's id.
+    :param ids: the custom_ids in the order of the wire lines, or the ids of parts (``dialects.joining``); None where
+        nobody knows them, then the id on the wire is the row's id.
     :param wire: opens the wire lines anew, for the answer that has lost its id.
     :param own: whether the lines carry our tokens; False for a file that another tool has made, whose ids may look like
         them.
@@ -86,7 +86,9 @@ class LineFormat(ABC):
     def encode(self, request: BatchRequest, position: int) -> bytes:
         """The wire line, without end of line; its length does not depend on ``position``.
 
-        :param position: 0-based place of the row in its shard.
+        A row that :meth:`split` makes several of is as many lines, with line feeds between them.
+
+        :param position: 0-based place of the row's first line in its shard.
         :raises UntranslatableError: when the provider has no word for what the request asks.
         """
 
@@ -98,6 +100,10 @@ class LineFormat(ABC):
         :raises UntranslatableError: when no file could take the row.
         """
         return 0
+
+    def split(self, body: JSON) -> Sequence[JSON]:
+        """The bodies of the row's wire lines: itself, unless a record of the provider holds too little for it."""
+        return (body,)
 
     @abstractmethod
     def row_of(self, wire: bytes) -> str | None:

@@ -40,6 +40,9 @@ class Failure:
 class Dialect(ABC):
     """One provider's body format, in both directions. One instance serves one model and endpoint of one pass."""
 
+    texts_per_record: ClassVar[int] = 0
+    """Embeddings: the most texts that one record holds; a row with more becomes several. 0 where it does not matter."""
+
     def __init__(self) -> None:
         self.notes: dict[str, str] = {}
         """See :attr:`airflow_batch_provider.dialects.base.LineFormat.notes`."""

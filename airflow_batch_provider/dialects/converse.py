@@ -50,9 +50,7 @@ _DOCUMENTS = {
 }
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\s()\[\]-]+|\s+")
 """AWS, DocumentBlock: letters, digits, single white space, hyphens, parentheses and square brackets."""
-_NO_TOOLS = (
-    "Bedrock refuses tools in Converse batches; use a Claude or an OpenAI-shaped model (gpt-oss, Qwen, DeepSeek, Kimi)"
-)
+_NO_TOOLS = "Bedrock refuses tools in Converse batches; use Claude, Nova, gpt-oss, Qwen, DeepSeek V3 or Kimi"
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -109,9 +107,17 @@ class Converse(ChatDialect):
         if system:
             out["system"] = [{"text": text} for text in system]
         self.write_fields(body, out)
+        if not self._family.system and "system" in out:
+            self._merge_system(out)
         if not config:
             del out["inferenceConfig"]
         return out
+
+    def _merge_system(self, out: JSON) -> None:
+        first = out["messages"][0]
+        first["content"] = out.pop("system") + first["content"]
+        reason = f"{self._model} knows no system messages; they stand before the user's first words"
+        self.notes.setdefault("body.messages.system", reason)
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         if role in ("tool", "function"):
@@ -126,6 +132,8 @@ class Converse(ChatDialect):
 
     def image(self, blob: Blob, path: str) -> JSON:
         """An image block; in JSON Lines its bytes are base64 text."""
+        if not self._family.images:
+            raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         form = _IMAGES.get(blob.media_type)
         if form is None:
             raise self.refuse(f"{path}.image_url.url", f"{blob.media_type} is no png, jpeg, gif or webp")

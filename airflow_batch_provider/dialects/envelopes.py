@@ -174,6 +174,30 @@ class KeyedRecord(VertexRecord):
         return opened
 
 
+class InstanceRecord(VertexRecord):
+    """``{"content"}`` -> ``{"instance", "predictions", "status"}``: Google's older embeddings, which have no id.
+
+    The echoed instance tells the row; of equal ones each answer goes to the next row, which is as good. A file of
+    somebody else's may carry an id beside the content.
+    """
+
+    def wrap(self, row: str, request: JSON) -> JSON:
+        """The instance alone: the models may refuse what they do not know."""
+        return request
+
+    def open(self, line: JSON, sent: Sent) -> Opened:
+        """``status`` is empty for a good row."""
+        instance = line.get("instance")
+        custom_id = self._row(line, sent)
+        if custom_id is None and isinstance(instance, dict):
+            custom_id = sent.claim(_print_of_instance, _print(instance))
+        if line.get("status"):
+            return Opened(custom_id, _vertex_failure(text_of(line["status"])))
+        if not line.get("predictions"):
+            return Opened(custom_id, Failure(None, "The line came back without a prediction.", retryable=True))
+        return Opened(custom_id, line)
+
+
 def _vertex_failure(status: str) -> Failure:
     """From ``Bad Request: {"error": {"code", "message", "status"}}``, or whatever else stands there."""
     error: Any = None
@@ -208,6 +232,11 @@ def _print_of_line(line: bytes) -> bytes | None:
     data = orjson.loads(line)
     request = data.get("request")
     return _print(request) if isinstance(request, dict) else None
+
+
+def _print_of_instance(line: bytes) -> bytes | None:
+    data = orjson.loads(line)
+    return _print(data) if isinstance(data, dict) else None
 
 
 def _print(request: JSON) -> bytes:

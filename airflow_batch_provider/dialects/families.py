@@ -18,7 +18,17 @@ from airflow_batch_provider.core.errors import ConfigurationError
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
 
-DialectName: TypeAlias = Literal["converse", "anthropic", "gemini", "openai", "titan_embed", "gemini_embed"]
+DialectName: TypeAlias = Literal[
+    "converse",
+    "anthropic",
+    "gemini",
+    "nova",
+    "openai",
+    "titan_embed",
+    "cohere_embed",
+    "gemini_embed",
+    "text_embed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Family:
     :param top_k: Converse only: where below ``additionalModelRequestFields`` top_k belongs, dots between the levels.
     :param xhigh: whether the effort ``xhigh`` is known.
     :param images: False where it is known to take text only.
+    :param system: whether it knows system messages; otherwise they stand before the user's first words.
     """
 
     name: str
@@ -55,6 +66,7 @@ class Family:
     top_k: str = ""
     xhigh: bool = False
     images: bool = True
+    system: bool = True
 
 
 def _claude(publisher: str = "") -> tuple[Family, ...]:
@@ -89,9 +101,40 @@ def _claude(publisher: str = "") -> tuple[Family, ...]:
     )
 
 
-def _converse(name: str, pattern: str, top_k: str = "", schema: Literal["", "native"] = "") -> Family:
-    """Converse's own bounds of temperature are 0 and 1 (botocore, InferenceConfiguration)."""
-    return Family(name, pattern, "converse", invocation="Converse", max_temperature=1.0, top_k=top_k, schema=schema)
+def _converse(
+    name: str,
+    pattern: str,
+    top_k: str = "",
+    schema: Literal["", "native"] = "",
+    *,
+    images: bool = True,
+    system: bool = True,
+) -> Family:
+    """Converse's own bounds of temperature are 0 and 1 (botocore, InferenceConfiguration).
+
+    AWS, "Supported models and model features" of Converse: who sees images and knows system messages. AWS, "Get
+    validated JSON results from models": native schemas since Mistral Large 3 and its family.
+    """
+    return Family(
+        name,
+        pattern,
+        "converse",
+        invocation="Converse",
+        max_temperature=1.0,
+        top_k=top_k,
+        schema=schema,
+        images=images,
+        system=system,
+    )
+
+
+_ONLY_TOLD = r"(?!)"
+"""Matches no model: the family is for ``model_families`` alone."""
+
+
+def _nova(name: str, pattern: str, effort: Literal["", "level"] = "") -> Family:
+    """AWS, Nova user guide: 0 to 1 for the temperature; schemas by a forced tool ("Structured output")."""
+    return Family(name, pattern, "nova", max_temperature=1.0, effort=effort, schema="tool")
 
 
 BEDROCK: tuple[Family, ...] = (
@@ -99,17 +142,27 @@ BEDROCK: tuple[Family, ...] = (
     Family("openai", r"openai\.gpt-oss", "openai", effort="openai", images=False),
     Family("open", r"qwen\.|deepseek\.v3|moonshot(ai)?\.|minimax\.", "openai", effort="openai"),
     Family("titan-embed", r"amazon\.titan-embed-text-v2", "titan_embed", EMBEDDINGS),
-    _converse("nova", r"amazon\.nova-(?!.*(?:canvas|reel|sonic|embed))", "inferenceConfig.topK"),
-    _converse("llama", r"meta\.llama"),
+    Family("cohere-embed-4", r"cohere\.embed-v4", "cohere_embed", EMBEDDINGS),
+    Family("cohere-embed", r"cohere\.embed-", "cohere_embed", EMBEDDINGS),
+    _nova("nova-2", r"amazon\.nova-2-lite", "level"),
+    _nova("nova", r"amazon\.nova-(?!.*(?:canvas|reel|sonic|embed))"),
+    _converse("nova-converse", _ONLY_TOLD, "inferenceConfig.topK"),
+    _converse("llama-vision", r"meta\.llama(?:3-2-(?:11|90)b|[4-9])"),
+    _converse("llama", r"meta\.llama", images=False),
+    _converse("mistral-instruct", r"mistral\.(?:mistral-7b|mixtral-8x7b)", "top_k", images=False, system=False),
+    _converse("mistral-2024", r"mistral\.mistral-(?:large|small)-24", "top_k", images=False),
+    _converse("pixtral", r"mistral\.pixtral", "top_k"),
     _converse("mistral", r"mistral\.", "top_k", "native"),
-    _converse("cohere", r"cohere\.command-r", "k"),
-    _converse("jamba", r"ai21\.jamba"),
-    _converse("deepseek-r1", r"deepseek\.r1"),
+    _converse("cohere", r"cohere\.command-r", "k", images=False),
+    _converse("jamba", r"ai21\.jamba", images=False),
+    _converse("deepseek-r1", r"deepseek\.r1", images=False),
     _converse("writer", r"writer\."),
 )
+_GOOGLE_TEXT = r"text-?embedding-(?:gecko|\d{3})|text-multilingual-embedding-"
 VERTEX: tuple[Family, ...] = (
     *_claude("anthropic"),
     Family("gemini-embedding", r"gemini-embedding", "gemini_embed", EMBEDDINGS, publisher="google"),
+    Family("text-embedding", _GOOGLE_TEXT, "text_embed", EMBEDDINGS, publisher="google"),
     Family("gemini-2", r"gemini-(?:1|2)", "gemini", publisher="google", effort="budget", schema="native"),
     Family("gemini", r"gemini", "gemini", publisher="google", effort="level", schema="native"),
     Family("open-llama", r"meta/|llama-", "openai", publisher="meta", effort="openai"),

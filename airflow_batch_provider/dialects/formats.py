@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -13,13 +13,24 @@ from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.dialects.anthropic import Anthropic
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.cohere_embed import CohereEmbeddings
 from airflow_batch_provider.dialects.converse import Converse
-from airflow_batch_provider.dialects.envelopes import EXPIRED, BedrockRecord, Envelope, KeyedRecord, VertexRecord
-from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.embeddings import split_texts
+from airflow_batch_provider.dialects.envelopes import (
+    EXPIRED,
+    BedrockRecord,
+    Envelope,
+    InstanceRecord,
+    KeyedRecord,
+    VertexRecord,
+)
+from airflow_batch_provider.dialects.families import EMBEDDINGS, Family
 from airflow_batch_provider.dialects.gemini import GeminiDialect
 from airflow_batch_provider.dialects.gemini_embed import GeminiEmbedDialect
+from airflow_batch_provider.dialects.nova import Nova
 from airflow_batch_provider.dialects.openai import TOO_DEEP, OpenAIFormat, is_too_deep, load_line, result_of
 from airflow_batch_provider.dialects.openai_body import OpenAIBody
+from airflow_batch_provider.dialects.text_embed import TextEmbedDialect
 from airflow_batch_provider.dialects.titan import TitanEmbeddings
 
 MakeDialect: TypeAlias = "Callable[[Family, str], Dialect]"
@@ -29,7 +40,10 @@ _DIALECTS: dict[str, MakeDialect] = {
     "converse": Converse,
     "anthropic": Anthropic,
     "openai": OpenAIBody,
+    "nova": Nova,
     "titan_embed": TitanEmbeddings,
+    "cohere_embed": CohereEmbeddings,
+    "text_embed": TextEmbedDialect,
 }
 
 
@@ -48,8 +62,24 @@ class TranslatedFormat(LineFormat):
 
     def encode(self, request: BatchRequest, position: int) -> bytes:
         """The wire line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
+        bodies = self.split(request.body)
+        if len(bodies) == 1:
+            return self._line(bodies[0], position)
+        lines = []
+        for part, body in enumerate(bodies):
+            try:
+                lines.append(self._line(body, position + part))
+            except UntranslatableError as error:  # noqa: PERF203 - each part is told by itself
+                raise _of_text(error, part * self.dialect.texts_per_record) from None
+        return b"\n".join(lines)
+
+    def split(self, body: JSON) -> Sequence[JSON]:
+        """One body for as many texts as a record holds."""
+        return split_texts(body, self.dialect.texts_per_record)
+
+    def _line(self, body: JSON, position: int) -> bytes:
         try:
-            return orjson.dumps(self.envelope.wrap(token(position), self.dialect.request(request.body)))
+            return orjson.dumps(self.envelope.wrap(token(position), self.dialect.request(body)))
         except (TypeError, RecursionError) as error:
             if not is_too_deep(error):
                 raise
@@ -84,6 +114,17 @@ class TranslatedFormat(LineFormat):
         return result
 
 
+def _of_text(error: UntranslatableError, first: int) -> UntranslatableError:
+    """The error of a part, naming the text by its place in the row.
+
+    :param first: the place of the part's first text.
+    """
+    name, _, index = error.field.rstrip("]").partition("[")
+    if name != "body.input":
+        return error
+    return UntranslatableError(f"{name}[{first + int(index or 0)}]", error.message)
+
+
 def openai_line(custom_id: str, found: JSON | Failure) -> JSON:
     """An answer or a failure as OpenAI's output line."""
     line: JSON = {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": None, "error": None}
@@ -106,7 +147,7 @@ def bedrock_format(family: Family, model: str, endpoint: str) -> LineFormat:
 
     :raises ConfigurationError: when the family does not serve the endpoint.
     """
-    return TranslatedFormat(_dialect(family, model, endpoint), BedrockRecord(echo=family.dialect == "titan_embed"))
+    return TranslatedFormat(_dialect(family, model, endpoint), BedrockRecord(echo=family.endpoint == EMBEDDINGS))
 
 
 def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
@@ -120,6 +161,8 @@ def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
     dialect = _dialect(family, model, endpoint)
     if family.dialect == "gemini_embed":
         return TranslatedFormat(dialect, KeyedRecord())
+    if family.dialect == "text_embed":
+        return TranslatedFormat(dialect, InstanceRecord())
     if isinstance(dialect, GeminiDialect):
         from airflow_batch_provider.dialects.importer import GeminiFormat
 

@@ -10,7 +10,7 @@ is the same, so the same is expected of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,11 +22,11 @@ from airflow_batch_provider.dialects import gateway_messages as messages
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
+from airflow_batch_provider.dialects.embeddings import embedding_list
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
 from airflow_batch_provider.dialects.options import read_max_tokens
-from airflow_batch_provider.dialects.titan import embedding_list
 
 Provider: TypeAlias = Literal["bedrock", "vertex_ai"]
 
@@ -89,7 +89,7 @@ def behind(provider: Provider, model: str, families: Mapping[str, str] | None = 
         family = bedrock_family(model, families)
         # The gateway looks for a word in the model's name; an ARN it looks up first.
         kind = "claude" if family.dialect == "anthropic" else None
-        if family.name in ("llama", "mistral"):
+        if family.name.startswith(("llama", "mistral", "pixtral")):
             kind = next((word for word in ("llama3", "mistral") if word in model), None)
     if kind is None:
         raise ConfigurationError(f"The gateway cannot write the lines of model {model!r}; {remedy}, which can")
@@ -131,8 +131,14 @@ class GatewayFormat(LineFormat):
     def encode(self, request: BatchRequest, position: int) -> bytes:
         """The wire line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
         self._own.encode(request, position)
-        body = self._embedding(request.body) if self._found.kind == "embedding" else self._chat(request.body)
-        return self._wire.encode(request._replace(body=body), position)
+        write = self._embedding if self._found.kind == "embedding" else self._chat
+        bodies = [write(body) for body in self.split(request.body)]
+        lines = [self._wire.encode(request._replace(body=body), position + part) for part, body in enumerate(bodies)]
+        return b"\n".join(lines)
+
+    def split(self, body: JSON) -> Sequence[JSON]:
+        """As our own format: one text a line."""
+        return self._own.split(body)
 
     def variant(self, request: BatchRequest) -> int:
         """As our own format's: the provider imports the same columns."""
@@ -246,7 +252,7 @@ class GatewayFormat(LineFormat):
             found = Failure(None, text_of(data.get("status") or "The line came back without a prediction."))
         else:
             tokens = count(object_of(embeddings[0].get("statistics")).get("token_count"))
-            found = embedding_list(embeddings[0].get("values"), self._model, tokens, as_base64=False)
+            found = embedding_list([embeddings[0].get("values")], self._model, tokens, as_base64=False)
         return result_of(openai_line(custom_id, found))
 
 

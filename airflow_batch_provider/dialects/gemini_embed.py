@@ -5,16 +5,14 @@ Source: Google's "Batch embeddings" page; ``task_type`` and ``title`` are Gemini
 
 from __future__ import annotations
 
-from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of
+from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
 from airflow_batch_provider.dialects.envelopes import AS_BASE64
 from airflow_batch_provider.dialects.families import Family
-from airflow_batch_provider.dialects.titan import embedding_list, one_text, wants_base64
 
 _KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
-_UNHEARD = frozenset({"user", "safety_identifier", "metadata", "store", "service_tier"})
 
 
 class GeminiEmbedDialect(Dialect):
@@ -24,6 +22,8 @@ class GeminiEmbedDialect(Dialect):
     :param model: the model's id.
     """
 
+    texts_per_record = 1
+
     def __init__(self, family: Family, model: str) -> None:
         super().__init__()
         self._model = model
@@ -31,22 +31,16 @@ class GeminiEmbedDialect(Dialect):
     def request(self, body: JSON) -> JSON:
         """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
         config: JSON = {}
-        for name, value in body.items():
-            if value is None:
-                continue
-            if name in _UNHEARD:
-                self.notes.setdefault(f"body.{name}", "left out for Gemini: it changes no embedding")
-            elif name not in _KNOWN:
-                raise UntranslatableError(f"body.{name}", "Gemini embeddings have no such parameter; leave it out")
+        check_fields(body, _KNOWN, "Gemini", self.notes)
         dimensions = body.get("dimensions")
         if dimensions is not None:
             if type(dimensions) is not int or dimensions < 1:
-                raise UntranslatableError("body.dimensions", "must be a whole number, 1 or more")
+                raise refuse("dimensions", "must be a whole number, 1 or more")
             config["output_dimensionality"] = dimensions
         for name in ("task_type", "title"):
             if body.get(name) is not None:
                 if not isinstance(body[name], str):
-                    raise UntranslatableError(f"body.{name}", "must be a string")
+                    raise refuse(name, "must be a string")
                 config[name] = body[name]
         made: JSON = {"content": {"parts": [{"text": one_text(body.get("input"), "Gemini")}]}}
         if config:
@@ -59,4 +53,4 @@ class GeminiEmbedDialect(Dialect):
         """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
         values = object_of(output.get("embedding")).get("values")
         tokens = count(output.get("tokenCount") or object_of(output.get("usageMetadata")).get("promptTokenCount"))
-        return embedding_list(values, self._model, tokens, as_base64=output.get(AS_BASE64) is True)
+        return embedding_list([values], self._model, tokens, as_base64=output.get(AS_BASE64) is True)

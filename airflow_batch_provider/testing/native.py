@@ -3,7 +3,8 @@
 Written from the providers' documents, on purpose without the package's own dialects: what one side gets wrong the
 other side shall not get wrong the same way. What the service refuses of a record is refused here.
 
-Sources: AWS, parameters of Anthropic Claude Messages, Converse API reference, Titan Text Embeddings, and botocore's
+Sources: AWS, parameters of Anthropic Claude Messages, Converse API reference, Nova user guide (complete request
+schema, tool use), and botocore's
 model of ``bedrock-runtime``, whose validator is asked for Converse.
 """
 
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.local.engines.base import CHAT, EMBEDDINGS
-from airflow_batch_provider.testing.native_claude import read_claude
+from airflow_batch_provider.local.engines.base import CHAT
+from airflow_batch_provider.testing.native_claude import called_with, read_claude
+from airflow_batch_provider.testing.native_embed import read_cohere, read_titan
 from airflow_batch_provider.testing.native_shared import Native, RefusedError, refuse
 
 __all__ = ["Native", "RefusedError", "known_model", "read_native"]
@@ -63,12 +65,11 @@ def read_native(model: str, invocation: str, request: Any) -> Native:
     if name.startswith("anthropic.") or (not name and "anthropic_version" in request):
         return read_claude(model, name, request)
     if name.startswith("amazon.titan-embed"):
-        return _read_titan(model, request)
+        return read_titan(model, request)
+    if name.startswith("cohere.embed"):
+        return read_cohere(name, request)
     if name.startswith("amazon.nova"):
-        if request.get("schemaVersion", "messages-v1") != "messages-v1":
-            raise refuse("Malformed input request: #/schemaVersion: messages-v1 expected")
-        native = {key: value for key, value in request.items() if key != "schemaVersion"}
-        return _read_converse(model, native, tools=True)
+        return _read_nova(model, request)
     if name.startswith(_OPENAI_SHAPED):
         return _read_openai(model, request)
     raise refuse(f"Malformed input request: model {model} does not take this body with InvokeModel.")
@@ -86,25 +87,72 @@ def _read_openai(model: str, request: JSON) -> Native:
     return Native(CHAT, {**request, "model": model}, lambda answer: answer)
 
 
-# ---- Titan ---------------------------------------------------------------------------------------------------------
+# ---- Nova ----------------------------------------------------------------------------------------------------------
 
 
-def _read_titan(model: str, request: JSON) -> Native:
-    extraneous = sorted(set(request) - {"inputText", "dimensions", "normalize", "embeddingTypes"})
-    if extraneous:
-        raise refuse(f"Malformed input request: extraneous key [{extraneous[0]}] is not permitted")
-    text = request.get("inputText")
-    if not isinstance(text, str) or not text:
-        raise refuse("Malformed input request: expected minLength: 1, actual: 0")
-    if request.get("dimensions", 1024) not in (256, 512, 1024):
-        raise refuse("Malformed input request: #/dimensions: is not a valid enum value")
+def _read_nova(model: str, request: JSON) -> Native:
+    """Converse's request with what Nova puts elsewhere, and with tools."""
+    if request.get("schemaVersion", "messages-v1") != "messages-v1":
+        raise refuse("Malformed input request: #/schemaVersion: messages-v1 expected")
+    for name in sorted(set(request) - {"schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"}):
+        raise refuse(f"Malformed input request: extraneous key [{name}] is not permitted")
+    config = dict(request.get("inferenceConfig") or {})
+    config.pop("topK", None)
+    thinking = config.pop("reasoningConfig", None) or {}
+    if thinking.get("maxReasoningEffort") == "high" and config.keys() & {"temperature", "topP", "maxTokens"}:
+        raise refuse("temperature, topP and maxTokens must be unset when maxReasoningEffort is high.")
+    tools = request.get("toolConfig") or {}
+    for tool in tools.get("tools") or []:
+        schema = tool["toolSpec"]["inputSchema"]["json"]
+        if schema.get("type") != "object" or set(schema) - {"type", "properties", "required"}:
+            raise refuse("The provided tool schema holds fields that are not supported at the top level.")
+    _check_tool_turns(request, tools)
+    native = {key: value for key, value in request.items() if key != "schemaVersion"}
+    read = _read_converse(model, {**native, "inferenceConfig": config}, tools=True)
+    return Native(CHAT, read.body, functools.partial(_write_nova, _forced(tools)))
 
-    def write(answer: JSON) -> JSON:
-        vector = answer["data"][0]["embedding"]
-        count = answer["usage"]["prompt_tokens"]
-        return {"embedding": vector, "embeddingsByType": {"float": vector}, "inputTextTokenCount": count}
 
-    return Native(EMBEDDINGS, {"model": model, "input": text}, write)
+def _check_tool_turns(request: JSON, tools: JSON) -> None:
+    waiting: set[str] = set()
+    for turn in request.get("messages") or []:
+        blocks = turn.get("content") or []
+        if any("document" in block for block in blocks):
+            raise refuse("Malformed input request: documents are not supported by the Invoke API.")
+        if any("toolUse" in block or "toolResult" in block for block in blocks) and not tools.get("tools"):
+            raise refuse("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+        if {block["toolResult"]["toolUseId"] for block in blocks if "toolResult" in block} != waiting:
+            raise refuse("Expected toolResult blocks for the toolUse blocks of the previous turn.")
+        waiting = {block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block}
+
+
+def _forced(tools: JSON) -> str | None:
+    """The tool that the model must call."""
+    choice = tools.get("toolChoice") or {}
+    names = [tool["toolSpec"]["name"] for tool in tools.get("tools") or []]
+    if "tool" in choice:
+        if choice["tool"]["name"] not in names:
+            raise refuse("The tool of toolChoice is none of the tools.")
+        return str(choice["tool"]["name"])
+    return str(names[0]) if "any" in choice and names else None
+
+
+def _write_nova(forced: str | None, answer: JSON) -> JSON:
+    """As InvokeModel writes it: without nulls, and other names for cached tokens."""
+    message = answer["choices"][0]["message"]
+    if forced and not message.get("tool_calls"):
+        arguments = json.dumps(called_with(message))
+        call = {"id": "tooluse_1", "type": "function", "function": {"name": forced, "arguments": arguments}}
+        message = {**message, "content": None, "tool_calls": [call]}
+        answer = {**answer, "choices": [{**answer["choices"][0], "message": message, "finish_reason": "tool_calls"}]}
+    told = _write_converse(answer)
+    blocks = told["output"]["message"]["content"]
+    bare = [{name: value for name, value in block.items() if value is not None} for block in blocks]
+    usage = {name: told["usage"][name] for name in ("inputTokens", "outputTokens", "totalTokens")}
+    return {
+        "output": {"message": {"role": "assistant", "content": bare}},
+        "stopReason": told["stopReason"],
+        "usage": {**usage, "cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0},
+    }
 
 
 # ---- Converse ------------------------------------------------------------------------------------------------------

@@ -152,7 +152,9 @@ def _write(model: str, forced: str | None, answer: JSON) -> JSON:
     stop = _STOPS.get(choice["finish_reason"], "end_turn")
     calls = message.get("tool_calls") or []
     if forced and not calls:
-        content.append({"type": "tool_use", "id": f"toolu_{answer['id']}", "name": forced, "input": _object(message)})
+        content.append(
+            {"type": "tool_use", "id": f"toolu_{answer['id']}", "name": forced, "input": called_with(message)}
+        )
         stop = "tool_use"
     elif message.get("content"):
         content.append({"type": "text", "text": message["content"]})
@@ -177,7 +179,7 @@ def _write(model: str, forced: str | None, answer: JSON) -> JSON:
     }
 
 
-def _object(message: JSON) -> JSON:
+def called_with(message: JSON) -> JSON:
     """A forced tool's input by an engine that knows no tools: its text, as an object."""
     text = str(message.get("content") or "")
     try:

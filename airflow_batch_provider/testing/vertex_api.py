@@ -47,7 +47,7 @@ _RIGHTS = {
 }
 _MODEL = re.compile(
     r"(?:projects/[^/]+/locations/[^/]+/)?publishers/"
-    r"(?:google/models/gemini-|anthropic/models/claude-|(?:meta|openai|qwen|deepseek-ai|intfloat)/models/)[\w.@-]+"
+    r"(?:google/models/(?:gemini-|text-?(?:multilingual-)?embedding-)|anthropic/models/claude-|(?:meta|openai|qwen|deepseek-ai|intfloat)/models/)[\w.@-]+"
     r"|projects/[^/]+/locations/[^/]+/models/\w+"
 )
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")

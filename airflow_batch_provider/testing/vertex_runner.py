@@ -14,6 +14,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import Engine
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.native_claude import read_claude
+from airflow_batch_provider.testing.native_embed import read_instance
 from airflow_batch_provider.testing.native_gemini import read_gemini, read_gemini_embedding
 from airflow_batch_provider.testing.native_shared import Native, RefusedError
 from airflow_batch_provider.testing.vertex_importer import import_problem, retyped
@@ -23,6 +24,7 @@ STEP = 0.01
 TERMINAL = frozenset(
     f"JOB_STATE_{word}" for word in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 )
+_MOST_INSTANCES = 30_000
 _BROKEN = b'{"status":"","request":{"contents":[{"par'
 _REASONS = {
     400: "Bad Request",
@@ -165,6 +167,8 @@ class Runner:
 
     async def _answer(self, job: FakeJob, faults: FaultPlan, given: JSON, position: int) -> tuple[bytes, bool]:
         publisher, model = job.model
+        if _is_old(publisher, model):
+            return await self._answer_instance(model, faults, given, position)
         row = next((given[name] for name in ("custom_id", "key", "requestId") if name in given), "")
         if publisher in ("google", "anthropic"):
             line = {name: retyped(value) for name, value in given.items() if name != "request"}
@@ -197,6 +201,21 @@ class Runner:
         if publisher not in ("google", "anthropic"):
             answer = {"status_code": 200, "request_id": f"req-{position}", "body": answer}
         return orjson.dumps({**line, "status": "", "response": answer}), True
+
+    async def _answer_instance(self, model: str, faults: FaultPlan, given: JSON, position: int) -> tuple[bytes, bool]:
+        """A line of the models that take instances, which have no id."""
+        status = next((faults.fail_rows[name] for name in (str(position), "*") if name in faults.fail_rows), None)
+        try:
+            if status is not None:
+                raise RefusedError(f"The fake was told to fail this row with {status}.", status)
+            native = read_instance(model, given)
+            reply = await self.engine.answer(native.endpoint, native.body)
+            if not reply.ok:
+                raise RefusedError(str(reply.body["error"]["message"]), reply.status)
+        except RefusedError as error:
+            told = {"predictions": [], "status": _failed("google", error)["status"]}
+            return orjson.dumps({"instance": given, **told}), False
+        return orjson.dumps({"instance": given, **native.write(reply.body), "status": ""}), True
 
     def _read(self, job: FakeJob) -> bytes:
         uri = job.told["inputConfig"]["gcsSource"]["uris"][0]
@@ -236,7 +255,9 @@ def _split(uri: str) -> tuple[str, str]:
 def _problem(job: FakeJob, lines: list[bytes]) -> str | None:
     if not lines:
         return "Failed to import data. The file is empty."
-    publisher, _ = job.model
+    publisher, model = job.model
+    if _is_old(publisher, model) and len(lines) > _MOST_INSTANCES:
+        return f"Failed to import data. The file has more than {_MOST_INSTANCES} instances."
     if publisher == "google":
         return import_problem(lines)
     for number, line in enumerate(lines):
@@ -248,6 +269,11 @@ def _problem(job: FakeJob, lines: list[bytes]) -> str | None:
         if not isinstance(value, dict) or not isinstance(value.get(wanted), dict) or not value.get("custom_id"):
             return f"Failed to import data. Line {number + 1} needs custom_id and {wanted}."
     return None
+
+
+def _is_old(publisher: str, model: str) -> bool:
+    """Whether the model is of Google's text embeddings before Gemini, which take instances."""
+    return publisher == "google" and model.startswith("text")
 
 
 def _read_line(publisher: str, model: str, given: JSON) -> Native:

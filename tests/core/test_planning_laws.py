@@ -22,7 +22,7 @@ def limits(rows, size, least=1):
 
 @st.composite
 def small(draw):
-    """Few rows of sizes and tokens that make every limit bite: ``(sizes, limits, tokens, max_tokens)``."""
+    """Few rows of sizes and tokens that make every limit bite: ``(sizes, limits, tokens, max_tokens, lines)``."""
     most = draw(st.integers(1, 8))
     sizes = draw(st.lists(st.integers(1, 10), min_size=1, max_size=14))
     return (
@@ -30,11 +30,12 @@ def small(draw):
         limits(most, draw(st.integers(10, 40)), draw(st.integers(1, most))),
         draw(st.lists(st.integers(0, 10), min_size=len(sizes), max_size=len(sizes))),
         draw(st.none() | st.integers(5, 40)),
+        draw(st.just([]) | st.lists(st.integers(1, most), min_size=len(sizes), max_size=len(sizes))),
     )
 
 
 def by_size(sizes, wanted):
-    return sizes, wanted, [0] * len(sizes), None
+    return sizes, wanted, [0] * len(sizes), None, []
 
 
 @st.composite
@@ -48,7 +49,7 @@ def groups(draw):
     return made
 
 
-def every_cut(sizes, wanted, tokens, max_tokens):
+def every_cut(sizes, wanted, tokens, max_tokens, lines):
     """Every way to cut these rows in order within the limits, by trying each; a single row may have any tokens."""
 
     @cache
@@ -56,12 +57,15 @@ def every_cut(sizes, wanted, tokens, max_tokens):
         if position == len(sizes):
             return [()]
         found = []
-        for rows in range(wanted.min_rows, wanted.max_rows + 1):
+        for rows in range(1, len(sizes) - position + 1):
             taken = slice(position, position + rows)
-            if position + rows > len(sizes) or sum(sizes[taken]) > wanted.max_bytes:
+            counted = sum(lines[taken]) if lines else rows
+            if counted > wanted.max_rows or sum(sizes[taken]) > wanted.max_bytes:
                 break
             if max_tokens is not None and rows > 1 and sum(tokens[taken]) > max_tokens:
                 break
+            if counted < wanted.min_rows:
+                continue
             found += [(rows, *rest) for rest in after(position + rows)]
         return found
 
@@ -75,7 +79,8 @@ def every_cut(sizes, wanted, tokens, max_tokens):
 @example(by_size([1, 1, 2, 3, 2, 1, 3, 10], limits(7, 14, 3)))
 @example(by_size([1, 8, 1, 4, 10, 3, 1, 2, 2], limits(4, 13, 2)))
 def test_a_cut_is_refused_only_when_there_is_none(asked):
-    """None means that no cut in order holds maximum, bytes, tokens and minimum; any other answer is one that does."""
+    """None means that no cut in order holds maximum, bytes, tokens and minimum, counted in wire lines; any other answer
+    is one that does."""
     possible = every_cut(*asked)
     counts = cut(*asked)
     if counts is None:
@@ -127,3 +132,11 @@ def test_a_plan_is_the_lines_of_every_group_once_and_in_order(made, most, size, 
         assert position == len(group.sizes)
     assert next(left, None) is None
     assert shards == plan_shards("x.jsonl", made, wanted, round_no)
+
+
+def test_shards_are_even_in_wire_lines():
+    """Where rows are several wire lines, it is lines that are shared out evenly, and lines that the minimum counts."""
+    assert cut([1] * 10, limits(12, 10**9, 6), lines=[2] * 10) == [5, 5]
+    assert cut([1] * 6, limits(6, 10**9, 3), lines=[5, 1, 1, 1, 1, 1]) == [1, 5]
+    assert cut([1] * 2, limits(100, 10**9, 100), lines=[60, 40]) == [2]
+    assert cut([1] * 2, limits(100, 10**9, 100), lines=[60, 39]) is None

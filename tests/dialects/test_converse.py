@@ -24,7 +24,7 @@ HELLO: list[JSON] = [{"role": "user", "content": "Hello"}]
 
 
 def dialect(model: str = NOVA) -> Converse:
-    return Converse(bedrock_family(model), model)
+    return Converse(bedrock_family(model, {NOVA: "nova-converse"}), model)
 
 
 def request(model: str = NOVA, messages: list[JSON] | None = None, **options: Any) -> JSON:
@@ -272,6 +272,33 @@ def test_json_schema() -> None:
     refused("response_format.type", response_format={"type": "grammar"})
 
 
+def test_text_only_families() -> None:
+    """A model that sees no images refuses them before the upload; one that does takes them."""
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{laws.PIXEL}"}}
+    messages = [{"role": "user", "content": [part]}]
+    text_only = (
+        LLAMA,
+        "cohere.command-r-v1:0",
+        "mistral.mistral-large-2407-v1:0",
+        "ai21.jamba-1-5-mini-v1:0",
+        "us.deepseek.r1-v1:0",
+    )
+    for model in text_only:
+        assert "text only" in refused("messages[0].content[0].image_url", model, messages)
+    for model in ("us.meta.llama4-scout-17b-instruct-v1:0", "mistral.pixtral-large-2502-v1:0", NOVA):
+        assert request(model, messages)["messages"][0]["content"][0]["image"]["format"] == "png"
+
+
+def test_models_without_system_messages() -> None:
+    """Where a model knows no system messages, they come before the user's first words, with a note."""
+    model = "mistral.mistral-7b-instruct-v0:2"
+    made = dialect(model)
+    messages = [*HELLO, {"role": "system", "content": "one"}]
+    out = made.request({"messages": messages, "response_format": {"type": "json_object"}})
+    assert out == {"messages": [{"role": "user", "content": [{"text": t} for t in ("one", JSON_ONLY, "Hello")]}]}
+    assert "body.messages.system" in made.notes
+
+
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
 NULLS = dict.fromkeys(("image", "document", "video", "toolUse", "toolResult", "reasoningContent", "cachePoint"))
@@ -374,10 +401,25 @@ def test_no_text_is_lost(body: JSON) -> None:
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
 
 
+FAMILIES = [
+    *(NOVA, MISTRAL, "us.meta.llama4-maverick-17b-instruct-v1:0", "us.writer.palmyra-x5-v1:0"),
+    *(LLAMA, "mistral.mistral-large-2407-v1:0", "cohere.command-r-v1:0", "ai21.jamba-1-5-large-v1:0"),
+]
+
+
 @given(BODIES)
 def test_meaning_is_kept(body: JSON) -> None:
     """What the model echoes is what the author hears."""
     laws.keeps_meaning(dialect(), body, echo)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@given(body=laws.chat_bodies(tools=False, images=False))
+def test_every_family_keeps_texts_and_meaning(model: str, body: JSON) -> None:
+    """Llama, Mistral, Cohere and the others: no text is lost, botocore takes it, and the answer comes back."""
+    valid_converse(dialect(model).request(body))
+    laws.keeps_texts(dialect(model), body, texts_in)
+    laws.keeps_meaning(dialect(model), body, echo)
 
 
 @settings(max_examples=300)

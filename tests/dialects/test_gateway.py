@@ -138,7 +138,7 @@ def test_images(provider: str, model: str) -> None:
     near = {"type": "image_url", "image_url": {"url": "data:image/png;charset=x;base64,aGk=", "detail": "auto"}}
     messages = [{"role": "user", "content": [{"type": "text", "text": "q"}, near]}]
     if model in (LLAMA, MISTRAL):
-        assert "keeps the text alone" in refused(provider, model, messages=messages)
+        assert "text only" in refused(provider, model, messages=messages)
     else:
         assert encode(provider, model, messages=messages)[0]["messages"][0]["content"][1] == IMAGE
 
@@ -338,7 +338,16 @@ def test_embeddings() -> None:
     assert (body, set(notes)) == ({"model": model, "input": "hi"}, {"body.user"})
     for field in ({"dimensions": 8}, {"encoding_format": "base64"}, {"task_type": "CLUSTERING"}):
         assert f"body.{next(iter(field))}" in refused("vertex_ai", model, endpoint=EMBED, input="hi", **field)
-    assert "body.input" in refused("vertex_ai", model, endpoint=EMBED, input=["a", "b"])
+    assert "body.input" in refused("vertex_ai", model, endpoint=EMBED, input=[1, 2])
+
+
+def test_several_texts_are_several_lines() -> None:
+    """A list of texts is one line for each, for Portkey joins them to one text otherwise."""
+    model = "gemini-embedding-001"
+    made = gateway_format("vertex_ai", model, EMBED)
+    wire = made.encode(BatchRequest("x", EMBED, model, {"model": model, "input": ["a", "b"]}, b"", 1), 5)
+    lines = [json.loads(line) for line in wire.split(b"\n")]
+    assert [(line["custom_id"], line["body"]["input"]) for line in lines] == [(token(5), "a"), (token(6), "b")]
 
 
 @given(

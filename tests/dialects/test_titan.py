@@ -56,7 +56,7 @@ def test_request() -> None:
     assert dialect().request(body) == {"inputText": "a", "dimensions": 256, "normalize": False}
 
 
-@pytest.mark.parametrize("given_input", [["a", "b"], [1, 2], [[1], [2]], "", " ", None, [], 5, ["a", 1], "x" * 50_001])
+@pytest.mark.parametrize("given_input", [["a", "b"], [1, 2], [[1], [2]], "", " ", None, [], 5, "x" * 50_001])
 def test_inputs_that_are_refused(given_input: Any) -> None:
     """Several texts, tokens and no text are errors of the row."""
     refused("input", input=given_input)
@@ -64,7 +64,7 @@ def test_inputs_that_are_refused(given_input: Any) -> None:
 
 def test_remedies() -> None:
     """The errors say what to do."""
-    assert "2 lines" in refused("input", input=["a", "b"])
+    assert "cut it" in refused("input", input="x" * 50_001)
     assert "text itself" in refused("input", input=[1, 2])
 
 

@@ -1,0 +1,114 @@
+"""What the embeddings dialects share: reading ``input``, and writing OpenAI's list of vectors."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_batch_provider.core.errors import UntranslatableError
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import Failure
+
+_UNHEARD = frozenset({"user", "safety_identifier", "metadata", "store", "service_tier"})
+
+
+def read_texts(given: Any, provider: str, longest: int | None = None) -> list[str]:
+    """The texts of an embeddings request, one or several.
+
+    :param longest: the most characters of one of them.
+    :raises UntranslatableError: for tokens, for blank texts and for longer ones, naming the text.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if isinstance(texts, list) and texts and not any(isinstance(item, str) for item in texts):
+        raise refuse("input", f"{provider} takes text, no token numbers; write the text itself")
+    if not isinstance(texts, list) or not texts:
+        raise refuse("input", "must be a text or a list of texts")
+    for index, text in enumerate(texts):
+        field = "input" if len(texts) == 1 else f"input[{index}]"
+        if not isinstance(text, str) or not text.strip():
+            raise refuse(field, "must be a text")
+        if longest is not None and len(text) > longest:
+            raise refuse(field, f"{len(text):,} characters; {provider} takes {longest:,}, cut it into several texts")
+    return texts
+
+
+def one_text(given: Any, provider: str, longest: int | None = None) -> str:
+    """The one text of a part; see :attr:`airflow_batch_provider.dialects.chat.Dialect.texts_per_record`."""
+    texts = read_texts(given, provider, longest)
+    if len(texts) > 1:
+        raise refuse("input", f"{provider} embeds one text a record")
+    return texts[0]
+
+
+def split_texts(body: JSON, most: int) -> list[JSON]:
+    """A body as bodies of so many texts each, in order; the body itself where that is enough."""
+    given = body.get("input") if most else None
+    if not isinstance(given, list) or len(given) <= most or not isinstance(given[0], str):
+        return [body]
+    return [{**body, "input": given[first : first + most]} for first in range(0, len(given), most)]
+
+
+def check_fields(body: JSON, known: frozenset[str], provider: str, notes: dict[str, str]) -> None:
+    """Refuse the fields that nobody knows there, and note those that change no vector."""
+    for name, value in body.items():
+        if value is None or name in known:
+            continue
+        if name not in _UNHEARD:
+            raise refuse(name, f"{provider} has no such parameter; leave it out")
+        notes.setdefault(f"body.{name}", f"left out for {provider}: it changes no answer")
+
+
+def read_word(body: JSON, name: str, words: Mapping[str, str], provider: str) -> str | None:
+    """One of a parameter's words, in the provider's spelling.
+
+    :param words: the author's word -> the provider's.
+    """
+    given = body.get(name)
+    if given is None:
+        return None
+    if not isinstance(given, str) or given not in words:
+        raise refuse(name, f"{provider} knows {', '.join(words)}, not {given!r}")
+    return words[given]
+
+
+def wants_base64(body: JSON) -> bool:
+    """Whether ``encoding_format`` asks for base64."""
+    wish = body.get("encoding_format")
+    if wish not in (None, "float", "base64"):
+        raise refuse("encoding_format", "must be float or base64")
+    return bool(wish == "base64")
+
+
+def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool) -> JSON | Failure:
+    """OpenAI's embeddings answer.
+
+    :param vectors: one for each text, in order.
+    :param as_base64: little-endian 32-bit floats, as OpenAI writes them.
+    """
+    if not isinstance(vectors, Sequence) or not vectors or not all(map(_is_vector, vectors)):
+        return Failure(None, "The record's output holds no embedding.")
+    try:
+        written = [_base64(vector) for vector in vectors] if as_base64 else vectors
+    except (OverflowError, struct.error):
+        return Failure(None, "The record's embedding holds a number that is no 32-bit float.")
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(written)],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(number) in (int, float) for number in value)
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def refuse(field: str, message: str) -> UntranslatableError:
+    """The error of a field of the body."""
+    return UntranslatableError(f"body.{field}", message)

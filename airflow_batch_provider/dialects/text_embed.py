@@ -1,0 +1,54 @@
+"""Google's embeddings before Gemini (textembedding-gecko, text-embedding-00x, text-multilingual-embedding-00x).
+
+Source: Google, "Get batch text embeddings": ``{"content"}`` in, ``{"instance", "predictions", "status"}`` out, at most
+30,000 a job; ``task_type`` and ``title`` as "Text embeddings API" has them. The number of dimensions is a parameter of
+the job there, so a row cannot choose it; all these models make 768 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.completion import count, object_of, objects_of
+from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
+from airflow_batch_provider.dialects.families import Family
+
+_FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
+_DIMENSIONS = 768
+_REMEDY = "use gemini-embedding-001, whose lines can tell it"
+
+
+class TextEmbedDialect(Dialect):
+    """Embeddings by Google's older models.
+
+    :param model: named in answers.
+    """
+
+    texts_per_record = 1
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._model = model
+
+    def request(self, body: JSON) -> JSON:
+        """The instance."""
+        check_fields(body, _FIELDS, "Google's text embedding", self.notes)
+        out: JSON = {"content": one_text(body.get("input"), "Google's text embedding")}
+        for name in ("task_type", "title"):
+            if body.get(name) is not None:
+                if not isinstance(body[name], str):
+                    raise refuse(name, "must be a string")
+                out[name] = body[name]
+        dimensions = body.get("dimensions")
+        if dimensions is not None and (type(dimensions) is not int or dimensions != _DIMENSIONS):
+            raise refuse("dimensions", f"{self._model} makes {_DIMENSIONS} dimensions in batches; {_REMEDY}")
+        if wants_base64(body):
+            raise refuse("encoding_format", f"an answer of {self._model} cannot tell who wants base64; {_REMEDY}")
+        return out
+
+    def answer(self, output: JSON) -> JSON | Failure:
+        """The vector as OpenAI's list of one embedding."""
+        told = [object_of(one.get("embeddings")) for one in objects_of(output.get("predictions"))]
+        found = told[0] if told else {}
+        tokens = count(object_of(found.get("statistics")).get("token_count"))
+        return embedding_list([found.get("values")], self._model, tokens, as_base64=False)
