@@ -76,6 +76,13 @@ class Group:
     rewritten: bool = False
     """Whether any wire line differs from the author's."""
 
+    def estimate(self, request: BatchRequest) -> bool:
+        """Add what a request may become; False when its answer has no bound."""
+        self.tokens.append(estimating.input_tokens(request))
+        cap = estimating.output_tokens(request)
+        self.caps.append(-1 if cap is None else cap)
+        return cap is not None
+
 
 @dataclass(slots=True)
 class Report:
@@ -261,10 +268,7 @@ def validate(
             )
         group.sizes.append(size)
         group.rewritten = group.rewritten or wire != raw
-        group.tokens.append(estimating.input_tokens(parsed))
-        cap = estimating.output_tokens(parsed)
-        group.caps.append(-1 if cap is None else cap)
-        if cap is None and report.uncapped is None:
+        if not group.estimate(parsed) and report.uncapped is None:
             report.uncapped = number
         fingerprint.add(parsed)
         report.rows += 1
