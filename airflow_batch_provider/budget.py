@@ -9,7 +9,7 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import RunOptions, Shard, Usage
-from airflow_batch_provider.ledger import Round
+from airflow_batch_provider.ledger import End, Round
 from airflow_batch_provider.pricing import Price, find_price
 
 
@@ -32,12 +32,14 @@ def price_of(backend: Backend, model: str | None) -> Price | None:
     return find_price(backend.price_list, model, backend.models.prices)
 
 
-def cost_of(backend: Backend, shard: Shard, usage: Usage) -> float | None:
-    """What the answers of a shard cost in US dollars, None where nobody knows the price; no tokens cost nothing."""
-    if usage == Usage():
+def cost_of(backend: Backend, shard: Shard, end: End) -> float | None:
+    """What the answers of a shard cost in US dollars, None where nobody knows; where nothing was answered, nothing."""
+    if end.unmetered:
+        return None
+    if end.usage == Usage():
         return 0.0
     price = price_of(backend, shard.model)
-    return None if price is None else price.cost(usage)
+    return None if price is None else price.cost(end.usage)
 
 
 def cost_range(backend: Backend, shards: Iterable[Shard], expected_output_tokens: int | None) -> CostRange | None:
@@ -52,7 +54,7 @@ def cost_range(backend: Backend, shards: Iterable[Shard], expected_output_tokens
             return None
         made = shard.output_tokens + shard.uncapped * (expected_output_tokens or 0)
         low = price.cost(Usage(input_tokens=int(shard.tokens * LOW_SHARE)))
-        total += CostRange(low, price.cost(Usage(input_tokens=shard.tokens, output_tokens=made)))
+        total += CostRange(low, price.most(shard.tokens, made))
     return total
 
 
@@ -74,15 +76,24 @@ class Budget:
         return self._limit is not None
 
     def spent(self, rounds: Sequence[Round]) -> float:
-        """What has been answered, and the upper end of what is being asked; a price nobody knows counts nothing."""
+        """What has been answered, and the upper end of what is being asked, or was answered without a count of tokens.
+
+        :raises BudgetError: when nobody knows the price of what was answered.
+        """
         total = 0.0
         for a_round in rounds:
             for shard in a_round.shards:
                 for attempt in a_round.attempts.get(shard.name, []):
-                    if (end := attempt.end) is not None:
-                        total += cost_of(self._backend, shard, end.usage) or 0.0
-                    elif "refused" not in attempt.facts:
-                        total += (cost_range(self._backend, [shard], self._expected) or NOTHING).high
+                    end = attempt.end
+                    cost = None if end is None else cost_of(self._backend, shard, end)
+                    if cost is None and (end is not None or not attempt.made_nothing):
+                        if (most := cost_range(self._backend, [shard], self._expected)) is None:
+                            raise BudgetError(
+                                f"max_cost_usd is set, but nobody knows what {shard.name} of model {shard.model} cost; "
+                                'write its price into the field "prices" of the connection'
+                            )
+                        cost = most.high
+                    total += cost or 0.0
         return total
 
     def refusal(self, shards: Sequence[Shard], rounds: Sequence[Round]) -> str | None:
@@ -109,6 +120,8 @@ class Budget:
         spent = self.spent(rounds)
         if spent + asked.high <= self._limit:
             return None
+        if not shards:
+            return f"{spent:.4f} USD may be spent already, more than max_cost_usd={self._limit:g} allows"
         before = f"{spent:.4f} USD are spent or being spent, and " if spent else ""
         return (
             f"{before}{sum(shard.rows for shard in shards)} rows may cost {asked.low:.4f} to {asked.high:.4f} USD, "

@@ -17,7 +17,7 @@ import orjson
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
-from airflow_batch_provider.core.reconciling import OVER_BUDGET, TOO_LATE, Books, absence, check_equation
+from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE, Books, absence, check_equation
 from airflow_batch_provider.core.records import (
     JSON,
     OUTCOMES,
@@ -40,6 +40,9 @@ from airflow_batch_provider.submitting import Logger
 NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled", OVER_BUDGET, TOO_LATE})
 """Rows of a job that failed whole, was cancelled or was never made: nothing was answered, so a new try asks again."""
 
+FREE_ENDPOINTS = frozenset({"/v1/moderations"})
+"""They tell no tokens and cost nothing."""
+
 
 def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, now: float, *, own: bool = True) -> End:
     """Fetch, decode and reconcile one job that has ended.
@@ -55,7 +58,7 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
     decode = line_format.decode
     outcomes: Counter[Outcome] = Counter()
     usage = Usage()
-    received = 0
+    received = unmetered = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         for line in split_chunks(backend.outputs(job)):
             received += 1
@@ -68,15 +71,18 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
                 result = read_line(line)
                 outcomes[result.outcome] += 1
                 usage += result.usage
+                unmetered += result.outcome == "succeeded" and result.usage == Usage()
                 out.write(line + b"\n")
     check_equation(shard.rows, outcomes)
+    if shard.endpoint in FREE_ENDPOINTS:
+        unmetered = 0
     lines = {
         "received": received,
         "duplicates": books.duplicates,
         "foreign": books.foreign,
         "nameless": books.nameless,
     }
-    return End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines)
+    return End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines, unmetered)
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
@@ -176,6 +182,11 @@ def helps_now(result: BatchResult) -> bool:
     return result.retryable
 
 
+def did_not_fit(result: BatchResult) -> bool:
+    """Whether the row was not asked, because the provider's queue was full."""
+    return result.outcome != "succeeded" and _error(result).get("code") == OVER_QUOTA
+
+
 def helps_next_try(result: BatchResult) -> bool:
     """Whether a new try should ask the row again."""
     return result.retryable or (result.outcome != "succeeded" and _error(result).get("code") in NEXT_TRY_CODES)
@@ -228,7 +239,7 @@ def write_results(
         for shard, last_words in current(directory, rounds):
             with directory.writer(f"results/part-{shard.name}.jsonl") as out:
                 for raw, told in last_words:
-                    left = few.get((shard.model, shard.endpoint)) if helps_next_try(told) else None
+                    left = few.get((shard.model, shard.endpoint, shard.variant)) if helps_next_try(told) else None
                     result = told if left is None else _below_minimum(told, left, min_rows)
                     totals.outcomes[result.outcome] += 1
                     out.write(result.line + b"\n")
@@ -245,13 +256,13 @@ def _too_few(
     rounds: Sequence[Sequence[Shard]],
     min_rows: int,
     lines: Callable[[Shard, bytes], int],
-) -> dict[tuple[str | None, str], int]:
+) -> dict[tuple[str | None, str, int], int]:
     """The models whose open rows are fewer wire lines than a job may have, with the number of lines."""
     if min_rows <= 1:
         return {}
-    left: Counter[tuple[str | None, str]] = Counter()
+    left: Counter[tuple[str | None, str, int]] = Counter()
     for shard, last_words in current(directory, rounds):
-        left[shard.model, shard.endpoint] += sum(
+        left[shard.model, shard.endpoint, shard.variant] += sum(
             lines(shard, raw) for raw, result in last_words if helps_next_try(result)
         )
     return {asked: rows for asked, rows in left.items() if 0 < rows < min_rows}
@@ -368,7 +379,7 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
                 "status": end.status,
                 "rows": shard.rows,
                 "succeeded": end.outcomes.get("succeeded", 0),
-                "cost_usd": cost_of(backend, shard, end.usage),
+                "cost_usd": cost_of(backend, shard, end),
                 "console_url": attempt.facts["job"].get("console_url"),
             }
         )

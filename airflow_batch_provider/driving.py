@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
 from airflow_batch_provider.core.errors import BudgetError, DeadlineError, LostCreateError, RunConflictError
 from airflow_batch_provider.core.polling import WakeRule
@@ -66,6 +67,17 @@ class Driver:
         :raises DeadlineError: when the deadline has passed and jobs are left alone.
         :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
         """
+        while isinstance(outcome := self._pass(a_round), bool):
+            if not outcome:
+                return None
+            a_round = self.ledger.rounds()[a_round.number]
+        return outcome
+
+    def _pass(self, a_round: Round) -> Waiting | bool:
+        """Go over all shards once.
+
+        :return: what to wait for; else whether there is more to do at once.
+        """
         live: list[Shard] = []
         unsent: list[Shard] = []
         jobs: dict[str, str] = {}
@@ -79,7 +91,7 @@ class Driver:
                 live.append(shard)
                 jobs[shard.name] = attempt.job_id
         if (live or unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
-            return self._late(a_round, jobs, unsent)
+            return self._late(a_round, jobs, unsent) or False
         if unsent and self.submitter is None:
             name = unsent[0].name
             raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
@@ -88,8 +100,7 @@ class Driver:
         if waiting and self.clock() < a_round.not_before:
             look_at.append(a_round.not_before)
         if not jobs and not look_at:
-            # What was given up has made room for what waits.
-            return self.drive(self.ledger.rounds()[a_round.number]) if waiting else None
+            return bool(waiting)  # what was given up has made room
         deadline = float(self.ledger.tries()["deadline"] or 0)
         return Waiting(tuple(jobs.values()), WakeRule(deadline, min(look_at, default=None), on_any_end=bool(waiting)))
 
@@ -109,6 +120,7 @@ class Driver:
                 continue
             if isinstance(outcome, str):
                 jobs[shard.name] = outcome
+                live.append(shard)
             elif outcome is not None:
                 look_at.append(outcome)
         if lost and not look_at:
@@ -128,8 +140,8 @@ class Driver:
         self.log.error("%s is not sent: %s", shard.name, reason)
         tries = self.ledger.tries()
         self.ledger.write_tries(tries["series_start"], tries["deadline"], f"{OVER_BUDGET}: {reason}")
-        self._give_up(a_round, shard, OVER_BUDGET, reason)
-        return None
+        fenced = self._give_up(a_round, shard, OVER_BUDGET, reason)
+        return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
 
     def collected(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
         """Whether the job has ended; then its rows are collected."""
@@ -163,17 +175,20 @@ class Driver:
         """Whether the queue stays too full for a shard, even alone; then it is given up, to be halved."""
         attempts = a_round.attempts.get(shard.name, [])
         refusals = [attempt.facts["refused"] for attempt in attempts if "refused" in attempt.facts]
-        if len(refusals) < len(attempts) or any(other.model == shard.model for other in live):
+        if not all(attempt.made_nothing for attempt in attempts) or any(other.model == shard.model for other in live):
             return False  # it may have a job, or there is something to wait for
         if sum(bool(refused.get("full")) for refused in refusals) < QUEUE_TRIES:
             return False
-        self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {refusals[-1]['error']}")
-        return True
+        return self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {refusals[-1]['error']}")
 
-    def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> None:
+    def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> bool:
+        """End a shard without a job; False when another process is creating one."""
         last = a_round.last(shard)
+        number = last.number + 1 if last else 1
+        if not self.ledger.record(shard, number, "intent", {"given_up": code, "at": self.clock()}):
+            return False
         end = collecting.give_up(self.directory, shard, code, reason, self.clock())
-        self.ledger.record(shard, last.number + 1 if last else 1, "end", collecting.as_fact(end))
+        return self.ledger.record(shard, number, "end", collecting.as_fact(end))
 
     def _late(self, a_round: Round, jobs: dict[str, str], unsent: list[Shard]) -> Waiting | None:
         """The deadline has passed.
@@ -182,11 +197,13 @@ class Driver:
         :raises DeadlineError: when jobs are left alone.
         """
         tries = self.ledger.tries()
-        lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and "refused" not in last.facts]
+        lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
         unsure = f"; whether {', '.join(lost)} became jobs is not known, a new try looks for them" if lost else ""
         told = f"{len(jobs)} jobs alive ({', '.join(jobs.values())})" if jobs else "no job alive"
         if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
-            cancelled = "had been cancelled" if tries["stopped"] else "were left alone"
+            if tries["stopped"] and self.options.on_deadline == "cancel":
+                self.cancel()
+            cancelled = "were asked to stop" if tries["stopped"] else "were left alone"
             raise DeadlineError(
                 f"The deadline has passed with {told}; they {cancelled} and may still be billed{unsure}. "
                 f"{len(unsent)} shards have no job yet. A new try gives more time and collects what is answered."
@@ -195,7 +212,8 @@ class Driver:
         if lost:
             raise DeadlineError(f"The deadline has passed with {told}; they are being cancelled{unsure}.")
         for shard in unsent:
-            self._give_up(a_round, shard, TOO_LATE, "The deadline came before a job was made of this request.")
+            if not self._give_up(a_round, shard, TOO_LATE, "The deadline came before a job was made of this request."):
+                raise DeadlineError(f"The deadline has passed while another process creates {shard.name}.")
         reason = f"{TOO_LATE}: {len(jobs)} jobs were cancelled and {len(unsent)} shards were never sent"
         self.log.warning("The deadline has passed with %s; they are being cancelled", told)
         deadline = self.clock() + CANCEL_SECONDS

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.reconciling import is_over_quota
-from airflow_batch_provider.core.records import JSON, JobError, Outcome, RunSummary, Shard, Usage
+from airflow_batch_provider.core.records import JSON, JobError, JobStatus, Outcome, RunSummary, Shard, Usage
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
 
@@ -36,6 +36,7 @@ class End:
     :param job_id: empty for rows that were given up before a job was made of them.
     :param outcomes: rows by outcome.
     :param usage: tokens of all its answers.
+    :param unmetered: answers of which the provider told no tokens, so that nobody knows what they cost.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
     """
 
@@ -47,6 +48,12 @@ class End:
     usage: Usage
     errors: tuple[JobError, ...] = ()
     lines: dict[str, int] = field(default_factory=dict)
+    unmetered: int = 0
+
+    @property
+    def was_not_asked(self) -> bool:
+        """Whether the job failed as a whole, or there was none."""
+        return not self.job_id or self.status == JobStatus.FAILED.value
 
 
 @dataclass(slots=True)
@@ -60,6 +67,11 @@ class Attempt:
     def intent(self) -> JSON:
         """``{token, at, input_id, request}``; empty when lost."""
         return self.facts.get("intent", {})
+
+    @property
+    def made_nothing(self) -> bool:
+        """Whether the provider is known to have made no job of it: it was refused, or given up before it was sent."""
+        return "refused" in self.facts or "given_up" in self.intent
 
     @property
     def job_id(self) -> str | None:
@@ -79,7 +91,7 @@ class Attempt:
     def as_last(self) -> LastCreate:
         """What the decision table wants to know."""
         at = float(self.intent.get("at", 0.0))
-        return LastCreate(self.number, at, self.job_id, refused="refused" in self.facts)
+        return LastCreate(self.number, at, self.job_id, refused=self.made_nothing)
 
 
 @dataclass(slots=True)
@@ -98,9 +110,9 @@ class Round:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def over_quota(self) -> list[Shard]:
-        """The shards that did not fit into the provider's queue."""
-        last = ((shard, self.last(shard)) for shard in self.shards)
-        return [shard for shard, attempt in last if attempt and attempt.end and is_over_quota(attempt.end.errors)]
+        """The shards that did not fit into the provider's queue, so that nothing of them was asked."""
+        ends = ((shard, attempt.end) for shard in self.shards if (attempt := self.last(shard)) and attempt.end)
+        return [shard for shard, end in ends if end.was_not_asked and is_over_quota(end.errors)]
 
     def last(self, shard: Shard) -> Attempt | None:
         """The newest create of a shard."""
@@ -193,7 +205,7 @@ class Ledger:
             for a_round in self.rounds()
             for shard in a_round.shards
             for attempt in a_round.attempts.get(shard.name, [])
-            if attempt.end is None and (attempt.job_id or "refused" not in attempt.facts)
+            if attempt.end is None and (attempt.job_id or not attempt.made_nothing)
         ]
 
     def summary(self) -> RunSummary | None:

@@ -34,6 +34,11 @@ class Price:
         cached = min(usage.cached_tokens, usage.input_tokens)
         return (fresh * self.input + cached * self.cached_input + usage.output_tokens * self.output) / MILLION
 
+    def most(self, input_tokens: int, output_tokens: int) -> float:
+        """The most that so many tokens may cost, cached or not."""
+        dearest = max(self.input, self.cached_input)
+        return (input_tokens * dearest + output_tokens * self.output) / MILLION
+
 
 def find_price(price_list: str | None, model: str | None, own: Mapping[str, Mapping[str, float]]) -> Price | None:
     """The price of a model, None where nobody knows it.
@@ -54,11 +59,12 @@ def _listed(price_list: str, model: str) -> Price | None:
     from genai_prices import calc_price
 
     def million(**tokens: int) -> float:
-        return float(calc_price(Tokens(**tokens), model_ref=model, provider_id=price_list).total_price)
+        # By a thousand: some models cost more in long calls, which a million tokens in one would be.
+        return 1000 * float(calc_price(Tokens(**tokens), model_ref=model, provider_id=price_list).total_price)
 
     try:
-        plain, made = million(input_tokens=MILLION), million(output_tokens=MILLION)
-        cached = million(input_tokens=MILLION, cache_read_tokens=MILLION)
+        plain, made = million(input_tokens=1000), million(output_tokens=1000)
+        cached = million(input_tokens=1000, cache_read_tokens=1000)
     except LookupError:
         return None
     # Google: the discount for cached tokens stands in for that of batches; elsewhere nobody tells.

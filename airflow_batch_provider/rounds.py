@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
-from airflow_batch_provider.core.errors import BudgetError
+from airflow_batch_provider.core.errors import BudgetError, InputError
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.reconciling import OVER_BUDGET
 from airflow_batch_provider.core.records import RunOptions, Shard
-from airflow_batch_provider.core.validation import Report, Rules
+from airflow_batch_provider.core.validation import Group, Report, Rules
 from airflow_batch_provider.ledger import Ledger, Round
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Logger
@@ -79,11 +79,15 @@ class Planner:
         """Plan what asking again can help as one more round; False when nothing remains or no round does."""
         tries = self.ledger.tries()
         series_start, number = tries["series_start"], len(rounds)
-        # A round that did not fit into the provider's queue asked nothing and counts for nothing.
-        counted = sum(not a_round.over_quota() for a_round in rounds[series_start:])
-        if tries["stopped"] or (number > series_start and counted >= self.options.rounds):
+        over = rounds[-1].over_quota()
+        # What did not fit into the provider's queue was not asked and counts for nothing.
+        counted = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
+        spent = number > series_start and counted >= self.options.rounds
+        if tries["stopped"] or (spent and not over):
             return False
         wanted = collecting.helps_next_try if number == series_start else collecting.helps_now
+        if spent:
+            wanted = collecting.did_not_fit
         sent = [a_round.shards for a_round in rounds]
 
         def source() -> staging.Lines:
@@ -95,14 +99,15 @@ class Planner:
         report = self._enough(staging.inspect(label, source, self.rules(), self.backend))
         if not report.groups:
             return False
-        over = rounds[-1].over_quota()
-        halved = {shard.model: max(1, shard.rows // 2) for shard in sorted(over, key=lambda shard: -shard.rows)}
+        halved = {shard.model: max(1, shard.rows // 2) for shard in sorted(over, key=lambda shard: shard.rows)}
         allowed = staging.admission(self.backend, self.options)
         planned = plan_shards(label, report.groups, self.backend.limits, number, allowed, halved)
-        if refusal := Budget(self.backend, self.options).refusal(planned, rounds):
+        if refusal := self._refusal(planned, rounds):
             self.log.error("Round %d is not sent: %s", number, refusal)
             self.ledger.write_tries(series_start, tries["deadline"], f"{OVER_BUDGET}: {refusal}")
             return False
+        if len(self.ledger.rounds()) > number:
+            return True  # another process has planned it meanwhile; its files are not to be written over
         shards = staging.stage(self.directory, label, source, self.rules(), self.backend, report, planned)
         self.log.info("Round %d asks %d rows again in %d shards", number, sum(s.rows for s in shards), len(shards))
         if over:
@@ -110,6 +115,12 @@ class Planner:
         else:
             self.open(number, shards, series_start)
         return True
+
+    def _refusal(self, shards: Sequence[Shard], rounds: Sequence[Round]) -> str | None:
+        try:
+            return Budget(self.backend, self.options).refusal(shards, rounds)
+        except BudgetError as error:
+            return str(error)
 
     def open(self, number: int, shards: Sequence[Shard], series_start: int) -> None:
         """Begin a round whose files are written, with a deadline of its own."""
@@ -130,8 +141,18 @@ class Planner:
             if group.total_lines < minimum:
                 message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
                 self.log.warning(message, len(group.sizes), group.model, minimum)
-        report.groups = [group for group in report.groups if group.total_lines >= minimum]
+        report.groups = [group for group in report.groups if group.total_lines >= minimum and self._fits(group)]
         return report
+
+    def _fits(self, group: Group) -> bool:
+        """Whether there is a cut; where there is none the rows stay open, and what was answered is written all the
+        same."""
+        try:
+            plan_shards(self.directory.uri, [group], self.backend.limits, 0)
+        except InputError as error:
+            self.log.error("Not asked again: %s", error)
+            return False
+        return True
 
     def _open_after_pause(self, rounds: Sequence[Round], shards: Sequence[Shard], models: set[str | None]) -> None:
         """Begin a round of smaller shards, one after the other, when the queue has had time; the deadline stays."""

@@ -7,6 +7,7 @@ call it again.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -93,8 +94,6 @@ class BatchRun:
         :raises InputError: with every problem of the file, before anything is sent.
         :raises RunConflictError: when the directory belongs to another run, input or provider.
         """
-        if self.options.rounds < 1:
-            raise ConfigurationError(f"rounds must be 1 or more, not {self.options.rounds}")
         record = self.ledger.run()
         if record is not None:
             self._check_ours(record)
@@ -107,7 +106,7 @@ class BatchRun:
         if record is None or not self.ledger.rounds():
             self._plan_first_round(record)
         else:
-            self._rearm()
+            self._rearm(record)
 
     def advance(self) -> Waiting | Done:
         """Do all that can be done without waiting: submit, look, collect, plan the next round, or finish.
@@ -153,7 +152,7 @@ class BatchRun:
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id:
                 try:
-                    self.backend.cancel(attempt.job_id)
+                    self._read(functools.partial(self.backend.cancel, attempt.job_id))
                 except BatchInferenceError as error:
                     self._log.warning("Job %s could not be cancelled and may still bill: %s", attempt.job_id, error)
                     continue
@@ -170,11 +169,15 @@ class BatchRun:
                 f"{where} holds the run {record['run_key']!r}, this task is {self.run_key!r}; give every run its own "
                 "output_path, e.g. with {{ run_id }} in it"
             )
-        if record["identity"] != dict(self.backend.identity) and self.live_jobs():
-            raise RunConflictError(
-                f"{where} has live jobs at {record['identity']}, the connection now names "
-                f"{dict(self.backend.identity)}; switch it back until they have ended"
-            )
+        elsewhere = record["identity"] != dict(self.backend.identity)
+        if elsewhere and (self.ledger.open_attempts() or self.ledger.summary() is None):
+            raise self._elsewhere(record, "until the run has ended")
+
+    def _elsewhere(self, record: JSON, how_long: str) -> RunConflictError:
+        return RunConflictError(
+            f"{self.directory.uri} was begun at {record['identity']}, the connection now names "
+            f"{dict(self.backend.identity)}; switch it back {how_long}, or use another output_path"
+        )
 
     def _changed(self, record: JSON) -> bool:
         """Whether the input changed and the run begins anew."""
@@ -190,6 +193,8 @@ class BatchRun:
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id:
                 self._driver(record).collected(shard, attempt, attempt.job_id)
+            else:
+                self._submitter(record).forget(shard, attempt)
         self.cancel()
         where = self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
@@ -206,6 +211,8 @@ class BatchRun:
         report, planned = planner.first(self.input_path)
         if record is None:
             self._record(report.fingerprint, report.rows)
+        if self.ledger.rounds():
+            return  # another process has planned it meanwhile; its files are not to be written over
         shards = planner.stage(self.input_path, report, planned)
         if self.input_file_id and (len(shards) != 1 or shards[0].rewritten):
             raise ConfigurationError(
@@ -237,7 +244,7 @@ class BatchRun:
         self._record(f"job {job_id}", shard.rows)
         self._planner().open(0, [shard], 0)
 
-    def _rearm(self) -> None:
+    def _rearm(self, record: JSON) -> None:
         """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
         tries = self.ledger.tries()
         rounds = self.ledger.rounds()
@@ -249,8 +256,12 @@ class BatchRun:
             except BatchInferenceError:
                 if summary.retryable:
                     self._log.info("The last try left %d rows that can be asked again", summary.retryable)
-                    series_start, stopped = len(rounds), None
+                    if record["identity"] != dict(self.backend.identity):
+                        raise self._elsewhere(record, "to ask them") from None
+                    # In this order: killed in between, the next try finds the summary and does the same.
+                    self.ledger.write_tries(len(rounds), tries["deadline"])
                     self.directory.remove("summary.json")
+                    series_start, stopped = len(rounds), None
         elif stopped is None and any(
             "cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards
         ):

@@ -150,6 +150,8 @@ class Submitter:
         A refusal now is not recorded as one: the first sending may have been accepted all the same.
         """
         assert attempt is not None
+        if self._budget.is_set and (refusal := self._budget.refusal([], self._ledger.rounds())):
+            raise BudgetError(refusal)
         self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
         try:
             made = self._send(shard, attempt.number, attempt.intent)
@@ -266,6 +268,16 @@ class Submitter:
         # Recorded last, so that a process killed before finds the others again.
         self._record_job(shard, number, job, found=True)
         return job.id
+
+    def forget(self, shard: Shard, attempt: Attempt) -> None:
+        """Stop what a create without an answer may have made, of a run that is begun anew."""
+        found = self._look(attempt)
+        for job in found.jobs:
+            self._log.warning("Job %s of %s is cancelled; what it answered is not kept", job.id, shard.name)
+            self._read(functools.partial(self._backend.cancel, job.id))
+        if not found.jobs:
+            told = "The create of %s was not answered and no job shows; one tagged %r may still bill"
+            self._log.error(told, shard.name, attempt.intent.get("token"))
 
     def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
         token = attempt.intent.get("token") if attempt else None

@@ -14,7 +14,9 @@ BYTES_PER_TOKEN = 2
 LOW_SHARE = 1 / 3
 """Six bytes a token, where the upper end takes two."""
 IMAGE_TOKENS = 1600
-"""What a large image costs on Claude (Anthropic's vision guide: 1,568); OpenAI and Gemini take fewer for most."""
+"""What a large image costs on Claude (Anthropic's vision guide: 1,568); most others take fewer."""
+DEAR_IMAGE_TOKENS = 48_169
+"""gpt-4o-mini counts 2,833 and 5,667 for each of up to eight tiles (OpenAI's vision guide)."""
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _SILENT = frozenset({"/v1/embeddings", "/v1/moderations"})
 _IMAGE_PARTS = frozenset({"image_url", "input_image"})
@@ -23,12 +25,13 @@ _IMAGE_PARTS = frozenset({"image_url", "input_image"})
 def input_tokens(request: BatchRequest) -> int:
     """The upper end of what the provider reads."""
     size, images = len(request.raw), 0
+    image = DEAR_IMAGE_TOKENS if "gpt-4o-mini" in (request.model or "") else IMAGE_TOKENS
     if b"image" in request.raw:
         inside, images = _images(request.body)
         size -= inside
     if not request.raw.isascii():
         size += len(request.raw) - len(request.raw.decode("utf-8", "replace"))
-    return max(0, size) // BYTES_PER_TOKEN + images * IMAGE_TOKENS
+    return max(0, size) // BYTES_PER_TOKEN + images * image
 
 
 def output_tokens(request: BatchRequest) -> int | None:
@@ -39,22 +42,28 @@ def output_tokens(request: BatchRequest) -> int | None:
     cap = next((body[name] for name in _CAPS if _is_count(body.get(name))), None)
     if cap is None:
         return None
-    answers = body.get("n")
-    return int(cap) * (answers if isinstance(answers, int) and _is_count(answers) else 1)
+    made = max([1, *(body[name] for name in ("n", "best_of") if _is_count(body.get(name)))])
+    prompts = body.get("prompt")
+    asked = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+    return int(cap) * int(made) * asked
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _images(value: Any) -> tuple[int, int]:
-    """Bytes of images inside, which are no text, and how many images there are."""
+def _images(value: Any, *, is_image: bool = False) -> tuple[int, int]:
+    """Bytes of images inside, which are no text, and how many images there are.
+
+    :param is_image: whether the value is in a part that holds an image.
+    """
     if isinstance(value, str):
-        return (len(value), 0) if value.startswith("data:image/") else (0, 0)
+        return (len(value), 0) if is_image and value.startswith("data:image/") else (0, 0)
     if isinstance(value, dict):
-        parts = [_images(each) for each in value.values()]
-        return sum(size for size, _ in parts), sum(n for _, n in parts) + (value.get("type") in _IMAGE_PARTS)
+        here = value.get("type") in _IMAGE_PARTS
+        parts = [_images(each, is_image=here or is_image) for each in value.values()]
+        return sum(size for size, _ in parts), sum(n for _, n in parts) + here
     if isinstance(value, list):
-        parts = [_images(each) for each in value]
+        parts = [_images(each, is_image=is_image) for each in value]
         return sum(size for size, _ in parts), sum(n for _, n in parts)
     return 0, 0

@@ -124,4 +124,8 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
         raise (BudgetError if summary.stopped.startswith(OVER_BUDGET) else DeadlineError)(message)
     if not succeeded and summary.job_errors:
         raise JobFailedError(message)
-    raise ToleranceError(message) if summary.retryable else RowsFailedError(message)
+    # Whoever cancelled, or ran out of time or money, is not to be overruled by an automatic retry.
+    if summary.retryable > summary.outcomes["cancelled"]:
+        raise ToleranceError(message)
+    hint = " Clear the task to ask the cancelled rows again." if summary.retryable else ""
+    raise RowsFailedError(message + hint)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from airflow_batch_provider.core.errors import ConfigurationError
+
 JSON: TypeAlias = "dict[str, Any]"
 """A decoded JSON object; what it holds is said where it is used."""
 
@@ -284,6 +286,13 @@ class RunOptions:
     on_lost_create: OnLostCreate = "fail"
     on_changed_input: Literal["fail", "restart"] = "fail"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "max_jobs_in_flight", "max_enqueued_tokens", "expected_output_tokens"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigurationError(f"{name} must be 1 or more, not {value}")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigurationError(f"timeout is a number of seconds above 0, not {self.timeout}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,13 @@ class Group:
         """Wire lines of all rows."""
         return sum(self.lines) if self.lines else len(self.sizes)
 
+    def estimate(self, request: BatchRequest) -> bool:
+        """Add what a request may become; False when its answer has no bound."""
+        self.tokens.append(estimating.input_tokens(request))
+        cap = estimating.output_tokens(request)
+        self.caps.append(-1 if cap is None else cap)
+        return cap is not None
+
 
 @dataclass(slots=True)
 class Report:
@@ -276,10 +283,7 @@ def validate(
             )
         group.add(wire)
         group.rewritten = group.rewritten or wire != raw
-        group.tokens.append(estimating.input_tokens(parsed))
-        cap = estimating.output_tokens(parsed)
-        group.caps.append(-1 if cap is None else cap)
-        if cap is None and report.uncapped is None:
+        if not group.estimate(parsed) and report.uncapped is None:
             report.uncapped = number
         fingerprint.add(parsed)
         report.rows += 1

@@ -20,7 +20,7 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 RETRYABLE_STATUS = frozenset({408, 409, 429})
 _CODES: dict[str, tuple[Outcome, bool]] = {
     "batch_expired": ("expired", True),
-    "batch_cancelled": ("cancelled", True),
+    "batch_cancelled": ("cancelled", False),
     "request_timeout": ("failed", True),
     "missing": ("missing", True),
     "batch_failed": ("failed", False),

@@ -15,7 +15,9 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
+    BudgetError,
     ConfigurationError,
+    DeadlineError,
     PermanentError,
     ProviderError,
     RetryableError,
@@ -24,7 +26,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.identity import run_key
 from airflow_batch_provider.core.polling import Wake, Watch
 from airflow_batch_provider.core.progress import Progress
-from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
 from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
@@ -313,7 +315,7 @@ class RunOperator(BaseOperator):
         for a_round in run.ledger.rounds():
             for shard in a_round.shards:
                 attempts = a_round.attempts.get(shard.name, [])
-                costs += [cost_of(run.backend, shard, end.usage) for end in (one.end for one in attempts) if end]
+                costs += [cost_of(run.backend, shard, end) for end in (one.end for one in attempts) if end]
                 job = attempts[-1].facts.get("job") if attempts else None
                 if job and job.get("console_url"):
                     self.console_url = job["console_url"]
@@ -344,7 +346,13 @@ def heed(reason: str, message: str) -> None:
 
 
 def submitted(run: BatchRun) -> JSON:
-    """What a task that does not wait returns, however often it is run again."""
+    """What a task that does not wait returns, however often it is run again.
+
+    :raises BudgetError: when jobs were not created for want of money; ``DeadlineError`` for want of time.
+    """
+    if (stopped := run.ledger.tries()["stopped"]) is not None:
+        error = BudgetError if stopped.startswith(OVER_BUDGET) else DeadlineError
+        raise error(f"Stopped by {stopped}. Not every row was sent; clear this task to send the rest.")
     shards = (attempts for a_round in run.ledger.rounds() for attempts in a_round.attempts.values())
     batch_ids = [attempt.job_id for attempts in shards for attempt in attempts if attempt.job_id]
     return {"run_path": run.directory.uri, "batch_ids": batch_ids}

@@ -183,10 +183,6 @@ class BatchInferenceOperator(RunOperator):
                 raise ConfigurationError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
         if not 0 <= self.error_tolerance <= 1:
             raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance}")
-        for name in ("max_jobs_in_flight", "max_enqueued_tokens", "expected_output_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{name} must be 1 or more, not {value}")
         self._budget()
 
     def _budget(self) -> float | None:

@@ -240,7 +240,7 @@ def test_another_connection_while_jobs_live_is_refused(tmp_path, fake, monkeypat
         task(tmp_path).execute(first())
     with provider("openai_batch") as (other, connection):
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
-        with pytest.raises(AirflowFailException, match="switch it back until they have ended"):
+        with pytest.raises(AirflowFailException, match="switch it back until the run has ended"):
             task(tmp_path, conn_id="other").execute(first(2))
         assert other.requests == []
 

@@ -119,7 +119,7 @@ def test_portkey_successes() -> None:
             b'{"id": "x", "custom_id": "c", "response": null, "error": {"code": "batch_cancelled", "message": "m"}}',
             "c",
             "cancelled",
-            True,
+            False,
         ),
         (
             (
@@ -305,7 +305,7 @@ def test_usage_of_no_body() -> None:
         ("missing", "missing", True),
         ("batch_failed", "failed", False),
         ("batch_expired", "expired", True),
-        ("batch_cancelled", "cancelled", True),
+        ("batch_cancelled", "cancelled", False),
         ("new_code", "failed", False),
     ],
 )

@@ -108,7 +108,7 @@ FAULTS = {
     "killed in mid-work": Fault({"hold_after_rows": SOME, "jobs": 1}, jobs=2, meanwhile=cancel_in_mid_work),
     "cancel after the end": Fault(meanwhile=cancel_too_late),
     "cancel accepted in vain": Fault({"cancel_in_vain": True}, meanwhile=cancel),
-    "500 on cancel": Fault({"cancel_status": [500]}, meanwhile=cancel),
+    "500 on cancel": Fault({"cancel_status": [500] * 4}, meanwhile=cancel),
     "lines in reverse": Fault({"reorder": True}),
     "lines lost": Fault({"drop": SOME, "jobs": 1}, jobs=2),
     "lines twice": Fault({"duplicate": 5}),
