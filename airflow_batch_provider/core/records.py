@@ -98,7 +98,7 @@ class BatchResult:
     :param outcome: what became of the row.
     :param line: the line in OpenAI's output format, without end of line:
         ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
-    :param retryable: whether asking again can help (429, 5xx, expired, cancelled, missing).
+    :param retryable: whether asking again can help (429, 5xx, expired, missing).
     :param usage: tokens of this answer.
     """
 
