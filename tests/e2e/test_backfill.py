@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 from airflow_batch_provider.testing import FakeProvider
@@ -14,7 +15,7 @@ from airflow_batch_provider.testing.airflow_stack import run_airflow
 from airflow_batch_provider.testing.processes import until
 from tests.architecture.measure import ROOT
 
-DAYS, ROWS = int(os.environ.get("BACKFILL_DAYS", "4")), 5
+DAYS, ROWS = int(os.environ.get("BACKFILL_DAYS", "2")), 5
 DAG_ID = "backfill_reviews"
 
 
@@ -65,6 +66,9 @@ def backfill(airflow, days: list[str], *more: str) -> float:
 
     :return: seconds.
     """
+    # The scheduler notes the end of a backfill some time after that of its runs, and takes no other before.
+    told = partial(airflow.call, "GET", "/backfills", dag_id=DAG_ID)
+    until(lambda: all(each["completed_at"] for each in told()["backfills"]), 90, "the backfill before to be noted")
     before = {run["dag_run_id"]: run["last_scheduling_decision"] for run in runs_of(airflow, days)}
     arguments = ["--dag-id", DAG_ID, "--from-date", days[0], "--to-date", days[-1], "--max-active-runs", "4", *more]
     run_airflow(airflow.env, "backfill", "create", *arguments)
@@ -76,11 +80,7 @@ def backfill(airflow, days: list[str], *more: str) -> float:
         runs = runs_of(airflow, days)
         anew = [run for run in runs if run["last_scheduling_decision"] != before.get(run["dag_run_id"])]
         assert "failed" not in {run["state"] for run in runs}
-        if len(anew) < len(days) or {run["state"] for run in anew} != {"success"}:
-            return False
-        # The scheduler notes the end of a backfill some time after that of its runs, and takes no other before.
-        told = airflow.call("GET", "/backfills", dag_id=DAG_ID)["backfills"]
-        return all(each["completed_at"] for each in told)
+        return len(anew) == len(days) and {run["state"] for run in anew} == {"success"}
 
     until(ended, 280, "all days to succeed", pause=1)
     return seconds[0]
