@@ -156,7 +156,7 @@ def _child(order: Any, handle: int) -> None:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         attempt(order, reporter)
     except LostCreateError as error:
-        word, code = f"=refused {error}", 3
+        word, code = "=refused " + str(error).replace("\n", " "), 3  # a report is one line
     except BaseException as error:  # whatever it was, the parent is told
         logging.exception("the attempt failed")
         word, code = f"=error {type(error).__name__}: {error}", 1

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.routes import CLAUDE, FakeRoute, fake_route
 from benchmarks.kill_attempts import Attempt, Phase, Zygote
-from benchmarks.kill_checks import breaches, planned, token_of
+from benchmarks.kill_checks import TOKEN, breaches, planned, token_of
 
 NATIVE = ("anthropic.claude-3-haiku-20240307-v1:0", "meta.llama3-1-8b-instruct-v1:0", "amazon.nova-lite-v1:0")
 BEHIND = (CLAUDE, "anthropic.claude-3-sonnet-20240229-v1:0", "anthropic.claude-3-5-sonnet-20240620-v1:0")
@@ -223,7 +223,7 @@ class OneRun:
         self._kills = 0
         self._tries = 0
         self._lost = "fail"
-        self._refused: str | None = None
+        self._refused: set[str] = set()
         folder.mkdir(parents=True)
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -302,21 +302,21 @@ class OneRun:
         self._bench.tally.refused += 1
         if self._bench.repeats:
             raise BreachError(f"a create that can be repeated was refused: {word}")
-        self._refused = token_of(word)
+        self._refused = set(TOKEN.findall(word))
         if not self._alive:
             self._after_refusal()
         return False
 
     def _may_be_two(self) -> bool:
         """Never after a refusal: what a person decides holds while nobody else works on the run."""
-        return self._scenario.two and self._refused is None and len(self._alive) < 2
+        return self._scenario.two and not self._refused and len(self._alive) < 2
 
     def _after_refusal(self) -> None:
         """Do what the error asks of a person: look at the provider, and resubmit only what it truly has not."""
         faults = self._bench.route.fake.faults
         latest = max((max(values) for name, values in self._scenario.lost if name == "late_accept"), default=0.0)
         time.sleep(QUIET_SECONDS + latest)
-        if self._refused not in {self._bench.token_of(job) for job in self.jobs()}:
+        if not self._refused & {self._bench.token_of(job) for job in self.jobs()}:
             faults.late_accept = []  # or the next one would be resubmitted while it is on its way
             self._lost = "resubmit"
 
