@@ -10,11 +10,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VENV31 := .venv31
 READY31 := $(VENV31)/.ready
+VENVCLIENTS := .venv-clients
+READYCLIENTS := $(VENVCLIENTS)/.ready
 MODEL := .cache/model/.ready
 REVIEWS := .cache/reviews.csv
 GATEWAY := .cache/gateway/.ready
 
-.PHONY: help demo test lint types contracts unit test-airflow31 test-gateways constraints clean
+.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways constraints clean
 
 help:
 	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
@@ -22,6 +24,7 @@ help:
 	@echo 'make demo QUICK=1     the same by `airflow dags test`, without the Airflow processes'
 	@echo 'make test             lint, types, import contracts, all tests'
 	@echo 'make test-airflow31   import everything and run one DAG on the newest Airflow 3.1'
+	@echo 'make test-clients     batches by classes that are not ours, and our own tests on openai SDK 2'
 	@echo 'make test-gateways    the real Portkey gateway, from npm, in front of the fakes; needs Node'
 	@echo 'make constraints      resolve all versions anew'
 	@echo 'make clean            remove everything that make has made'
@@ -51,6 +54,14 @@ test-airflow31: $(READY31) $(REVIEWS)
 	$(VENV31)/bin/python tests/architecture/import_everything.py
 	QUICK=1 $(VENV31)/bin/python -m demo --engine echo --folder .demo31
 
+# Beside the clients, what speaks to the openai SDK of ours: here it is SDK 2, in .venv it is 3.
+ON_SDK2 := tests/local/test_local_openai_client.py tests/local/test_local_lines.py tests/run/test_run.py \
+    $(patsubst %,tests/backends/test_%.py,openai azure_openai truefoundry portkey wire_calls wire_errors wire_outputs)
+
+test-clients: $(READYCLIENTS)
+	$(VENVCLIENTS)/bin/python -m pytest tests/clients $(ON_SDK2) -n 3 --dist loadscope \
+	    -m 'not alone' -k 'not (AzureV1 or OverAzure or VirtualKey or importing)'
+
 test-gateways: $(READY) $(GATEWAY)
 	$(BIN)/python -m pytest tests/gateways
 
@@ -62,19 +73,21 @@ constraints:
 	$(COMPILE) --extra local --extra testing --extra dev pyproject.toml requirements/tools.in -o constraints.txt
 	$(COMPILE) --extra local --extra sqlite --extra testing pyproject.toml requirements/tools.in requirements/airflow31.in \
 	    -o constraints-airflow31.txt
+	$(COMPILE) --extra local --extra testing pyproject.toml requirements/tools.in requirements/clients.in \
+	    -o constraints-clients.txt
 
 clean:
-	rm -rf $(VENV) $(VENV31) .cache .demo .demo31 .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(VENV31) $(VENVCLIENTS) .cache .demo .demo31 .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	    .import_linter_cache build dist
 
 # --- setting up ------------------------------------------------------------------------------------------------------
 
-# $(call install,VENV,CONSTRAINTS,EXTRAS): uv does it in seconds; where it cannot, pip does it in a minute.
+# $(call install,VENV,CONSTRAINTS,EXTRAS,MORE): uv does it in seconds; where it cannot, pip does it in a minute.
 define install
 	@echo 'installing .[$(3)] into $(1)'
-	@test -x $(1)/bin/uv && $(1)/bin/uv pip install --quiet --python $(1)/bin/python -c $(2) -b $(2) -e '.[$(3)]' || { \
+	@test -x $(1)/bin/uv && $(1)/bin/uv pip install --quiet --python $(1)/bin/python -c $(2) -b $(2) -e '.[$(3)]' $(4) || { \
 	    echo 'uv could not; pip does it, which takes a minute'; \
-	    PIP_CONSTRAINT=$(2) $(1)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(3)]'; }
+	    PIP_CONSTRAINT=$(2) $(1)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(3)]' $(4); }
 endef
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/uv
@@ -83,6 +96,10 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/uv
 
 $(READY31): pyproject.toml constraints-airflow31.txt | $(VENV31)/bin/uv
 	$(call install,$(VENV31),constraints-airflow31.txt,local$(,)sqlite$(,)testing)
+	@touch $@
+
+$(READYCLIENTS): pyproject.toml constraints-clients.txt requirements/clients.in | $(VENVCLIENTS)/bin/uv
+	$(call install,$(VENVCLIENTS),constraints-clients.txt,local$(,)testing,-r requirements/clients.in)
 	@touch $@
 
 , := ,

@@ -83,6 +83,10 @@ class Hooks:
         """An output line as the provider writes it."""
         return line
 
+    def bare_separators(self, batch: JSON) -> bool:
+        """Whether U+0085, U+2028 and U+2029 are written as they are: ends of line to careless readers."""
+        return False
+
     def always_error_file(self, batch: JSON) -> bool:
         """Whether a batch without failures has an error file all the same, of zero bytes."""
         return False

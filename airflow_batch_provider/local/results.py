@@ -65,6 +65,10 @@ def _first(values: dict[str, Any], *names: str) -> int:
     return 0
 
 
+_SEPARATORS = tuple((mark.encode(), b"\\u%04x" % ord(mark)) for mark in "\u0085\u2028\u2029")
+"""Characters at which ``str.splitlines`` and httpx's ``iter_lines`` tear a line in two, each with its JSON escape."""
+
+
 class Results:
     """The growing output and error file of one batch.
 
@@ -85,15 +89,19 @@ class Results:
                 self.tally.add(line)
             self._handles[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def write(self, line: JSON, shaped: JSON) -> None:
+    def write(self, line: JSON, shaped: JSON, *, bare: bool = False) -> None:
         """Append one row.
 
         :param line: the row as OpenAI writes it, which is counted.
         :param shaped: the row as it is written.
+        :param bare: write separators unescaped.
         """
         response = line["response"]
         answered = response is not None and 200 <= response["status_code"] < 300
-        data = memoryview(orjson.dumps(shaped, option=orjson.OPT_APPEND_NEWLINE))
+        content = orjson.dumps(shaped, option=orjson.OPT_APPEND_NEWLINE)
+        for mark, escape in () if bare else _SEPARATORS:
+            content = content.replace(mark, escape)
+        data = memoryview(content)
         handle = self._handles[self.output if answered else self.errors]
         while data:
             data = data[os.write(handle, data) :]

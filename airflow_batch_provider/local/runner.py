@@ -246,13 +246,17 @@ class _BatchTask:
 
     def _write(self, line: JSON) -> None:
         try:
-            self._results.write(line, self._hooks.shape(self.batch, line))
+            self._put(line)
         except TypeError as error:  # an answer that is no JSON, such as half a surrogate pair
             message = f"The engine's answer cannot be written as JSON: {error}."
             self._results.write(line := output_line(line["custom_id"], 500, error_body(message)), line)
         self._update_counts()
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self._save()
+
+    def _put(self, line: JSON) -> None:
+        bare = self._hooks.bare_separators(self.batch)
+        self._results.write(line, self._hooks.shape(self.batch, line), bare=bare)
 
     # the end
 
@@ -288,8 +292,7 @@ class _BatchTask:
         unrun = 0
         if named and self.batch["in_progress_at"] is not None:
             for request in list_open(self._input, self._results.tally.done):
-                line = unrun_line(request["custom_id"], end)
-                self._results.write(line, self._hooks.shape(self.batch, line))
+                self._put(unrun_line(request["custom_id"], end))
                 unrun += 1
         self._results.close(sync=True)
         return unrun

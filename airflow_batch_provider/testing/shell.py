@@ -75,7 +75,8 @@ class Shell:
         refusal = self._flavor.refuse(call) or self._planned_refusal(call)
         path = self._inner_path(parts) if parts else None
         if refusal is None and path is None:
-            refusal = Answer.of(400 if parts else 404, error_body(f"Not found, or no valid id: {call.path}"))
+            known = parts is not None and len(parts) <= 3
+            refusal = Answer.of(400 if known else 404, error_body(f"Not found, or no valid id: {call.path}"))
         if refusal is not None or path is None:
             await _drain(receive)
             return refusal
