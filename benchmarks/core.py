@@ -16,7 +16,8 @@ import orjson
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.core.records import Job, JobStatus, ModelRules
+from airflow_batch_provider.core.planning import plan_shards
+from airflow_batch_provider.core.records import Job, JobStatus, ModelRules, Shard
 from airflow_batch_provider.core.validation import Rules
 from airflow_batch_provider.storage import RunDirectory
 
@@ -71,18 +72,18 @@ def main() -> None:
         source = staging.file_source(str(path))
         rules = Rules(ModelRules(), backend.limits)
         report, _ = timed("check and fingerprint", rows, floor, lambda: staging.inspect("in", source, rules, backend))
-        shards, _ = timed(
-            "plan and write shards",
-            rows,
-            floor,
-            lambda: staging.stage(directory, "in", source, rules, backend, report, 0),
-        )
+
+        def stage() -> list[Shard]:
+            planned = plan_shards("in", report.groups, backend.limits, 0)
+            return staging.stage(directory, "in", source, rules, backend, report, planned)
+
+        shards, _ = timed("plan and write shards", rows, floor, stage)
         job = Job("j", JobStatus.COMPLETED)
         if len(shards) == 1:
             timed(
                 "decode and reconcile", rows, floor, lambda: collecting.collect(directory, backend, shards[0], job, 0)
             )
-            timed("write results", rows, floor, lambda: collecting.write_results(directory, [shards]))
+            timed("write results", rows, floor, lambda: collecting.write_results(directory, [shards], 1, lambda *_: 1))
         print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ print(main(["check", "mine"]), main(["check", "yours"]))
 """
 
 
-def test_check_finds_what_the_database_holds(tmp_path: Path) -> None:
+def test_check_finds_what_the_database_holds(tmp_path: Path, migrate: Callable[[Path], None]) -> None:
     """A connection made in the UI, which lies in Airflow's database, is found; an unknown one is told as such."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
@@ -212,7 +213,7 @@ def test_check_finds_what_the_database_holds(tmp_path: Path) -> None:
         command = [sys.executable, *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
-    python("-m", "airflow", "db", "migrate")
+    migrate(tmp_path)
     with FakeProvider(api_key="fake-key") as provider:
         told = python("-c", CHECKS, provider.base_url)
     seen, codes = told.stdout.splitlines()

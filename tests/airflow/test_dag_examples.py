@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.routes import fake_route
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ ROUTES = {"local_batch": "local", "openai_batch": "openai"} | {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, migrate):
     """Every DAG has run once; the database, the runs, and how many jobs each connection had."""
     folder = tmp_path_factory.mktemp("examples")
     source = folder / "reviews.csv"
@@ -62,7 +62,7 @@ def world(tmp_path_factory):
             fakes[conn_id] = made.fake
             connection = {**made.connection, "extra": {**made.connection["extra"], "prices": PRICES}}
             env[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
-        run_airflow(env, "db", "migrate")
+        migrate(folder / "airflow")
         done = subprocess.run(
             [sys.executable, "-c", RUN_ALL, json.dumps(asked)],
             env=env,

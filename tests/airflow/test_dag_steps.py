@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.world import provider, request, write
 
 DAG_FILE = """
@@ -61,7 +61,7 @@ print("STATES", json.dumps(states))
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
+def ended(tmp_path_factory, migrate):
     """Both DAGs, run once.
 
     :return: the folder, the states told, the creates and the log of everything.
@@ -77,7 +77,7 @@ def ended(tmp_path_factory):
             "AIRFLOW_CONN_RESULTS": json.dumps({"conn_type": "sqlite", "host": str(folder / "results.db")}),
             "AIRFLOW_VAR_FOLDER": str(folder),
         }
-        run_airflow(env, "db", "migrate")
+        migrate(folder / "airflow")
         done = subprocess.run(
             [sys.executable, "-c", RUNNER, str(folder / "dags")],
             env=env,

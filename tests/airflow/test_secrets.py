@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_batch_provider.testing import FaultPlan
-from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
+from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.bedrock import FakeBedrock
 from airflow_batch_provider.testing.bedrock_api import ControlPlane
 from airflow_batch_provider.testing.calls import Answer
@@ -199,14 +198,6 @@ def line(number, model):
     return json.dumps({"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """A fresh metadata database, to be copied."""
-    home = tmp_path_factory.mktemp("migrated")
-    run_airflow(base_env(home, home), "db", "migrate")
-    return home / "airflow.db"
-
-
 class World:
     """One Airflow, all routes, and everything that was kept and printed.
 
@@ -214,13 +205,12 @@ class World:
     :param right: whether the keys are.
     """
 
-    def __init__(self, folder, migrated, faults=lambda name: None, *, right=True):
+    def __init__(self, folder, migrate, faults=lambda name: None, *, right=True):
         self.folder = folder
         dags = folder / "dags"
         dags.mkdir()
         (dags / "secret_dag.py").write_text(DAG_FILE.replace("RUNS", str(folder / "runs")))
-        (folder / "airflow").mkdir()
-        shutil.copy(migrated, folder / "airflow" / "airflow.db")
+        migrate(folder / "airflow")
         env = base_env(folder / "airflow", dags) | {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(dags)]),
         }
@@ -250,9 +240,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def well(tmp_path_factory, migrated):
+def well(tmp_path_factory, migrate):
     """Both kinds of task, on all routes, and nothing goes wrong."""
-    return World(tmp_path_factory.mktemp("well"), migrated)
+    return World(tmp_path_factory.mktemp("well"), migrate)
 
 
 @pytest.mark.parametrize("name", ROUTES)
@@ -287,12 +277,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_failing_runs_tell_no_secret(fault, tmp_path, migrated):
+def test_failing_runs_tell_no_secret(fault, tmp_path, migrate):
     """The provider echoes every header in its errors; none of it is kept, although the errors are told."""
     right = fault != "a wrong key"
     with pytest.MonkeyPatch.context() as patch:
         echoing(patch)
-        world = World(tmp_path, migrated, FAULTS[fault], right=right)
+        world = World(tmp_path, migrate, FAULTS[fault], right=right)
     for name in ROUTES:
         assert set(world.states[name].values()) == {"failed"}, name
         used = ACCESS_KEY if name == "bedrock" else KEY

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import time
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
+
 from airflow_batch_provider.testing import FakeProvider, FaultPlan
-from airflow_batch_provider.testing.airflow_stack import AirflowStack, Run
+from airflow_batch_provider.testing.airflow_stack import DATABASE, AirflowStack, Run
 from airflow_batch_provider.testing.processes import until
 
 DAG_FILE = """
@@ -131,7 +131,7 @@ def cancelled(fake: FakeProvider) -> set[str]:
 
 def kept_deadline(airflow: AirflowStack, job: str) -> float:
     """What the metadata database keeps of the trigger that waits for a job."""
-    with contextlib.closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
-        rows = database.execute("SELECT kwargs FROM trigger WHERE kwargs LIKE ?", [f"%{job}%"]).fetchall()
+    with psycopg.connect(airflow.env[DATABASE].replace("+psycopg2", "")) as database:
+        rows = database.execute("SELECT kwargs FROM trigger WHERE kwargs LIKE %s", [f"%{job}%"]).fetchall()
     kwargs = json.loads(rows[0][0])
     return float(kwargs.get("__var", kwargs)["deadline"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.testing.postgres import postgres
 from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
 from tests.airflow import databases
 from tests.airflow.world import TaskInstance
@@ -22,7 +23,7 @@ ANSWERS = "SELECT xmin::text, * FROM answers ORDER BY custom_id"
 
 @pytest.fixture(scope="module")
 def postgres_host() -> Iterator[str]:
-    with databases.real_postgres() as host:
+    with postgres() as host:
         yield host
 
 
