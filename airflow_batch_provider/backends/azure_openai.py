@@ -2,15 +2,33 @@
 
 Facts from Azure's batch how-to and REST reference (2026): 100,000 requests and 200 MB a file; a job that takes longer
 than 24 h goes on and is not expired; the job's endpoint is ``/chat/completions``; the model of every line is the name
-of a deployment of type Global Batch or Data Zone Batch.
+of a deployment of type Global Batch or Data Zone Batch; who signs in with Microsoft Entra ID sends a bearer token.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
-from airflow_batch_provider.backends.openai import CHAT, RESPONSES, OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.core.records import Limits, ModelRules
+from typing_extensions import override
+
+from airflow_batch_provider.backends import wire_async
+from airflow_batch_provider.backends.openai import (
+    CHAT,
+    RESPONSES,
+    TIMEOUT_SECONDS,
+    OpenAIBackend,
+    Route,
+    WireFacts,
+)
+from airflow_batch_provider.core.records import JSON, Limits, ModelRules
+
+if TYPE_CHECKING:
+    import openai
 
 AZURE_LIMITS = Limits(
     max_rows=100_000,
@@ -23,31 +41,86 @@ AZURE_URLS = {CHAT: "/chat/completions"}
 """Azure's spelling of the chat endpoint, on lines and in the create call."""
 
 
+@dataclass(frozen=True)
+class SignIn:
+    """Microsoft Entra ID in place of a key.
+
+    :param token: gives a bearer token that is valid now; may block, and raises this package's errors.
+    :param told: who signs in, in words.
+    :param missing: fields that are missing, as sentences with their remedy.
+    """
+
+    token: Callable[[], str] = field(repr=False)
+    told: str
+    missing: tuple[str, ...] = ()
+
+
 class AzureOpenAIBackend(OpenAIBackend):
-    """Batches on Azure OpenAI."""
+    """Batches on Azure OpenAI.
+
+    :param sign_in: where no key signs.
+    """
 
     name: ClassVar[str] = "azure_openai_batch"
 
+    def __init__(
+        self, route: Route, facts: WireFacts, models: ModelRules | None = None, sign_in: SignIn | None = None
+    ) -> None:
+        super().__init__(route, facts, models)
+        self.sign_in = sign_in
+
+    @cached_property
+    @override
+    def client(self) -> openai.OpenAI:
+        """The official client; with Entra it asks for the token before every call, so that none grows old."""
+        from airflow_batch_provider.backends.wire_client import make_client
+
+        self._refuse_missing()
+        return make_client(self.route, TIMEOUT_SECONDS, None if self.sign_in is None else self.sign_in.token)
+
+    @override
+    async def _caller(self) -> Callable[..., Awaitable[JSON]]:
+        """With Entra, one token for a look at all jobs; it is asked for in a thread, because that may take a while."""
+        plain = await super()._caller()
+        if self.sign_in is None:
+            return plain
+        token = await asyncio.to_thread(self.sign_in.token)
+        return functools.partial(wire_async.call, self.route, headers={"authorization": f"Bearer {token}"})
+
+    @override
+    def probe(self) -> str:
+        """List one batch, and tell who signed in."""
+        said = super().probe()
+        return said if self.sign_in is None else f"{said}; signed in with Microsoft Entra ID as {self.sign_in.told}"
+
 
 def azure_backend(
-    endpoint: str, api_key: str, *, api_version: str | None = None, models: ModelRules | None = None
+    endpoint: str,
+    api_key: str,
+    *,
+    api_version: str | None = None,
+    models: ModelRules | None = None,
+    sign_in: SignIn | None = None,
 ) -> AzureOpenAIBackend:
     """A backend for one Azure resource.
 
     :param endpoint: ``https://RESOURCE.openai.azure.com``, or any address below its ``/openai``.
-    :param api_key: the resource's key.
+    :param api_key: the resource's key; empty with ``sign_in``.
     :param api_version: None or ``v1`` for the v1 API, a date such as ``2024-10-21`` for the older one.
     """
     base = _resource(endpoint)
     missing = []
     if not base:
         missing.append("the endpoint is missing; set it to https://RESOURCE.openai.azure.com")
-    if not api_key:
-        missing.append("the API key is missing; set the resource's key as the password")
+    if sign_in is not None:
+        missing.extend(sign_in.missing)
+    elif not api_key:
+        missing.append("the API key is missing; set the resource's key as the password, or entra in the extra")
     dated = api_version if api_version != "v1" else None
     query = (("api-version", dated),) if dated else ()
     path = "/openai" if dated else "/openai/v1"
-    route = Route(base and base + path, (("api-key", api_key),) if api_key else (), query)
+    signed = (("api-key", api_key),) if api_key and sign_in is None else ()
+    route = Route(base and base + path, signed, query)
     facts = WireFacts(
         AzureOpenAIBackend.name,
         limits=AZURE_LIMITS,
@@ -57,7 +130,7 @@ def azure_backend(
         # A deployment that is called like its model has the model's price; of any other it is unknown.
         price_list="azure",
     )
-    return AzureOpenAIBackend(route, facts, models)
+    return AzureOpenAIBackend(route, facts, models, sign_in)
 
 
 def _resource(endpoint: str) -> str:

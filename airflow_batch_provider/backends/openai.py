@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
@@ -145,6 +145,11 @@ class OpenAIBackend(Backend):
         """The values of all headers but what everybody knows."""
         return [value for name, value in self.route.headers if not name.endswith("api-version")]
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What no message may quote of what the client sends."""
+        return getattr(self.client, "secrets", ())
+
     def _refuse_missing(self) -> None:
         if self.facts.missing:
             raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
@@ -189,14 +194,16 @@ class OpenAIBackend(Backend):
         name = f"{method} {path}"
         try:
             if method == "GET":
-                answer: Any = self.client.get(path, cast_to=object)
+                # SDK 2.0 loses a query in the path where the client has one of its own, as for a dated API of Azure.
+                path, _, query = path.partition("?")
+                answer: Any = self.client.get(path, cast_to=object, options={"params": dict(parse_qsl(query))})
             elif method == "DELETE":
                 answer = self.client.delete(path, cast_to=object)
             else:
                 # A redirected POST would become a GET or carry the key elsewhere.
                 answer = self.client.post(path, cast_to=object, body=body, options={"follow_redirects": False})
         except (openai.APIError, *NOT_JSON) as error:
-            raise from_sdk(name, error, self.route.secrets) from error
+            raise from_sdk(name, error, self.hidden) from error
         if not isinstance(answer, dict):
             raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
         return answer
@@ -221,7 +228,7 @@ class OpenAIBackend(Backend):
         try:
             answer: Any = self.client.files.create(file=(name, stream), purpose="batch", extra_headers=headers)
         except (openai.APIError, *NOT_JSON) as error:
-            raise from_sdk(call, error, self.route.secrets) from error
+            raise from_sdk(call, error, self.hidden) from error
         file_id = getattr(answer, "id", None)
         if not isinstance(file_id, str) or not file_id:
             raise ProviderError(f"{call}: the answer has no file id")
@@ -332,17 +339,20 @@ class OpenAIBackend(Backend):
         """The provider's own page of a batch."""
         return self.facts.console.format(id=quote(job_id, safe="")) if self.facts.console else None
 
+    async def _caller(self) -> Callable[..., Awaitable[JSON]]:
+        """What the triggerer calls with; it signs as the official client does."""
+        self._refuse_missing()
+        return functools.partial(wire_async.call, self.route)
+
     async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
         """All batches at once, over one pool of connections."""
-        self._refuse_missing()
-        call = functools.partial(wire_async.call, self.route)
+        call = await self._caller()
         batches = await asyncio.gather(*(call("GET", f"/batches/{_segment(job_id)}") for job_id in job_ids))
         return [read_job(batch) for batch in batches]
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """Cancel all, whatever becomes of one of them; a batch that has ended already is no error."""
-        self._refuse_missing()
-        call = functools.partial(wire_async.call, self.route)
+        call = await self._caller()
 
         async def one(job_id: str) -> None:
             path = f"/batches/{_segment(job_id)}"

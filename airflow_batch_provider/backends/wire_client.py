@@ -5,7 +5,7 @@ This module imports the SDK and is therefore imported inside functions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -29,6 +29,8 @@ class _Client(openai.OpenAI):
     """
 
     _route_headers: dict[str, str]
+    _token: Callable[[], str] | None = None
+    """Asked before every call, where a key is not what signs."""
     secrets: tuple[str, ...]
     """What no error may quote."""
 
@@ -44,8 +46,16 @@ class _Client(openai.OpenAI):
             "User-Agent": self.user_agent,
             "Authorization": Omit(),
         }
+        if self._token is not None:
+            defaults["Authorization"] = f"Bearer {self._remembered(self._token())}"
         given = {name.lower() for name in self._route_headers}
         return {**{name: defaults[name] for name in defaults if name.lower() not in given}, **self._route_headers}
+
+    def _remembered(self, token: str) -> str:
+        """The token, which no error may quote from now on."""
+        if token not in self.secrets:
+            self.secrets = (token, *self.secrets)
+        return token
 
     def _validate_headers(self, *_: Any) -> None:
         """Nothing to check: the route was checked before."""
@@ -53,14 +63,17 @@ class _Client(openai.OpenAI):
     def copy(self, **changes: Any) -> _Client:
         """As the SDK's, for the same route."""
         made = super().copy(**changes)
-        made._route_headers, made.secrets = self._route_headers, self.secrets
+        made._route_headers, made._token, made.secrets = self._route_headers, self._token, self.secrets
         return made
 
     with_options = copy
 
 
-def make_client(route: Route, timeout: float) -> openai.OpenAI:
-    """A client for one route."""
+def make_client(route: Route, timeout: float, token: Callable[[], str] | None = None) -> openai.OpenAI:
+    """A client for one route.
+
+    :param token: gives a bearer token that is valid now; asked before every call.
+    """
     client = _Client(
         base_url=route.base_url,
         api_key="unused",
@@ -68,7 +81,7 @@ def make_client(route: Route, timeout: float) -> openai.OpenAI:
         max_retries=0,
         timeout=timeout,
     )
-    client._route_headers = dict(route.headers)
+    client._route_headers, client._token = dict(route.headers), token
     client.secrets = route.secrets
     return client
 
