@@ -310,7 +310,8 @@ class ChatDialect(Dialect):
         scheme = url.partition(":")[0]
         if scheme == "data":
             raise self.refuse(f"{path}.image_url.url", "must read data:image/...;base64,...")
-        message = f"{self.provider} fetches no {scheme}: images in batches; write the image itself as a data: URL"
+        remedy = "set download_images=True, or write it" if scheme in ("http", "https") else "write the image itself"
+        message = f"{self.provider} fetches no {scheme}: images in batches; {remedy} as a data: URL"
         raise self.refuse(f"{path}.image_url.url", message)
 
     def document(self, blob: Blob, path: str) -> JSON:

@@ -72,7 +72,9 @@ class OpenAIBody(Dialect):
                 if not self._images:
                     raise _refuse(path, f"{self._model} takes text only")
                 if not isinstance(url, str) or not url.startswith("data:"):
-                    message = "Bedrock fetches no images in batches; write the image itself as a data: URL"
+                    message = (
+                        "Bedrock fetches no images in batches; set download_images=True, or write it as a data: URL"
+                    )
                     raise _refuse(f"{path}.image_url.url", message)
             elif kind not in ("text", "refusal"):
                 raise _refuse(f"{path}.type", f"{kind!r} is not taken; text and image_url are")

@@ -8,15 +8,31 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.preparing import Messages, RequestTemplate, prepare
 from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
+from airflow_batch_provider.operators._images import FOLDER, Inliner
 from airflow_batch_provider.operators._run import airflow_errors, checked_directory
 from airflow_batch_provider.operators._sql import Parameters, select_rows, sql_hook
-from airflow_batch_provider.storage import open_path, open_stream
+from airflow_batch_provider.storage import RunDirectory, open_path, open_stream
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+class _Seen:
+    """Rows that remember the number of the one that was taken last; a request is made of one before the next."""
+
+    number = 0
+
+    def __init__(self, rows: Iterable[NumberedRow]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        for row in self._rows:
+            self.number = row[0]
+            yield row
 
 
 class BatchInferencePrepareOperator(BaseOperator):
@@ -48,6 +64,10 @@ class BatchInferencePrepareOperator(BaseOperator):
     :param limit: take only the first so many rows.
     :param source_format: ``"csv"`` or ``"jsonl"``, where the name does not tell.
     :param delimiter: of CSV; by default a comma, and a tab for ``.tsv``.
+    :param download_images: fetch ``http`` and ``https`` images now and write them into the requests, for Bedrock and
+        Vertex AI, whose batches fetch none; an image that cannot be had is a problem of its row. True, or an object of
+        ``max_image_bytes``, ``max_line_bytes``, ``timeout``, ``attempts``, ``pause``, ``at_once`` and
+        ``private_hosts``; see ``docs/download_images.md``. What was fetched stays in ``OUTPUT_PATH.images``.
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
     """
 
@@ -75,6 +95,7 @@ class BatchInferencePrepareOperator(BaseOperator):
         limit: int | str | None = None,
         source_format: RowFormat | None = None,
         delimiter: str | None = None,
+        download_images: bool | Mapping[str, Any] = False,
         allow_local_path: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -95,8 +116,10 @@ class BatchInferencePrepareOperator(BaseOperator):
         self.limit = limit
         self.source_format = source_format
         self.delimiter = delimiter
+        self.download_images = download_images
         self.allow_local_path = allow_local_path
         self._check_origin()
+        ImagePolicy.of(download_images)
         # Compiled now to be thrown away: a template that cannot work is an import error of the DAG, not a failed run.
         self._template()
 
@@ -140,7 +163,14 @@ class BatchInferencePrepareOperator(BaseOperator):
         name = self._name()
         count = 0
         with self._rows(name) as rows, directory.writer(target.name) as out:
-            for line in prepare(rows, template, name, limit, show_values=self.sql is None):
+            seen = _Seen(rows)
+            lines: Iterable[bytes] = prepare(seen, template, name, limit, show_values=self.sql is None)
+            if (policy := ImagePolicy.of(self.download_images)) is not None:
+                store = RunDirectory(f"{directory.uri}/{target.name}{FOLDER}")
+                lines = Inliner(store, policy, name, show_values=self.sql is None).lines(
+                    (seen.number, line) for line in lines
+                )
+            for line in lines:
                 out.write(line + b"\n")
                 count += 1
         return count

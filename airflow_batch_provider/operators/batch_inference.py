@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, RunOptions
+from airflow_batch_provider.operators._images import FOLDER, with_images
 from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
 from airflow_batch_provider.operators._steps import (
@@ -70,6 +72,9 @@ class BatchInferenceOperator(RunOperator):
         under ``history/`` and ask everything anew.
     :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped.
     :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once all jobs are created.
+    :param download_images: fetch ``http`` and ``https`` images and send them inside of the requests, for Bedrock and
+        Vertex AI, whose batches fetch none; as in :class:`BatchInferencePrepareOperator`. What was fetched stays in
+        ``OUTPUT_PATH.images``, so that no later try asks anything else.
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
     :param backend_options: settings of this run for this backend, without secrets: ``completion_window``, ``metadata``,
         ``extra_body``; unknown names are refused.
@@ -109,6 +114,7 @@ class BatchInferenceOperator(RunOperator):
         on_changed_input: Literal["fail", "restart"] = "fail",
         cancel_on_kill: bool = True,
         wait_for_completion: bool = True,
+        download_images: bool | Mapping[str, Any] = False,
         allow_local_path: bool = False,
         backend_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -135,9 +141,11 @@ class BatchInferenceOperator(RunOperator):
         self.on_deadline = on_deadline
         self.on_lost_create = on_lost_create
         self.on_changed_input = on_changed_input
+        self.download_images = download_images
         self.allow_local_path = allow_local_path
         self.backend_options = backend_options
         self._own_folder = "map_index" in str(output_path)
+        ImagePolicy.of(download_images)
 
     def execute(self, context: Context) -> JSON:
         """Begin the run or go on with it."""
@@ -146,6 +154,8 @@ class BatchInferenceOperator(RunOperator):
         with airflow_errors():
             self._check()
             run = self.resumed(context)
+            if (policy := ImagePolicy.of(self.download_images)) is not None:
+                run.input_path = with_images(self.input_path, f"{run.directory.uri}{FOLDER}", policy)
             run.begin(first_try=ti.try_number <= 1)
             ti.xcom_push(key="run_path", value=run.directory.uri)
             return self.go_on(run)
@@ -217,6 +227,8 @@ class BatchInferenceSubmitOperator(BatchInferenceOperator):
         super()._check()
         if bool(self.input_path) == bool(self.input_file_id):
             raise ConfigurationError("give either input_path or input_file_id")
+        if self.input_file_id and self.download_images:
+            raise ConfigurationError("download_images needs input_path: a file that was uploaded stays as it is")
 
     def resumed(self, context: Context) -> BatchRun:
         """The run; its input is fetched from the provider where it was uploaded already."""
