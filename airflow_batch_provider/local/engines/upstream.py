@@ -12,7 +12,7 @@ from typing_extensions import override
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import Engine, Reply, error_body
 
-_TIMEOUT = 600.0
+UPSTREAM_SECONDS = 600.0
 _LONGEST_WAIT = 300.0
 
 
@@ -22,18 +22,23 @@ class UpstreamEngine(Engine):
     :param base_url: its address, ``/v1`` included where it has that.
     :param key: its bearer token.
     :param slots: connections at a time.
+    :param timeout: seconds that one answer may take.
     """
 
     name: ClassVar[str] = "upstream"
 
-    def __init__(self, base_url: str, *, key: str | None = None, slots: int = 4) -> None:
+    def __init__(
+        self, base_url: str, *, key: str | None = None, slots: int = 4, timeout: float = UPSTREAM_SECONDS
+    ) -> None:
         import httpx
 
+        self._key = (key or "").encode()
         headers = {"authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=slots, max_keepalive_connections=slots)
-        timeout = httpx.Timeout(_TIMEOUT, connect=10, pool=None)  # a row waits for a connection as long as it takes
+        # A row waits for a connection as long as it takes.
+        patience = httpx.Timeout(timeout, connect=min(10.0, timeout), pool=None)
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/") + "/", headers=headers, limits=limits, timeout=timeout
+            base_url=base_url.rstrip("/") + "/", headers=headers, limits=limits, timeout=patience
         )
 
     @override
@@ -51,10 +56,14 @@ class UpstreamEngine(Engine):
             message = f"The upstream could not be reached: {type(error).__name__}."
             return Reply(503, error_body(message, kind="server_error"))
         answered = _decoded(response.content)
-        if answered is None and response.is_success:
+        if answered is not None and response.is_success:
+            return Reply(_status_inside(answered) or response.status_code, answered)
+        if response.is_success:
             return Reply(502, error_body("The upstream's answer is no JSON object.", kind="server_error"))
-        if answered is None or (not response.is_success and not isinstance(answered.get("error"), dict)):
-            answered = error_body(response.text[:1_000], kind="upstream_error")
+        content = response.content.replace(self._key, b"***") if self._key else response.content
+        answered = _decoded(content)
+        if answered is None or not isinstance(answered.get("error"), dict):
+            answered = error_body(content.decode("utf-8", "replace")[:1_000], kind="upstream_error")
         return Reply(response.status_code, answered, _retry_after(response.headers.get("retry-after")))
 
     @override
@@ -71,6 +80,15 @@ class UpstreamEngine(Engine):
     @override
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _status_inside(answered: dict[str, Any]) -> int | None:
+    """The status of an error that came as 200, as gateways send one after they have begun to answer."""
+    error = answered.get("error")
+    if not isinstance(error, dict) or answered.keys() & {"choices", "data", "output", "results"}:
+        return None
+    code = error.get("code")
+    return code if isinstance(code, int) and 400 <= code <= 599 else 502
 
 
 def _decoded(content: bytes) -> dict[str, Any] | None:
