@@ -33,13 +33,24 @@ def price_of(backend: Backend, model: str | None) -> Price | None:
 
 
 def cost_of(backend: Backend, shard: Shard, end: End) -> float | None:
-    """What the answers of a shard cost in US dollars, None where nobody knows; where nothing was answered, nothing."""
+    """What the answers of a shard cost in US dollars, None where nobody knows; where nothing was answered, nothing.
+
+    By the prices of the day on which they were collected; where they were unknown then, by those known now.
+    """
+    if end.cost_usd is not None:
+        return end.cost_usd
     if end.unmetered:
         return None
     if end.usage == Usage():
         return 0.0
     price = price_of(backend, shard.model)
     return None if price is None else price.cost(end.usage)
+
+
+def total_cost(costs: Iterable[float | None]) -> float | None:
+    """All costs together, None when one is unknown."""
+    known = [*costs]
+    return None if None in known else round(sum(filter(None, known)), 9)
 
 
 def cost_range(backend: Backend, shards: Iterable[Shard], expected_output_tokens: int | None) -> CostRange | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of
+from airflow_batch_provider.budget import cost_of, total_cost
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE, Books, absence, check_equation
 from airflow_batch_provider.core.records import (
@@ -82,7 +82,8 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
         "foreign": books.foreign,
         "nameless": books.nameless,
     }
-    return End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines, unmetered)
+    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines, unmetered)
+    return replace(end, cost_usd=cost_of(backend, shard, end))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
@@ -101,7 +102,7 @@ def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: 
             outcomes[read_line(line).outcome] += 1
             out.write(line + b"\n")
     check_equation(shard.rows, outcomes)
-    return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),))
+    return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),), cost_usd=0.0)
 
 
 def tell(log: Logger, job: Job, end: End) -> None:
@@ -294,11 +295,6 @@ def _listed(directory: RunDirectory, shards: Sequence[Shard]) -> Iterator[str]:
                 yield str(orjson.loads(raw)["custom_id"])
 
 
-def as_fact(end: End) -> dict[str, object]:
-    """What the ledger keeps of an end."""
-    return asdict(end)
-
-
 def summarise(
     directory: RunDirectory,
     backend: Backend,
@@ -338,7 +334,7 @@ def summarise(
                 "succeeded": sum(job["succeeded"] for job in told),
                 "input_tokens": used.input_tokens,
                 "output_tokens": used.output_tokens,
-                "cost_usd": _sum(job["cost_usd"] for job in told),
+                "cost_usd": total_cost(job["cost_usd"] for job in told),
             }
         )
         for attempts in a_round.attempts.values():
@@ -352,7 +348,7 @@ def summarise(
         retryable=totals.retryable,
         rounds=len(rounds),
         usage=usage,
-        cost_usd=_sum(job["cost_usd"] for job in jobs),
+        cost_usd=total_cost(job["cost_usd"] for job in jobs),
         reasons=dict(totals.reasons.most_common(20)),
         jobs=tuple(jobs),
         job_errors=tuple(job_errors[:100]),
@@ -384,9 +380,3 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
             }
         )
     return jobs, usage
-
-
-def _sum(costs: Iterable[float | None]) -> float | None:
-    """All costs together, None when one is unknown."""
-    known = [*costs]
-    return None if None in known else round(sum(filter(None, known)), 9)

@@ -153,7 +153,7 @@ class Driver:
             end = self.read(lambda: collecting.collect(self.directory, self.backend, shard, job, now, own=own))
             if end.lines["received"] >= min(shard.rows, (job.counts.completed or 0) + (job.counts.failed or 0)):
                 break  # an answer that was cut at the end of a line looks whole; a second look tells
-        self.ledger.record(shard, attempt.number, "end", collecting.as_fact(end))
+        self.ledger.record_end(shard, attempt.number, end)
         collecting.tell(self.log, job, end)
         return True
 
@@ -188,7 +188,7 @@ class Driver:
         if not self.ledger.record(shard, number, "intent", {"given_up": code, "at": self.clock()}):
             return False
         end = collecting.give_up(self.directory, shard, code, reason, self.clock())
-        return self.ledger.record(shard, number, "end", collecting.as_fact(end))
+        return self.ledger.record_end(shard, number, end)
 
     def _late(self, a_round: Round, jobs: dict[str, str], unsent: list[Shard]) -> Waiting | None:
         """The deadline has passed.

@@ -37,6 +37,7 @@ class End:
     :param outcomes: rows by outcome.
     :param usage: tokens of all its answers.
     :param unmetered: answers of which the provider told no tokens, so that nobody knows what they cost.
+    :param cost_usd: of all its answers, at the prices of its day; None where nobody knew.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
     """
 
@@ -49,6 +50,7 @@ class End:
     errors: tuple[JobError, ...] = ()
     lines: dict[str, int] = field(default_factory=dict)
     unmetered: int = 0
+    cost_usd: float | None = None
 
     @property
     def was_not_asked(self) -> bool:
@@ -113,6 +115,10 @@ class Round:
         """The shards that did not fit into the provider's queue, so that nothing of them was asked."""
         ends = ((shard, attempt.end) for shard in self.shards if (attempt := self.last(shard)) and attempt.end)
         return [shard for shard, end in ends if end.was_not_asked and is_over_quota(end.errors)]
+
+    def ends(self) -> list[End]:
+        """How its creates ended, as far as they have."""
+        return [end for attempts in self.attempts.values() for attempt in attempts if (end := attempt.end)]
 
     def last(self, shard: Shard) -> Attempt | None:
         """The newest create of a shard."""
@@ -186,6 +192,10 @@ class Ledger:
     def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
         """Add a fact; False when it is there already."""
         return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+
+    def record_end(self, shard: Shard, number: int, end: End) -> bool:
+        """Add how a create's job ended; False when it is there already."""
+        return self.record(shard, number, "end", asdict(end))
 
     def tries(self) -> JSON:
         """``{"series_start": first round of this try, "deadline": seconds since the epoch | null, "stopped": why this

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from airflow_batch_provider.budget import total_cost
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.records import JSON, Shard
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
@@ -18,7 +19,8 @@ def describe(directory: RunDirectory, now: float) -> JSON:
     :param now: seconds since the epoch.
     :return: ``{"run_path", "run_key", "conn_id", "identity", "input_path", "rows", "deadline", "rounds": [{"number",
         "shards": [{"name", "rows", "bytes", "model", "endpoint", "creates", "job_id", "state", "status", "outcomes",
-        "input_tokens", "output_tokens", "console_url", "errors"}]}], "summary", "next"}``.
+        "input_tokens", "output_tokens", "cost_usd", "console_url", "errors"}]}], "cost_usd", "summary",
+        "next"}``; ``cost_usd`` is what the collected jobs cost so far, null where the price of one is unknown.
     :raises RunConflictError: when the directory holds no run.
     """
     ledger = Ledger(directory)
@@ -28,6 +30,7 @@ def describe(directory: RunDirectory, now: float) -> JSON:
     rounds = ledger.rounds()
     summary = ledger.summary()
     deadline = ledger.tries()["deadline"]
+    so_far = total_cost(end.cost_usd for a_round in rounds for end in a_round.ends())
     return {
         "run_path": directory.uri,
         **{name: record[name] for name in ("run_key", "conn_id", "identity", "input_path", "rows", "begun_at")},
@@ -36,6 +39,7 @@ def describe(directory: RunDirectory, now: float) -> JSON:
             {"number": a_round.number, "shards": [_shard(shard, a_round.last(shard)) for shard in a_round.shards]}
             for a_round in rounds
         ],
+        "cost_usd": summary.cost_usd if summary else so_far,
         "summary": None if summary is None else asdict(summary),
         "next": _next(directory, rounds, deadline, ended=summary is not None, now=now),
     }
@@ -63,6 +67,7 @@ def _shard(shard: Shard, attempt: Attempt | None) -> JSON:
             "outcomes": {name: count for name, count in end.outcomes.items() if count},
             "input_tokens": end.usage.input_tokens,
             "output_tokens": end.usage.output_tokens,
+            "cost_usd": end.cost_usd,
             "errors": [str(error) for error in end.errors],
         }
     return told
@@ -102,13 +107,14 @@ def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | No
 def table(told: JSON) -> str:
     """The same for reading, as :func:`describe` gives it."""
     lines = [f"{told['run_path']}: {told['rows']:,} rows by {told['conn_id']}, run {told['run_key']}"]
-    cells = [("shard", "model", "rows", "creates", "job", "state", "became")]
+    cells = [("shard", "model", "rows", "creates", "job", "state", "became", "USD")]
     for a_round in told["rounds"]:
         for shard in a_round["shards"]:
             became = ", ".join(f"{count:,} {name}" for name, count in shard.get("outcomes", {}).items())
             state = f"{shard['state']} ({shard['status']})" if "status" in shard else shard["state"]
             row = (shard["name"], shard["model"] or "-", f"{shard['rows']:,}", str(shard["creates"]))
-            cells.append((*row, shard["job_id"] or "-", state, became))
+            cost = shard.get("cost_usd")
+            cells.append((*row, shard["job_id"] or "-", state, became, "" if cost is None else f"{cost:.4f}"))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines += ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     for a_round in told["rounds"]:
@@ -118,5 +124,6 @@ def table(told: JSON) -> str:
         became = ", ".join(f"{count:,} {name}" for name, count in summary["outcomes"].items())
         usage = summary["usage"]
         lines.append(f"total: {became}; {usage['input_tokens']:,} input and {usage['output_tokens']:,} output tokens")
-        lines.append("cost: unknown" if summary["cost_usd"] is None else f"cost: {summary['cost_usd']:.4f} USD")
+    cost = "unknown" if told["cost_usd"] is None else f"{told['cost_usd']:.4f} USD"
+    lines.append(f"cost{'' if summary else ' so far'}: {cost}")
     return "\n".join([*lines, f"next: {told['next']}"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import orjson
 
-from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -43,11 +43,11 @@ def open_path(uri: str) -> ObjectStoragePath:
     """
     from airflow.sdk import ObjectStoragePath
 
-    path = ObjectStoragePath(str(uri))
     try:
+        path = ObjectStoragePath(str(uri))
         path.fs  # noqa: B018 - attaching is what fails
     except (ValueError, ImportError) as error:
-        scheme = path.protocol or "file"
+        scheme = str(uri).partition("://")[0]
         extra = _EXTRAS.get(scheme)
         remedy = (
             f"install it with: pip install 'airflow-batch-provider[{extra}]'"
@@ -101,9 +101,20 @@ class RunDirectory:
             return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """A whole small JSON object, None where there is none."""
+        """A whole small JSON object, None where there is none.
+
+        :raises RunConflictError: when it holds something else; it was written whole, so somebody has changed it since.
+        """
         data = self.read(name)
-        return None if data is None else cast("dict[str, Any]", orjson.loads(data))
+        if data is None:
+            return None
+        with contextlib.suppress(orjson.JSONDecodeError):
+            if isinstance(value := orjson.loads(data), dict):
+                return value
+        raise RunConflictError(
+            f"{self.uri}/{name} is not the JSON object that was written there; restore it from a copy. Without it "
+            "nobody can say what was sent, so nothing is sent."
+        )
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace a small file, whole or not at all."""

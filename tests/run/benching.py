@@ -74,7 +74,7 @@ class Bench:
         run.begin(first_try=first_try)
         return self.go_on(run)
 
-    def go_on(self, run, seconds=20.0):
+    def go_on(self, run, seconds=90.0):
         until = time.time() + seconds
         while time.time() < until:
             outcome = run.advance()

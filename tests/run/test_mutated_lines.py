@@ -13,7 +13,16 @@ import pytest
 from airflow_batch_provider.collecting import collect, rows
 from airflow_batch_provider.core.answers import read_answer
 from airflow_batch_provider.core.jsonl import BOM
-from airflow_batch_provider.core.records import OUTCOMES, BatchRequest, Job, JobError, JobStatus, Limits, Shard
+from airflow_batch_provider.core.records import (
+    OUTCOMES,
+    BatchRequest,
+    Job,
+    JobError,
+    JobStatus,
+    Limits,
+    ModelRules,
+    Shard,
+)
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.gateway import gateway_format
@@ -252,6 +261,8 @@ class Outputs:
     """As much of a backend as collecting asks."""
 
     limits = Limits(ROWS, 1 << 30, "a test", (CHAT,))
+    price_list = None
+    models = ModelRules()
 
     def __init__(self, family, data, step):
         self.family, self.data, self.step = family, data, step

@@ -24,6 +24,23 @@ def test_no_run(tmp_path, capsys):
     assert "There is no run in" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["run.json", "ledger/r0.plan.json", "summary.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_broken_file(bench, capsys, name, text):
+    """A file of the record that somebody has spoilt is named, and the command ends with 1."""
+    bench.write([line(0)])
+    bench.finish()
+    (bench.path / name).write_text(text)
+    assert main(["show", str(bench.path)]) == 1
+    assert f"{bench.path}/{name} is not the JSON object that was written there" in capsys.readouterr().err
+
+
+def test_an_unknown_store(capsys):
+    """A scheme that nothing serves is told with those that are, and the command ends with 2."""
+    assert main(["show", "nowhere://bucket/run"]) == 2
+    assert "Nothing installed can open nowhere://" in capsys.readouterr().err
+
+
 def test_while_it_runs(bench):
     """Running jobs with their ids, unsent shards, the deadline."""
     bench.fake.faults.hold_after_rows = 1
@@ -40,6 +57,7 @@ def test_while_it_runs(bench):
     assert shards[0]["job_id"] == bench.fake.batches[0]["id"]
     assert seen["next"].startswith("1 jobs are waited for; 1 shards wait to be sent; the deadline is 20")
     assert seen["summary"] is None
+    assert "cost so far: 0.0000 USD" in table(seen)
     run.cancel()
     assert told(bench)["rounds"][0]["shards"][0]["state"] == "being cancelled"
 
