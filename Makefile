@@ -16,7 +16,7 @@ MODEL := .cache/model/.ready
 REVIEWS := .cache/reviews.csv
 GATEWAY := .cache/gateway/.ready
 
-.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways constraints clean
+.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways docs constraints clean
 
 help:
 	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-airflow31   import everything and run one DAG on the newest Airflow 3.1'
 	@echo 'make test-clients     batches by classes that are not ours, and our own tests on openai SDK 2'
 	@echo 'make test-gateways    the real Portkey gateway, from npm, in front of the fakes; needs Node'
+	@echo 'make docs             the documentation as a site, in build/docs'
 	@echo 'make constraints      resolve all versions anew'
 	@echo 'make clean            remove everything that make has made'
 
@@ -64,6 +65,10 @@ test-clients: $(READYCLIENTS)
 
 test-gateways: $(READY) $(GATEWAY)
 	$(BIN)/python -m pytest tests/gateways
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -n -q -E -b html -d build/doctrees docs build/docs
+	@echo 'open build/docs/index.html'
 
 # --universal resolves for every Python and platform at once; without --no-header the file would name local paths.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade
