@@ -15,8 +15,9 @@ READYCLIENTS := $(VENVCLIENTS)/.ready
 MODEL := .cache/model/.ready
 REVIEWS := .cache/reviews.csv
 GATEWAY := .cache/gateway/.ready
+SHOTS := .cache/screenshots/.ready
 
-.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways docs constraints clean
+.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways docs screenshots constraints clean
 
 help:
 	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
@@ -27,6 +28,7 @@ help:
 	@echo 'make test-clients     batches by classes that are not ours, and our own tests on openai SDK 2'
 	@echo 'make test-gateways    the real Portkey gateway, from npm, in front of the fakes; needs Node'
 	@echo 'make docs             the documentation as a site, in build/docs'
+	@echo 'make screenshots      docs/images anew, by Chromium: five to eight minutes'
 	@echo 'make constraints      resolve all versions anew'
 	@echo 'make clean            remove everything that make has made'
 
@@ -69,6 +71,9 @@ test-gateways: $(READY) $(GATEWAY)
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -n -q -E -b html -d build/doctrees docs build/docs
 	@echo 'open build/docs/index.html'
+
+screenshots: $(READY) $(MODEL) $(REVIEWS) $(SHOTS)
+	$(BIN)/python docs/screenshots.py
 
 # --universal resolves for every Python and platform at once; without --no-header the file would name local paths.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --upgrade
@@ -128,6 +133,11 @@ $(MODEL): demo/fetch.py | $(READY)
 
 $(REVIEWS): | $(READY)
 	@$(BIN)/python -m demo.fetch reviews
+
+$(SHOTS): requirements/screenshots.in | $(READY)
+	@echo 'installing playwright and pillow into .cache/screenshots'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .cache/screenshots -r $<
+	@touch $@
 
 $(GATEWAY): tests/gateways/package.json | $(READY)
 	@command -v npm >/dev/null || { echo 'Node is missing. On Debian or Ubuntu: apt-get install nodejs npm'; exit 1; }

@@ -119,4 +119,4 @@ class Plan:
             return f"{self.cost.low:.4f} to {self.cost.high:.4f} USD, each row asked once"
         if self.unpriced:
             return f"unknown, for nobody knows the price of {', '.join(self.unpriced)}; set the connection's prices"
-        return "unknown, for there are rows that name no max_tokens; say how many output tokens to expect"
+        return "unknown, for there are rows that name no max_tokens; expected_output_tokens would tell"

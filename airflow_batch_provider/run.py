@@ -219,7 +219,7 @@ class BatchRun:
                 f"{self.input_file_id} is not what one job would be sent: it has several models or endpoints, is too "
                 "large, or its lines need to be written anew; give input_path instead"
             )
-        self._log.info("%s: %d rows in %d shards", self.input_path, report.rows, len(shards))
+        self._log.info("Rows: %d, shards: %d, from %s", report.rows, len(shards), self.input_path)
         planner.open(0, shards, 0)
 
     def _record(self, fingerprint: str, rows: int) -> None:

@@ -1,4 +1,7 @@
-"""The line that a waiting task writes into its log."""
+"""The lines that a task writes into its log while it waits and at its end.
+
+What matters comes first and paths come last: Airflow's log cuts a line at the edge of the window.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_batch_provider.core.records import Job, Usage
+from airflow_batch_provider.core.records import Job, RunSummary, Usage
 
 QUIET_SECONDS = 10.0
 HEARTBEAT_SECONDS = 600.0
@@ -45,7 +48,7 @@ class Progress:
         share = f" ({done / total:.1%})" if total else ""
         known = f"{total:,}" if total else "?"
         pace = self._pace(done, total, now)
-        return f"{done:,}/{known} requests done{share}, {failed:,} failed; jobs: {told}{pace}{self._cost(jobs)}"
+        return f"{done:,}/{known} requests done{share}, {failed:,} failed{pace}; jobs: {told}{self._cost(jobs)}"
 
     def _pace(self, done: int, total: int, now: float) -> str:
         began, before = self._start or (now, done)
@@ -60,6 +63,20 @@ class Progress:
         used = sum((job.usage for job in jobs if job.usage), Usage())
         tokens = f"; {used.input_tokens:,} input and {used.output_tokens:,} output tokens" if used != Usage() else ""
         return f"{tokens}; cost so far {self.spent_usd:,.4f} USD" if self.spent_usd else tokens
+
+
+def summary_line(summary: RunSummary) -> str:
+    """What a run became."""
+    told = ", ".join(f"{count:,} {name}" for name, count in summary.outcomes.items() if count) or "nothing was asked"
+    tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
+    return f"{summary.total:,} rows: {told}; {tokens}; {_total_cost(summary)}; all in {summary.run_path}"
+
+
+def _total_cost(summary: RunSummary) -> str:
+    if summary.cost_usd is not None:
+        return f"cost {summary.cost_usd:,.4f} USD"
+    models = sorted({str(job.get("model")) for job in summary.jobs if job.get("cost_usd") is None})
+    return f"cost unknown (no price or no count of tokens for {', '.join(models) or 'any model'})"
 
 
 def _rate(per_second: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.identity import run_key
 from airflow_batch_provider.core.polling import Wake, Watch
-from airflow_batch_provider.core.progress import Progress
+from airflow_batch_provider.core.progress import Progress, summary_line
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
 from airflow_batch_provider.driving import Waiting
@@ -57,11 +58,27 @@ KILL_SECONDS = 4.0
 def airflow_errors() -> Iterator[None]:
     """Turn errors that another try cannot help into the exception that Airflow does not retry."""
     try:
-        yield
+        with _quiet("httpx", "httpx2"):  # the clients of openai 2 and 3
+            yield
     except PermanentError as error:
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from _alone(error)
+        # One exception with the whole way to it: a chain would print the same words and most of the way twice.
+        told = AirflowFailException(f"{type(error).__name__}: {error}")
+        raise told.with_traceback(_alone(error).__traceback__) from None
     except BatchInferenceError as error:
         raise _alone(error)  # noqa: B904 - it is the same error
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep a client's line for every call out of the log; whoever has set a level gets what they asked for."""
+    loggers = [one for one in map(logging.getLogger, names) if one.level == logging.NOTSET]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.setLevel(logging.NOTSET)
 
 
 def _alone(error: BatchInferenceError) -> BatchInferenceError:
@@ -204,10 +221,7 @@ class RunOperator(BaseOperator):
 
     def ended(self, summary: RunSummary) -> JSON:
         """Push and judge what a run became."""
-        told = ", ".join(f"{count} {name}" for name, count in summary.outcomes.items())
-        tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
-        cost = "cost unknown" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
-        self.log.info("%d rows: %s; %s; %s; all in %s", summary.total, told, tokens, cost, summary.run_path)
+        self.log.info("%s", summary_line(summary))
         flat = summary.flat()
         self._context_push(flat)
         judge(summary, self.error_tolerance)

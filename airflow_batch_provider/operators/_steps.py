@@ -147,7 +147,7 @@ class BatchInferenceValidateOperator(RunOperator):
             plan = Plan.of(self.input_path, self.hook(str(self.conn_id)).backend, options)
         for warning in plan.warnings:
             self.log.warning(warning)
-        self.log.info("%s", plan.table())
+        self.log.info("What would be sent of %s:\n%s", self.input_path, plan.table())  # a table begins its line
         told = plan.told()
         return {
             "input_path": self.input_path,

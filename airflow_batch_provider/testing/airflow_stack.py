@@ -185,11 +185,6 @@ class AirflowStack:
         """One task instance, as the REST API describes it."""
         return cast("dict[str, Any]", self.call("GET", f"{_path(run)}/taskInstances/{quote(task_id)}"))
 
-    def xcom(self, run: Run, task_id: str, key: str = "return_value") -> Any:
-        """One XCom value of a task."""
-        path = f"{_path(run)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
-        return self.call("GET", path, deserialize=True)["value"]
-
     def clear(self, run: Run, task_ids: Sequence[str], *, downstream: bool = True) -> None:
         """Clear tasks of a run, so that they run again."""
         body = {

@@ -80,7 +80,7 @@ class BatchResultsToSqlOperator(BaseOperator):
             run = EndedRun.read(RunDirectory(self.run_path))
             hook = sql_hook(self.sql_conn_id, TABLES)
             loaded = self._load(hook, TABLES[hook.conn_type](target, extras.columns), run, extras)
-        self.log.info("%d rows of run %s loaded into %s of %s", loaded, run.run_key, target, self.sql_conn_id)
+        self.log.info("%d rows loaded into %s of %s, of run %s", loaded, target, self.sql_conn_id, run.run_key)
         return loaded
 
     def _extras(self) -> Extras:

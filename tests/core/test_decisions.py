@@ -139,6 +139,6 @@ def test_progress_speaks_when_there_is_news():
 
     assert at(0, 0) == "0/100 requests done (0.0%), 0 failed; jobs: 1 in_progress"
     assert at(5, 10) is None
-    assert at(20, 20) == "20/100 requests done (20.0%), 0 failed; jobs: 1 in_progress; 1.0 requests/s, about 80 s left"
+    assert at(20, 20) == "20/100 requests done (20.0%), 0 failed; 1.0 requests/s, about 80 s left; jobs: 1 in_progress"
     assert at(60, 20) is None
     assert "20/100" in at(620, 20)
