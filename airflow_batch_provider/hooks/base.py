@@ -126,7 +126,7 @@ class BatchInferenceHook(BaseHook):
     @staticmethod
     async def afor_conn_id(conn_id: str) -> BatchInferenceHook:
         """As :meth:`for_conn_id`, without a blocking call, its backend ready."""
-        connection = await BaseHook.aget_connection(conn_id)
+        connection = await _connection(conn_id)
         # Imports and masking may block, so they happen in a thread.
         kind = await asyncio.to_thread(hook_class, conn_id, connection.conn_type)
         hook = kind(conn_id, connection=connection)
@@ -260,6 +260,18 @@ class BatchInferenceHook(BaseHook):
     def delete(self, file_id: str) -> None:
         """Delete an uploaded or output file."""
         self.backend.delete(file_id)
+
+
+async def _connection(conn_id: str) -> Any:
+    """A connection, read in a coroutine."""
+    from airflow.sdk.execution_time import task_runner
+
+    # ``airflow dags test`` runs the trigger in a process whose supervisor cannot be asked in a coroutine (Airflow 3.3.2);
+    # Airflow then takes every connection in its database for missing.
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if comms is not None and not hasattr(comms, "asend"):
+        return await asyncio.to_thread(BaseHook.get_connection, conn_id)
+    return await BaseHook.aget_connection(conn_id)
 
 
 def hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]:

@@ -13,13 +13,18 @@ from tests.airflow.world import CONNECTIONS, provider
 
 ROOT = Path(__file__).parents[2]
 RUN_ALL = """
-import json, sys
+import json, os, sys
+from airflow.models import Connection
+from airflow.utils.session import create_session
 from airflow_batch_provider.triggers import batch_inference
+with create_session() as session:
+    session.add(Connection(conn_id="in_database", **json.loads(os.environ["IN_DATABASE"])))
 batch_inference.FIRST_LOOK_SECONDS = 1.0  # no scheduler here that could be outrun
 from quickstart import answers
 states = {}
 for name in sys.argv[1:]:
-    run = answers.dag.test(run_conf={"conn_id": name, "model": "m", "rows": 12})
+    conn_id = "in_database" if name == "local_batch" else name
+    run = answers.dag.test(run_conf={"conn_id": conn_id, "model": "m", "rows": 12})
     states[name] = [str(run.state), run.run_id]
 print("STATES", json.dumps(states))
 """
@@ -41,6 +46,9 @@ def test_one_dag_file_on_every_connection(tmp_path, migrate):
         for name in CONNECTIONS:
             fakes[name], connection = running.enter_context(provider(name))
             env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
+        # As a connection that was made in the UI lies.
+        local = json.loads(env.pop("AIRFLOW_CONN_LOCAL_BATCH"))
+        env["IN_DATABASE"] = json.dumps({**local, "extra": json.dumps(local["extra"])})
         migrate(tmp_path / "airflow")
         done = subprocess.run(
             [sys.executable, "-c", RUN_ALL, *CONNECTIONS],
