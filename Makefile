@@ -47,9 +47,10 @@ types: $(READY)
 contracts: $(READY)
 	$(BIN)/lint-imports
 
-# First side by side what minds no company, then the rest one by one.
+# Side by side what minds no company, two Airflows at a time, and one by one what measures time.
 unit: $(READY) $(MODEL) $(REVIEWS)
-	$(BIN)/python -m pytest -m 'not alone' -n 4 --dist loadscope
+	$(BIN)/python -m pytest -m 'not alone and not airflow' -n 4 --dist loadscope
+	$(BIN)/python -m pytest -m airflow -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m alone
 
 # Two commands: import all modules of the package, and `airflow dags test` of the quickstart on the echo engine.
@@ -63,7 +64,7 @@ ON_SDK2 := tests/local/test_local_openai_client.py tests/local/test_local_lines.
 
 test-clients: $(READYCLIENTS)
 	$(VENVCLIENTS)/bin/python -m pytest tests/clients $(ON_SDK2) -n 3 --dist loadscope \
-	    -m 'not alone' -k 'not (AzureV1 or OverAzure or VirtualKey or importing)'
+	    -m 'not alone and not airflow' -k 'not (AzureV1 or OverAzure or VirtualKey or importing)'
 
 test-gateways: $(READY) $(GATEWAY)
 	$(BIN)/python -m pytest tests/gateways

@@ -28,10 +28,10 @@ StartServer = Callable[..., ServerProcess]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A real Airflow wants the machine for itself."""
+    """A real Airflow wants most of the machine for itself."""
     for item in items:
         if "metadata" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.alone)
+            item.add_marker(pytest.mark.airflow)
 
 
 @pytest.fixture(scope="session")

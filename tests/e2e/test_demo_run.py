@@ -18,7 +18,7 @@ from tests.architecture.measure import ROOT
 LABEL = "DEMO_TEST_LABEL"  # inherited by all that the demo starts
 
 
-@pytest.mark.alone
+@pytest.mark.airflow
 def test_the_demo_runs_stays_up_and_leaves_nothing(tmp_path):
     """100 rows end in the table, ``--keep`` leaves the UI up until Ctrl-C, and then no process is left."""
     label = secrets.token_hex(8)
