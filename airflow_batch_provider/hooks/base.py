@@ -266,8 +266,8 @@ async def _connection(conn_id: str) -> Any:
     """A connection, read in a coroutine."""
     from airflow.sdk.execution_time import task_runner
 
-    # ``airflow dags test`` runs the trigger in a process whose supervisor cannot be asked in a coroutine (Airflow 3.3.2),
-    # and then takes every connection in the database for missing.
+    # The supervisor of ``airflow dags test`` cannot be asked in a coroutine (Airflow 3.3.2): every connection in the
+    # database would seem to be missing.
     comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
     if comms is not None and not hasattr(comms, "asend"):
         return await asyncio.to_thread(BaseHook.get_connection, conn_id)
