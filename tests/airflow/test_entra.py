@@ -228,6 +228,7 @@ async def test_another_scope_is_asked_for(declare: Declare, entra: FakeEntra) ->
     assert entra.asked[0]["resource"] == "https://ai.azure.com"
 
 
+@pytest.mark.alone
 async def test_the_triggerer_is_never_blocked(declare: Declare, azure: FakeProvider, entra: FakeEntra) -> None:
     """While Entra takes its time the event loop goes on."""
     hook = declare(extra={"managed_identity_client_id": IDENTITY})
@@ -239,6 +240,7 @@ async def test_the_triggerer_is_never_blocked(declare: Declare, azure: FakeProvi
     assert len(entra.tokens) == 2
 
 
+@pytest.mark.alone
 def test_the_first_import_does_not_block(declare: Declare, entra: FakeEntra, azure: FakeProvider) -> None:
     """In a triggerer that has never heard of azure-identity, its import happens beside the event loop."""
     job_id = send(declare(extra={"managed_identity_client_id": IDENTITY}))

@@ -70,7 +70,7 @@ def test_a_slow_server_is_not_waited_for(images: Images, tmp_path: Path) -> None
     task = operator(tmp_path, [f"{images.origin}/slow"], download_images={**OPTIONS, "timeout": 0.3, "attempts": 2})
     with pytest.raises(AirflowFailException, match=r"took longer than 0\.3 s, asked 2 times"):
         prepared(task)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 4.5  # read to the end, both attempts would take ten
 
 
 def test_an_image_that_breaks_off_is_not_believed(images: Images, tmp_path: Path) -> None:
