@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of
+from airflow_batch_provider.budget import cost_of, total_cost
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     BudgetError,
@@ -333,8 +333,7 @@ class RunOperator(BaseOperator):
                 job = attempts[-1].facts.get("job") if attempts else None
                 if job and job.get("console_url"):
                     self.console_url = job["console_url"]
-        known = [cost for cost in costs if cost is not None]
-        self._spent_usd = sum(known) if len(known) == len(costs) else None
+        self._spent_usd = total_cost(costs)
 
     def on_kill(self) -> None:
         """Create nothing more, and cancel what lives; Airflow gives five seconds."""
