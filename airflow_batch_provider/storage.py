@@ -3,6 +3,9 @@
 Rules that must not be relaxed: a file is either absent or whole (local: temporary file, fsync, rename; object stores:
 one PUT of a finished file). Only ``FileNotFoundError`` means absent, because ``exists()`` of fsspec answers False on
 any error, and a network blip read as "no job was created" would pay twice.
+
+On a local disk every file is the owner's alone (0600), and so is every folder made here (0700): prompts and answers are
+as private as the ledger. The process's umask can only be read by changing it, which other threads would see.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ _EXTRAS = {
     "wasb": "abfs",
 }
 _TEMPORARY = ".tmp-"
+_OWNER_ONLY = 0o700
 
 
 def open_path(uri: str) -> ObjectStoragePath:
@@ -142,9 +146,8 @@ class RunDirectory:
             return False
         return True
 
-    @staticmethod
-    def _create_local(target: Path, data: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def _create_local(self, target: Path, data: bytes) -> None:
+        self._make_folder(target.parent)
         handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -167,20 +170,28 @@ class RunDirectory:
                 self._fs.put_file(spool.name, f"{self._base}/{name}")
             return
         target = self._local / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(target.parent)
         handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
                 yield cast(BinaryIO, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
             _sync_folder(target.parent)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder of the run directory, and the run directory itself, for the owner alone; folders above it
+        are made as the umask says."""
+        assert self._local is not None
+        self._local.parent.mkdir(parents=True, exist_ok=True)
+        for part in reversed([folder, *folder.parents]):
+            if part == self._local or self._local in part.parents:
+                part.mkdir(mode=_OWNER_ONLY, exist_ok=True)
 
     def open(self, name: str) -> BinaryIO:
         """A file for streaming reads.
@@ -218,7 +229,8 @@ class RunDirectory:
         """
         if self._local:
             target = self._local / "history" / label
-            target.mkdir(parents=True, exist_ok=False)
+            self._make_folder(target.parent)
+            target.mkdir(mode=_OWNER_ONLY)
             for entry in sorted(self._local.iterdir()):
                 if entry.name != "history":
                     shutil.move(str(entry), str(target / entry.name))
@@ -230,13 +242,6 @@ class RunDirectory:
                 self._fs.copy(source, f"{self._base}/history/{label}/{relative}")
                 self._fs.rm_file(source)
         return f"{self.uri}/history/{label}"
-
-
-def _umask() -> int:
-    """The process's umask; there is no way to read it without setting it."""
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _sync_folder(folder: Path) -> None:

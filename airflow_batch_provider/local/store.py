@@ -32,8 +32,13 @@ class Store:
 
     def __init__(self, data_dir: Path) -> None:
         self._files = data_dir / "files"
-        self._files.mkdir(parents=True, exist_ok=True)
+        # Prompts and answers are in it, so all of it is for the owner alone.
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
+        self._files.mkdir(mode=0o700, exist_ok=True)
         self._lock = _lock(data_dir / "lock")
+        # SQLite gives its journals the mode of the database.
+        (data_dir / "batch.db").touch(mode=0o600)
         self._db = sqlite3.connect(data_dir / "batch.db", check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -54,6 +54,7 @@ class Upload:
         """
         from python_multipart.exceptions import MultipartParseError
 
+        self._target.touch(mode=0o600)
         with self._target.open("wb") as self._handle:
             try:
                 async for chunk in chunks:

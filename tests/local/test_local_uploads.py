@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_batch_provider.local.objects import ApiError
 from airflow_batch_provider.local.uploads import Upload
-from tests.local.serving import Process, client_of, jsonl, request, requests, served, submit
+from tests.local.serving import Process, client_of, jsonl, request, requests, served, submit, wait
 
 BODY = (
     b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
@@ -119,3 +120,13 @@ def test_the_loop_lives_while_rows_run(tmp_path: Path) -> None:
         while max(seen) < 10_000:
             seen.add(client.batches.retrieve(batch.id).request_counts.completed)
         assert seen - {0, 10_000}
+
+
+def test_the_data_directory_is_the_owners_alone(tmp_path: Path) -> None:
+    """X19: uploads, answers and the database hold prompts; nobody else on the machine can read them."""
+    folder = tmp_path / "data"
+    with served(folder) as client:
+        assert wait(client, submit(client, jsonl(requests(3))).id).status == "completed"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+    assert (modes["data"], modes["files"], modes["batch.db"]) == (0o700, 0o700, 0o600)
+    assert all(mode == 0o600 for name, mode in modes.items() if name.startswith("file-")), modes
