@@ -6,7 +6,6 @@ Shapes: botocore, service ``bedrock-runtime``, ConverseRequest and ConverseRespo
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
@@ -23,6 +22,7 @@ from airflow_batch_provider.dialects.completion import (
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
@@ -48,8 +48,6 @@ _DOCUMENTS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\s()\[\]-]+|\s+")
-"""AWS, DocumentBlock: letters, digits, single white space, hyphens, parentheses and square brackets."""
 _NO_TOOLS = "Bedrock refuses tools in Converse batches; use Claude, Nova, gpt-oss, Qwen, DeepSeek V3 or Kimi"
 _FINISH = {
     "end_turn": "stop",
@@ -145,11 +143,7 @@ class Converse(ChatDialect):
         if form is None:
             known = ", ".join(_DOCUMENTS.values())
             raise self.refuse(f"{path}.file.file_data", f"{blob.media_type} is none of {known}")
-        stem = (blob.name or "").rpartition(".")[0] or blob.name or ""
-        plain = _NOT_IN_NAMES.sub(" ", stem).strip()[:180].strip() or "document"
-        name = plain
-        while name in self._titles:
-            name = f"{plain} {len(self._titles) + 1}"
+        name = document_name(blob.name, self._titles)
         self._titles.add(name)
         return {"document": {"format": form, "name": name, "source": {"bytes": blob.data}}}
 

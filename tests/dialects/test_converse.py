@@ -145,7 +145,7 @@ def test_documents() -> None:
     made = request(messages=[{"role": "user", "content": parts}])
     found = [part["document"] for part in made["messages"][0]["content"] if "document" in part]
     assert [document["format"] for document in found] == ["pdf", "pdf", "txt"]
-    assert [document["name"] for document in found] == ["Bericht 2024 ( )", "Bericht 2024 ( ) 2", "document"]
+    assert [document["name"] for document in found] == ["Bericht 2024 (a)", "Bericht 2024 (a) 2", "document"]
 
 
 def test_documents_need_a_text() -> None:
