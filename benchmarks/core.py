@@ -16,6 +16,7 @@ import orjson
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire_outputs import read_outputs
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import Job, JobStatus, ModelRules, Shard
 from airflow_batch_provider.core.validation import Rules
@@ -40,6 +41,12 @@ def timed(label: str, rows: int, bare: float | None, work):
     ratio = "" if bare is None else f"   {bare / seconds:6.2f} of the bare loop"
     print(f"{label:34}{rows / seconds:>12,.0f} rows/s{ratio}")
     return made, seconds
+
+
+def drain(chunks: list[bytes]) -> None:
+    job = Job("j", JobStatus.COMPLETED, outputs=("o",))
+    for _ in read_outputs(job, lambda _: iter(chunks), None):
+        pass
 
 
 def main() -> None:
@@ -84,6 +91,12 @@ def main() -> None:
                 "decode and reconcile", rows, floor, lambda: collecting.collect(directory, backend, shards[0], job, 0)
             )
             timed("write results", rows, floor, lambda: collecting.write_results(directory, [shards], 1, lambda *_: 1))
+        # X28 of the attack: one line as large as many together must not cost more than they do.
+        small = b"".join(lines)[: 32 << 20].rpartition(b"\n")[0]
+        large = small.translate(None, b'"\\\n')
+        for label, data in (("bytes in short lines", small), ("the same bytes in one line", b'"' + large + b'"')):
+            chunks = [data[at : at + 65_536] for at in range(0, len(data), 65_536)]
+            timed(label, len(chunks), None, lambda chunks=chunks: drain(chunks))
         print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 

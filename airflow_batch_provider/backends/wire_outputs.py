@@ -69,14 +69,16 @@ def _whole(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
 
     :raises ProviderError: when they stop within a line: a proxy that gave up may end an answer as if that were all.
     """
-    tail = b""
+    tail: list[bytes] = []  # joined once: one line may be larger than all others together
     for chunk in chunks:
         yield chunk
         _, end, rest = chunk.rpartition(b"\n")
-        tail = rest if end else tail + rest
-    if tail.removeprefix(BOM).strip():
+        if end:
+            tail.clear()
+        tail.append(rest)
+    if (last := b"".join(tail).removeprefix(BOM)).strip():
         try:
-            orjson.loads(tail)
+            orjson.loads(last)
         except orjson.JSONDecodeError:
             raise ProviderError(f"download of {name}: it stops in the middle of a line, so it was cut") from None
         yield b"\n"

@@ -105,3 +105,13 @@ def test_nothing_is_read_ahead() -> None:
     assert next(chunks) == b"1\n"
     with pytest.raises(ProviderError, match="later"):
         next(chunks)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_one_line_in_many_chunks(end: bytes) -> None:
+    """X28: a line far larger than a chunk, whole and cut in its middle."""
+    line = b'{"custom_id":"a","x":"' + b"y" * 100_000 + b'"}'
+    chunks = [line[at : at + 7] for at in range(0, len(line), 7)]
+    assert b"".join(read({"o": [b"1\n", *chunks, *([end] if end else [])]}, [])) == b"1\n" + line + b"\n"
+    with pytest.raises(ProviderError, match="in the middle of a line"):
+        read({"o": [b"1\n", *chunks[:-1]]}, [])
