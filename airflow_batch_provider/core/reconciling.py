@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from airflow_batch_provider.core.errors import (
     BudgetError,
@@ -99,6 +100,11 @@ def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:
         raise ReconciliationError(f"{total} rows went in, but {told} came out; nothing was deleted, please report this")
 
 
+def tolerated(total: int, error_tolerance: float) -> int:
+    """How many of so many rows may end unsuccessful: rows are counted, as ``0.29 * 100`` is less than 29."""
+    return int(Decimal(str(error_tolerance)) * total)
+
+
 def judge(summary: RunSummary, error_tolerance: float) -> None:
     """Whether a run that has ended may be called a success.
 
@@ -110,7 +116,7 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     """
     succeeded = summary.outcomes["succeeded"]
     failed = summary.total - succeeded
-    if succeeded and failed <= error_tolerance * summary.total:
+    if succeeded and failed <= tolerated(summary.total, error_tolerance):
         return
     told = [f"  {count} x {reason}" for reason, count in list(summary.reasons.items())[:5]]
     told += [f"  job: {error}" for error in summary.job_errors[:5]]

@@ -13,7 +13,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.polling import Wait, Wake, WakeRule
 from airflow_batch_provider.core.polling import decide as poll
 from airflow_batch_provider.core.progress import Progress
-from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.core.reconciling import judge, tolerated
 from airflow_batch_provider.core.records import OUTCOMES, Found, Job, JobStatus, RequestCounts, RunSummary, Usage
 from airflow_batch_provider.core.submission import (
     Attach,
@@ -128,6 +128,21 @@ def test_judging(became, tolerance, error):
     else:
         with pytest.raises(error, match=r"rows did not succeed.*p/failed\.jsonl"):
             judge(became, tolerance)
+
+
+@pytest.mark.parametrize("total", [7, 100, 1_000, 12_345, 10_000_000])
+@pytest.mark.parametrize("percent", range(101))
+def test_the_tolerance_counts_rows(total, percent):
+    """X22: 29 of 100 are within 0.29, though 0.29 * 100 is less than 29; one more is not."""
+    tolerance = float(f"{percent / 100:.2f}")
+    assert tolerated(total, tolerance) == percent * total // 100
+
+
+def test_29_of_100_within_029():
+    """X22 at the verdict."""
+    judge(summary(succeeded=71, failed=29), 0.29)
+    with pytest.raises(RowsFailedError):
+        judge(summary(succeeded=70, failed=30), 0.29)
 
 
 def test_progress_speaks_when_there_is_news():
