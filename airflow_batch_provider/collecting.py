@@ -16,7 +16,7 @@ import orjson
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, total_cost
-from airflow_batch_provider.core.jsonl import read_lines, split_chunks
+from airflow_batch_provider.core.jsonl import load_exactly, read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE, Books, absence, check_equation
 from airflow_batch_provider.core.records import (
     JSON,
@@ -281,7 +281,7 @@ def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult
 def _failed(raw: bytes, result: BatchResult, totals: Totals, attempts: int) -> bytes:
     error = {"outcome": result.outcome, **_error(result), "attempts": attempts}
     totals.reasons[f"{error.get('code') or error.get('status_code')}: {error.get('message')}"[:300]] += 1
-    return orjson.dumps({**orjson.loads(raw), "error": error})
+    return orjson.dumps({**load_exactly(raw), "error": error})
 
 
 def _ids(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> set[str]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError
+from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError, UntranslatableError
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import Admission, BatchRequest, RunOptions, Shard
-from airflow_batch_provider.core.validation import Report, Rules, read_requests, validate
+from airflow_batch_provider.core.validation import Content, Report, Rules, read_requests, validate
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.storage import RunDirectory, open_stream
 
@@ -98,7 +98,7 @@ def stage(
 
     :param report: what :func:`inspect` saw in the same source; groups taken out of it are left out.
     :return: the shards, with what their files are.
-    :raises InputError: when no plan holds the limits, or the source changed since it was inspected.
+    :raises RunConflictError: when the source changed since it was inspected.
     """
     rewritten = {(group.model, group.endpoint, group.variant): group.rewritten for group in report.groups}
     staged = [replace(shard, rewritten=rewritten[_key(shard)]) for shard in shards]
@@ -106,9 +106,10 @@ def stage(
     for shard in reversed(staged):
         waiting.setdefault(_key(shard), []).append(shard)
     formats: dict[tuple[str | None, str], LineFormat] = {}
+    content = Content()
     pens: dict[_Key, _Pen] = {}
     try:
-        for request in read_requests(source(), path, rules):
+        for request in read_requests(content.of(source()), path, rules):
             asked = (request.model, request.endpoint)
             if asked not in formats:
                 formats[asked] = backend.line_format(*asked)
@@ -117,17 +118,28 @@ def stage(
                 continue
             if key not in pens:
                 if not waiting.get(key):
-                    raise RunConflictError(f"{path} changed while it was read; nothing was sent, try again")
+                    raise _replaced(path)
                 pens[key] = _open_pen(directory, waiting[key].pop(), formats[asked])
             if pens[key].write(request):
                 del pens[key]
-        if pens or any(waiting.values()):
-            raise RunConflictError(f"{path} changed while it was read; nothing was sent, try again")
+        if pens or any(waiting.values()) or content.hexdigest() != report.digest:
+            raise _replaced(path)
+    except (InputError, UntranslatableError) as error:
+        # It had no problem a moment ago.
+        raise _replaced(path) from error
     except BaseException:
         for pen in pens.values():
             pen.files.__exit__(*sys.exc_info())
         raise
     return staged
+
+
+def _replaced(path: str) -> RunConflictError:
+    return RunConflictError(
+        f"{path} changed between checking it and cutting it into shards; nothing was sent. Let the task that writes it "
+        "end first, or give each run an input file of its own; then clear this task with a new output_path or "
+        'on_changed_input="restart".'
+    )
 
 
 def _key(shard: Shard) -> _Key:

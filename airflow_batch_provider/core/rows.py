@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, NoReturn, TypeAlias, cast
 
+from airflow_batch_provider.core.encoding import not_text, not_utf8
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.jsonl import decompress, read_lines
 
@@ -22,6 +23,7 @@ _FORMATS: dict[str, tuple[RowFormat, str]] = {
     ".jsonl": ("jsonl", ""),
     ".ndjson": ("jsonl", ""),
 }
+_HEAD = 64
 _LARGEST_FIELD = 1 << 30
 """Python stops at 128 KB a field, which a document in a column exceeds."""
 
@@ -54,7 +56,10 @@ def read_rows(stream: BinaryIO, path: str, source_format: RowFormat, delimiter: 
     :raises InputError: when the file as a whole cannot be read.
     """
     try:
-        yield from _read_csv(stream, path, delimiter) if source_format == "csv" else _read_json_lines(stream)
+        text = decompress(stream)
+        if foreign := not_text(cast(io.BufferedReader, text).peek(_HEAD)[:_HEAD]):
+            _refuse(path, foreign)
+        yield from _read_csv(text, path, delimiter) if source_format == "csv" else _read_json_lines(text)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         _refuse(path, f"the gzip file is damaged or cut off ({error})", error)
 
@@ -65,7 +70,7 @@ def _refuse(path: str, message: str, error: Exception | None = None) -> NoReturn
 
 def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedRow]:
     csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_FIELD))
-    text = io.TextIOWrapper(cast(io.BufferedReader, decompress(stream)), encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(cast(io.BufferedReader, stream), encoding="utf-8-sig", newline="")
     # Strict: a quote that is never closed would otherwise swallow the rest of the file as one field.
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
@@ -111,7 +116,7 @@ def _json_row(number: int, raw: bytes) -> Row | Problem:
         # Not orjson, which turns an id of more than 64 bits into a float.
         value = json.loads(raw, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        return Problem(number, "", f"not UTF-8 ({error.reason})")
+        return Problem(number, "", not_utf8(raw) or str(error))
     except RecursionError:
         return Problem(number, "", "nested too deeply")
     except ValueError as error:

@@ -6,6 +6,7 @@ and, for what its body format cannot say, as an error of its encoder.
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from airflow_batch_provider.core import estimating
+from airflow_batch_provider.core.encoding import not_text, not_utf8
 from airflow_batch_provider.core.errors import InputError, Problem, UntranslatableError
 from airflow_batch_provider.core.identity import Fingerprint
 from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
@@ -34,6 +36,7 @@ class Encoder(Protocol):
 
 
 KEPT_PROBLEMS = 1000
+TOO_DEEP = "nested more than 250 levels deep; flatten it"
 _KNOWN_FIELDS = frozenset({"custom_id", "method", "url", "body", "error"})
 """``error`` is what ``failed.jsonl`` adds to a request; it is dropped, so that the file can be run as it is."""
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -120,6 +123,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     fingerprint: str = ""
+    digest: str = ""
+    """Of the bytes of all lines, so that a second reading can prove that it read the same."""
     uncapped: int | None = None
     """Line of the first request that names no bound for its output."""
 
@@ -163,6 +168,10 @@ def _load(number: int, raw: bytes) -> dict[str, Any] | Problem:
     try:
         line = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if spoilt := not_utf8(raw):
+            return Problem(number, "", spoilt)
+        if "depth limit" in str(error):
+            return Problem(number, "", TOO_DEEP)
         hint = "; the file looks like one JSON array, write one object a line" if text == b"[" else ""
         return Problem(number, "", f"not JSON ({error}){hint}")
     if isinstance(line, list):
@@ -246,54 +255,103 @@ def validate(
     :param rules: models, limits and endpoint.
     :param encoder: gives, for a model and an endpoint, what makes a request's wire line.
     """
-    report = Report(path)
-    encoders: dict[tuple[str | None, str], Encoder] = {}
-    groups: dict[tuple[str | None, str, int], Group] = {}
-    seen: dict[str, int] = {}
-    fingerprint = Fingerprint()
+    content = Content()
+    reading = _Reading(Report(path), rules, encoder)
+    report = reading.report
     number = 0
-    for number, raw in lines:
-        parsed = parse_line(number, raw, rules)
-        if isinstance(parsed, list):
-            _note(report, parsed)
-            continue
-        first = seen.setdefault(parsed.custom_id, number)
-        if first != number:
-            message = f"{parsed.custom_id!r} was used on line {first} already; ids must be unique in the file"
-            _note(report, [Problem(number, "custom_id", message)])
-            continue
-        key = (parsed.model, parsed.endpoint)
-        if key not in encoders:
-            encoders[key] = encoder(*key)
-        try:
-            variant = encoders[key].variant(parsed)
-            # The position changes no length, and is not known before the file is cut.
-            wire = encoders[key].encode(parsed, 0)
-        except UntranslatableError as error:
-            _note(report, [Problem(number, error.field, error.message)])
-            continue
-        group = groups.setdefault((*key, variant), Group(*key, variant))
-        if too_large := _too_large(number, wire, rules.limits):
-            _note(report, [too_large])
-            continue
-        if len(parsed.custom_id) > _WARN_ID_LENGTH and not report.warnings and orjson.dumps(parsed.custom_id) in wire:
-            report.warnings.append(
-                f"line {number}: custom_id has {len(parsed.custom_id)} characters; some providers take at most "
-                f"{_WARN_ID_LENGTH} (said once)"
-            )
-        group.add(wire)
-        group.rewritten = group.rewritten or wire != raw
-        if not group.estimate(parsed) and report.uncapped is None:
-            report.uncapped = number
-        fingerprint.add(parsed)
-        report.rows += 1
+    for number, raw in content.of(lines):
+        if number == 1 and (foreign := not_text(raw)):
+            _note(report, [Problem(None, "", foreign)])
+            return report
+        if problems := reading.take(number, raw):
+            _note(report, problems)
     if number == 0:
         _note(report, [Problem(None, "", "the file is empty; it must hold at least one request")])
-    for used in encoders.values():
-        report.warnings += [f"{name}: {reason}" for name, reason in used.notes.items()]
-    report.groups = [*groups.values()]
-    report.fingerprint = fingerprint.hexdigest()
+    reading.close()
+    report.digest = content.hexdigest()
     return report
+
+
+class _Reading:
+    """What the lines read so far came to."""
+
+    def __init__(self, report: Report, rules: Rules, encoder: Callable[[str | None, str], Encoder]) -> None:
+        self.report = report
+        self._rules = rules
+        self._encoder = encoder
+        self._encoders: dict[tuple[str | None, str], Encoder] = {}
+        self._groups: dict[tuple[str | None, str, int], Group] = {}
+        self._seen: dict[str, int] = {}
+        self._fingerprint = Fingerprint()
+
+    def take(self, number: int, raw: bytes) -> list[Problem]:
+        """Take one line in; what is wrong with it."""
+        parsed = parse_line(number, raw, self._rules)
+        if isinstance(parsed, list):
+            return parsed
+        first = self._seen.setdefault(parsed.custom_id, number)
+        if first != number:
+            message = f"{parsed.custom_id!r} was used on line {first} already; ids must be unique in the file"
+            return [Problem(number, "custom_id", message)]
+        try:
+            return self._add(number, parsed)
+        except UntranslatableError as error:
+            return [Problem(number, error.field, error.message)]
+        except (TypeError, RecursionError) as error:
+            # orjson reads 1,024 levels and writes 254, and says so by a bare TypeError.
+            if "recursion" not in str(error).lower():
+                raise
+            return [Problem(number, "body", TOO_DEEP)]
+
+    def _add(self, number: int, request: BatchRequest) -> list[Problem]:
+        key = (request.model, request.endpoint)
+        if key not in self._encoders:
+            self._encoders[key] = self._encoder(*key)
+        variant = self._encoders[key].variant(request)
+        # The position changes no length, and is not known before the file is cut.
+        wire = self._encoders[key].encode(request, 0)
+        if too_large := _too_large(number, wire, self._rules.limits):
+            return [too_large]
+        self._fingerprint.add(request)
+        report = self.report
+        long_id = len(request.custom_id) > _WARN_ID_LENGTH
+        if long_id and not report.warnings and orjson.dumps(request.custom_id) in wire:
+            report.warnings.append(
+                f"line {number}: custom_id has {len(request.custom_id)} characters; some providers take at most "
+                f"{_WARN_ID_LENGTH} (reported once)"
+            )
+        group = self._groups.setdefault((*key, variant), Group(*key, variant))
+        group.add(wire)
+        group.rewritten = group.rewritten or wire != request.raw
+        if not group.estimate(request) and report.uncapped is None:
+            report.uncapped = number
+        report.rows += 1
+        return []
+
+    def close(self) -> None:
+        """Sum up."""
+        for used in self._encoders.values():
+            self.report.warnings += [f"{name}: {reason}" for name, reason in used.notes.items()]
+        self.report.groups = [*self._groups.values()]
+        self.report.fingerprint = self._fingerprint.hexdigest()
+
+
+class Content:
+    """A digest of the lines that pass through it."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def of(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """The same lines, taken in as they pass."""
+        for number, raw in lines:
+            self._digest.update(raw)
+            self._digest.update(b"\n")
+            yield number, raw
+
+    def hexdigest(self) -> str:
+        """The digest of all lines that have passed."""
+        return self._digest.hexdigest()
 
 
 def _too_large(number: int, wire: bytes, limits: Limits) -> Problem | None:

@@ -133,7 +133,7 @@ class GatewayFormat(LineFormat):
         self._own.encode(request, position)
         write = self._embedding if self._found.kind == "embedding" else self._chat
         bodies = [write(body) for body in self.split(request.body)]
-        lines = [self._wire.encode(request._replace(body=body), position + part) for part, body in enumerate(bodies)]
+        lines = [self._wire.write(request.custom_id, body, position + part) for part, body in enumerate(bodies)]
         return b"\n".join(lines)
 
     def split(self, body: JSON) -> Sequence[JSON]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Usage
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 
@@ -52,6 +53,7 @@ _FINISH = {
 }
 """Finish reasons as gateways pass them on from other providers."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 TOO_DEEP = "The answer is nested too deeply to be written."
 
@@ -76,14 +78,15 @@ class OpenAIFormat(LineFormat):
         """The wire line; the author's own bytes where they already are what the provider wants."""
         if not self._tokens and self._as_it_is(request):
             return request.raw
-        body = {"model": self._model, **request.body} if self._model else dict(request.body)
+        return self.write(request.custom_id, load_exactly(request.raw)["body"], position)
+
+    def write(self, custom_id: str, body: dict[str, Any], position: int) -> bytes:
+        """The wire line of any body."""
         if self._model:
-            body["model"] = self._model
-        custom_id = token(position) if self._tokens else request.custom_id
-        line = {"custom_id": custom_id, "method": "POST", "url": self._url, "body": body}
-        if self._ascii_only:
-            return json.dumps(line, separators=(",", ":")).encode()
-        return orjson.dumps(line)
+            body = {"model": self._model} | body | {"model": self._model}
+        travels_as = token(position) if self._tokens else custom_id
+        line = orjson.dumps({"custom_id": travels_as, "method": "POST", "url": self._url, "body": body})
+        return _BEYOND_ASCII.sub(_escaped, line.decode()).encode() if self._ascii_only else line
 
     def _as_it_is(self, request: BatchRequest) -> bool:
         if self._model is not None and request.body.get("model") != self._model:
@@ -107,6 +110,10 @@ class OpenAIFormat(LineFormat):
             return result
         renamed = orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
         return replace(result, custom_id=custom_id, line=renamed)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return json.dumps(match.group())[1:-1]
 
 
 def read_line(line: bytes) -> BatchResult:

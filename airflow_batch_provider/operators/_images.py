@@ -25,6 +25,7 @@ from airflow_batch_provider.backends.image_fetch import (
     shown,
 )
 from airflow_batch_provider.core.errors import InputError, Problem
+from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.validation import KEPT_PROBLEMS
 from airflow_batch_provider.staging import file_source
 from airflow_batch_provider.storage import RunDirectory
@@ -144,9 +145,10 @@ class _Row:
         if b"image" not in raw or b"http" not in raw.lower():
             return
         try:
-            self._request = orjson.loads(raw)
+            orjson.loads(raw)
         except orjson.JSONDecodeError:
             return  # validation says what is wrong with it
+        self._request = load_exactly(raw)
         body = self._request.get("body") if isinstance(self._request, dict) else None
         for path, holder, key in _images(body, "body"):
             self._places.append((path, holder, key, submit(holder[key])))

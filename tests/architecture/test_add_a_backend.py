@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 
 from airflow_batch_provider.backends.base import Backend
@@ -90,7 +91,7 @@ def line_format(kind: str) -> Iterator[str]:
         yield f"a LineFormat, not {type(made).__name__}"
         return
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
-    request = BatchRequest("row-7", CHAT, model, body, b"{}", 1)
+    request = BatchRequest("row-7", CHAT, model, body, orjson.dumps({"body": body}), 1)
     wires = {made.encode(request, position) for position in (0, 9_999)}
     if len({len(wire) for wire in wires}) != 1:
         yield "lines whose length does not depend on their position"

@@ -202,7 +202,7 @@ def test_ids_come_once() -> None:
         (gzip.compress(b"text\na\n", mtime=0)[:-8] + b"\0" * 8, "csv", "file: the gzip file is damaged or cut off"),
         (b'{"text": "a"}\n[1]\n', "jsonl", "line 2: a JSON list; every line must be an object"),
         (b'{"text": NaN}\n', "jsonl", "line 1: not JSON (NaN is no JSON value)"),
-        (b'{"text": "\xff"}\n', "jsonl", "line 1: not UTF-8 (invalid start byte)"),
+        (b'{"text": "\xff"}\n', "jsonl", "line 1: not UTF-8: byte 0xff at byte 11 of the line"),
         (gzip.compress(b"text\na\n", mtime=0)[:-9], "csv", "file: the gzip file is damaged or cut off"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import re
 from collections.abc import Iterable
@@ -30,7 +31,8 @@ def line_format(model: str = GEMINI_2, endpoint: str = CHAT) -> LineFormat:
 
 def row(body: JSON, custom_id: str = "row", model: str = GEMINI_2, endpoint: str = CHAT) -> BatchRequest:
     """A request as the core reads it."""
-    return BatchRequest(custom_id, endpoint, model, body, b"", 1)
+    raw = json.dumps({"custom_id": custom_id, "method": "POST", "url": endpoint, "body": body}).encode()
+    return BatchRequest(custom_id, endpoint, model, body, raw, 1)
 
 
 def wire(body: JSON, model: str = GEMINI_2) -> JSON:
