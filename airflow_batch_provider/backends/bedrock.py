@@ -24,6 +24,7 @@ from airflow_batch_provider.backends.bedrock_jobs import TOKEN_KEY, read_job
 from airflow_batch_provider.backends.bedrock_place import BedrockPlace, check_values, create_call, named
 from airflow_batch_provider.backends.bedrock_probe import probe
 from airflow_batch_provider.backends.bedrock_store import BedrockStore
+from airflow_batch_provider.backends.redirects import guard_aws
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -121,7 +122,9 @@ class BedrockBackend(Backend):
             **options,
         )
         with translated(f"client of {service}"):
-            return session.client(service, region_name=self.place.region, endpoint_url=url or None, config=config)
+            client = session.client(service, region_name=self.place.region, endpoint_url=url or None, config=config)
+            guard_aws(client)
+            return client
 
     def _refuse_missing(self) -> None:
         if self.place.missing:

@@ -200,8 +200,7 @@ class OpenAIBackend(Backend):
             elif method == "DELETE":
                 answer = self.client.delete(path, cast_to=object)
             else:
-                # A redirected POST would become a GET or carry the key elsewhere.
-                answer = self.client.post(path, cast_to=object, body=body, options={"follow_redirects": False})
+                answer = self.client.post(path, cast_to=object, body=body)
         except (openai.APIError, *NOT_JSON) as error:
             raise from_sdk(name, error, self.hidden) from error
         if not isinstance(answer, dict):

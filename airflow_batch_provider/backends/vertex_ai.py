@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ClassVar
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.openai import Route
+from airflow_batch_provider.backends.redirects import guard
 from airflow_batch_provider.backends.vertex_errors import authenticated, translated
 from airflow_batch_provider.backends.vertex_jobs import TOKEN_LABEL, read_job
 from airflow_batch_provider.backends.vertex_place import (
@@ -109,14 +110,19 @@ class VertexBackend(Backend):
         from google.cloud.aiplatform_v1 import JobServiceClient
 
         options = ClientOptions(api_endpoint=self._url)
-        return JobServiceClient(credentials=self._credentials(), transport="rest", client_options=options)
+        client = JobServiceClient(credentials=self._credentials(), transport="rest", client_options=options)
+        transport: Any = client.transport
+        guard(transport._session)
+        return client
 
     def _make_storage(self) -> Any:
         from google.cloud.storage import Client
 
         # The address is always told: a STORAGE_EMULATOR_HOST of the worker's is meant for other code.
         options = {"api_endpoint": self._storage_url}
-        return Client(project=self.place.project, credentials=self._credentials(), client_options=options)
+        client = Client(project=self.place.project, credentials=self._credentials(), client_options=options)
+        guard(client._http)
+        return client
 
     def _refuse_missing(self) -> None:
         if self.place.missing:
@@ -334,9 +340,12 @@ class VertexBackend(Backend):
         credentials = self._credentials()
         with self._lock, authenticated("token"):
             if not credentials.valid:
+                import requests
                 from google.auth.transport.requests import Request
 
-                credentials.refresh(Request())
+                with requests.Session() as session:
+                    guard(session)
+                    credentials.refresh(Request(session))
             return str(credentials.token)
 
     async def apoll(self, job_ids: Sequence[str]) -> list[Job]:

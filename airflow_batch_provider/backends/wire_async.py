@@ -41,7 +41,8 @@ async def call(route: Route, method: str, path: str, headers: Mapping[str, str] 
     if not response.is_success:
         own = [value.removeprefix("Bearer ") for value in (headers or {}).values()]
         hidden = (*route.secrets, *own)
-        raise from_status(name, response.status_code, response.headers, response.content, hidden)
+        url = route.base_url + path
+        raise from_status(name, response.status_code, response.headers, response.content, hidden, url)
     try:
         data = response.json()
     except ValueError as error:
@@ -73,4 +74,6 @@ def _make_client(route: Route) -> httpx.AsyncClient:
     anyio.run(anyio.sleep, 0)
     limits = httpx.Limits(max_connections=POLLS_AT_ONCE, max_keepalive_connections=POLLS_AT_ONCE)
     certificates = route.base_url.startswith("https:")
-    return httpx.AsyncClient(headers=dict(route.headers), verify=certificates, timeout=TIMEOUT, limits=limits)
+    return httpx.AsyncClient(
+        headers=dict(route.headers), verify=certificates, timeout=TIMEOUT, limits=limits, follow_redirects=False
+    )

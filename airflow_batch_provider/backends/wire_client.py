@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai._types import Omit
 
+from airflow_batch_provider.backends.redirects import REDIRECTS, read_elsewhere
 from airflow_batch_provider.backends.wire_errors import from_sdk
 from airflow_batch_provider.core.errors import ProviderError
 
@@ -80,6 +81,8 @@ def make_client(route: Route, timeout: float, token: Callable[[], str] | None = 
         default_query=dict(route.query),
         max_retries=0,
         timeout=timeout,
+        # The SDK's own follows redirects, with every header but Authorization.
+        http_client=openai.DefaultHttpxClient(follow_redirects=False),
     )
     client._route_headers, client._token = dict(route.headers), token
     client.secrets = route.secrets
@@ -87,7 +90,7 @@ def make_client(route: Route, timeout: float, token: Callable[[], str] | None = 
 
 
 def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
-    """The bytes of any GET, in chunks.
+    """The bytes of any GET, in chunks; a file that the provider keeps elsewhere is read there, without our headers.
 
     :raises ProviderError: also when the answer ends before its announced length.
     """
@@ -99,10 +102,16 @@ def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
             yield from response.iter_bytes()
         finally:
             response.close()
-    except openai.APIError as error:
-        raise from_sdk(name, error, getattr(client, "secrets", ())) from error
     except _transport_errors() as error:
         raise ProviderError(f"{name}: the answer broke off ({error})", ambiguous=False) from error
+    except openai.APIError as error:
+        seen = getattr(error, "response", None)
+        if seen is None or seen.status_code not in REDIRECTS or not seen.headers.get("location"):
+            raise from_sdk(name, error, getattr(client, "secrets", ())) from error
+        url, location = str(seen.request.url), seen.headers["location"]
+    else:
+        return
+    yield from read_elsewhere(name, url, location, {"accept": "*/*"})
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_batch_provider.backends.redirects import REDIRECTS, refused
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,
@@ -38,14 +39,17 @@ HONO_HINT = (
 
 
 def from_status(
-    call: str, status: int, headers: Mapping[str, str], body: Any, secrets: Iterable[str] = ()
+    call: str, status: int, headers: Mapping[str, str], body: Any, secrets: Iterable[str] = (), url: str = ""
 ) -> BatchInferenceError:
     """The error of an answer that is not 2xx.
 
     :param call: method and path.
+    :param url: what was called, for a redirect.
     :param body: the decoded JSON, or the text.
     :param secrets: what no message may quote, although some servers echo the key.
     """
+    if status in REDIRECTS and headers.get("location"):
+        return refused(call, status, url, headers["location"])
     code, message = told(body)
     for secret in secrets:
         message = message.replace(secret, "***")
@@ -72,7 +76,8 @@ def from_sdk(call: str, error: Exception, secrets: Iterable[str] = ()) -> BatchI
     """The error of a call by the official client: an answer that is not 2xx, no answer, or one that is no JSON."""
     response = getattr(error, "response", None)
     if response is not None and not response.is_success:
-        return from_status(call, response.status_code, response.headers, response.content, secrets)
+        url = str(response.request.url)
+        return from_status(call, response.status_code, response.headers, response.content, secrets, url)
     return from_transport(call, error)
 
 
