@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.submitting import Logger
-from airflow_batch_provider.triggers.batch_inference import KILLED_STATES, task_state
+from airflow_batch_provider.triggers.batch_inference import FINISH, KILLED_STATES, jobs, task_state
 
 if TYPE_CHECKING:
     from airflow_batch_provider.core.records import Shard
     from airflow_batch_provider.run import BatchRun
 
-CANCELS_AT_ONCE = 8
+CANCELS_AT_ONCE = 40
+"""A thousand cancels of 100 ms in the four seconds there are."""
 STATE_SECONDS = 2.0
 
 
@@ -77,11 +78,18 @@ class KilledJobs:
             return
         helpers = min(CANCELS_AT_ONCE, len(self._waiting))
         self._join([threading.Thread(target=self._work, daemon=True) for _ in range(helpers)], until)
-        for job_id in sorted(self._open):
-            self._log.error("Job %s could not be cancelled in %g s and may still bill", job_id, seconds)
+        if self._open:
+            left = sorted(self._open)
+            self._log.error(
+                "There was no time to cancel %s, which may still bill (%g s): %s. %s",
+                jobs(len(left)),
+                seconds,
+                left,
+                FINISH,
+            )
         if self._cancelled:
-            told = sorted(self._cancelled)
-            self._log.warning("The task was killed: %d jobs are being cancelled: %s", len(told), told)
+            ids = sorted(self._cancelled)
+            self._log.warning("The task was killed: cancelling %s: %s", jobs(len(ids)), ids)
 
     def leave(self, seconds: float, why: str) -> None:
         """Tell what lives on.
@@ -89,8 +97,8 @@ class KilledJobs:
         :param why: why nothing is cancelled.
         """
         if self._known(time.monotonic() + seconds) and self._open:
-            jobs = sorted(self._open)
-            self._log.warning("%s: jobs %s are left alone and may still bill; a new try goes on with them", why, jobs)
+            left = sorted(self._open)
+            self._log.warning("%s: jobs %s are left alone and may still bill; a new try goes on with them", why, left)
 
     def _known(self, until: float) -> bool:
         self._join([threading.Thread(target=self._list, daemon=True)], until)

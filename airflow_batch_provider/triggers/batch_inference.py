@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -25,10 +26,15 @@ from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.storage import RunDirectory
 
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
-# Airflow gives on_kill 30 seconds ([triggerer] on_kill_timeout); all of these together stay below.
+KILL_SECONDS = 29.0
+"""Airflow gives on_kill 30 seconds ([triggerer] on_kill_timeout); what asking for the state leaves of them is for
+cancelling, but for the last ones, in which the run directory is written."""
 STATE_SECONDS = 18.0
 CANCEL_SECONDS = 4.0
 NOTE_SECONDS = 3.0
+CANCELS_AT_ONCE = 16
+"""More would wait for a connection and use up the seconds of their own cancel meanwhile."""
+FINISH = "Run BatchInferenceCancelOperator with this run_path to cancel the rest, or clear the task to go on with them."
 SPREAD_SECONDS = 1.0
 # A task that resumes before the scheduler has read the end of its deferral is failed as "state mismatch"
 # (github.com/apache/airflow issues 71580 and 72716, open in 3.3.1); a trigger must not fire at once.
@@ -157,6 +163,7 @@ class BatchInferenceTrigger(BaseTrigger):
         It is also called when the trigger only moves to another triggerer and when the task is cleared, and then the
         jobs must live: the task's own state tells which it was.
         """
+        until = time.monotonic() + KILL_SECONDS
         if not self.cancel_on_kill:
             self.log.info("cancel_on_kill is False: %s are left alone and may still bill", self._what_lives())
             return
@@ -169,8 +176,8 @@ class BatchInferenceTrigger(BaseTrigger):
         if state not in KILLED_STATES:
             self.log.info("The task is %s: %s are left alone", state, self._what_lives())
             return
-        cancelled = await self._cancel()
-        self.log.warning("The task was set to %s: %d jobs are being cancelled: %s", state, len(cancelled), cancelled)
+        cancelled = await self._cancel(until - NOTE_SECONDS)
+        self.log.warning("The task was set to %s: cancelling %s: %s", state, jobs(len(cancelled)), cancelled)
         if self.look_at is not None:
             self.log.error("A create whose answer was lost may have made a job that bills; clear the task to find it")
         if cancelled:
@@ -180,28 +187,42 @@ class BatchInferenceTrigger(BaseTrigger):
         lost = " and what a lost create may have made" if self.look_at is not None else ""
         return f"jobs {self.jobs}{lost}"
 
-    async def _cancel(self) -> list[str]:
-        """The jobs whose cancel the provider took; one that cannot be cancelled must not keep the others alive."""
-        backend: Backend | None = None
+    async def _cancel(self, until: float) -> list[str]:
+        """The jobs whose cancel the provider took; one that cannot be cancelled must not keep the others alive.
 
-        async def one(job_id: str) -> bool:
-            try:
-                if backend is None:
-                    raise PermanentError(unreachable)
-                await asyncio.wait_for(backend.acancel([job_id]), CANCEL_SECONDS)
-            except Exception as error:  # noqa: BLE001 - whatever it was, somebody must be told what may bill
-                told = str(error) or f"no answer in {CANCEL_SECONDS:g} s"
-                self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, told)
-                return False
-            return True
-
+        :param until: when to stop, on the clock of ``time.monotonic``.
+        """
         unreachable = ""
+        backend: Backend | None = None
         try:
             backend = await asyncio.wait_for(self._known_backend(), CANCEL_SECONDS)
         except Exception as error:  # noqa: BLE001 - told for each job
             unreachable = str(error) or f"the connection was not read in {CANCEL_SECONDS:g} s"
-        ends = await asyncio.gather(*(one(job_id) for job_id in self.jobs))
-        return [job_id for job_id, end in zip(self.jobs, ends, strict=True) if end]
+        waiting = deque(self.jobs)
+        cancelled: list[str] = []
+
+        async def one(job_id: str, seconds: float) -> None:
+            try:
+                if backend is None:
+                    raise PermanentError(unreachable)
+                await asyncio.wait_for(backend.acancel([job_id]), seconds)
+            except Exception as error:  # noqa: BLE001 - whatever it was, somebody must be told what may bill
+                reason = str(error) or f"no answer in {seconds:g} s"
+                self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, reason)
+            else:
+                cancelled.append(job_id)
+
+        async def work() -> None:
+            while waiting and (left := until - time.monotonic()) > 0:
+                await one(waiting.popleft(), min(CANCEL_SECONDS, left))
+
+        await asyncio.gather(*(work() for _ in range(CANCELS_AT_ONCE)))
+        if waiting:
+            self.log.error(
+                "There was no time to cancel %s, which may still bill: %s. %s", jobs(len(waiting)), [*waiting], FINISH
+            )
+        done = set(cancelled)
+        return [job_id for job_id in self.jobs if job_id in done]
 
     async def _note(self, job_ids: Sequence[str]) -> None:
         """Leave word for the next try: rows of a job that we cancelled are asked again without counting as a round."""
@@ -228,6 +249,11 @@ def task_state(ti: Any) -> str | None:
     key = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
     state = states.get(ti.run_id, {}).get(key)
     return None if state is None else str(getattr(state, "value", state))
+
+
+def jobs(count: int) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count} job" if count == 1 else f"{count} jobs"
 
 
 def note_cancelled(run_path: str, job_ids: Sequence[str]) -> None:

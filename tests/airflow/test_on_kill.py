@@ -124,7 +124,7 @@ def test_which_end_cancels(now, where, cancel, monkeypatch, tmp_path, state, cap
         assert len(route.fake.batches) == 1
         told = capsys.readouterr().out
         job = job_of(route)
-    said = "jobs are being cancelled" if cancels else "left alone"
+    said = "cancelling 1 job" if cancels else "left alone"
     assert any(job in each and said in each for each in told.splitlines()), told
     assert len(list((tmp_path / "run" / "ledger").glob("*.cancel.json"))) == cancels
 
@@ -200,7 +200,7 @@ def test_one_job_that_cannot_be_cancelled_spares_no_other(where, monkeypatch, tm
     lines = [each for each in told.splitlines() if "may still bill" in each]
     assert len(lines) == 1
     assert alive[0] in lines[0]
-    assert "2 jobs are being cancelled" in told
+    assert "cancelling 2 jobs" in told
     assert len(list((tmp_path / "run" / "ledger").glob("*.cancel.json"))) == 2
 
 
