@@ -15,6 +15,7 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
+from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL, LINKED, write_linked
 from airflow_batch_provider.dialects.completion import (
     completion,
@@ -237,7 +238,7 @@ class Anthropic(ChatDialect):
         )
         if signed := _thoughts(blocks):
             body["choices"][0]["message"]["thinking_blocks"] = signed
-        return body
+        return claude_leftovers(output).into(body)
 
 
 def _tool_id(given: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -21,14 +22,19 @@ def completion(
     refusal: str | None = None,
     reasoning: str | None = None,
     calls: list[JSON] | None = None,
+    media: JSON | None = None,
 ) -> JSON:
     """An OpenAI chat completion with one choice.
 
+    :param text: None for an empty one beside media.
     :param created: seconds since the epoch; 0 where the provider's line tells no time.
     :param reasoning: given as ``reasoning_content``, the field's common extension.
     :param calls: as :func:`tool_call` makes them.
+    :param media: what :meth:`airflow_batch_provider.dialects.media.Media.fields` gives.
     """
     message: JSON = {"role": "assistant", "content": text, "refusal": refusal}
+    if media:
+        message |= {"content": text or None, **media}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
@@ -51,20 +57,30 @@ def tool_call(call_id: str, name: str, arguments: Any) -> JSON:
 
 
 def usage(
-    prompt: Any, completion_tokens: Any, *, cached: Any = None, cache_write: Any = None, reasoning: Any = None
+    prompt: Any,
+    completion_tokens: Any,
+    *,
+    cached: Any = None,
+    cache_write: Any = None,
+    reasoning: Any = None,
+    prompt_kinds: Mapping[str, int] | None = None,
+    completion_kinds: Mapping[str, int] | None = None,
 ) -> JSON:
     """OpenAI's usage; what the provider did not tell is left out.
 
     :param prompt: all input tokens, cached ones included.
     :param completion_tokens: all output tokens, reasoning included.
+    :param prompt_kinds: tokens of media among the input, by OpenAI's names (``image_tokens``, ``audio_tokens`` ...).
+    :param completion_kinds: the same of the output; media are billed at prices of their own.
     """
     asked, made = count(prompt), count(completion_tokens)
     told: JSON = {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
-    details = {"cached_tokens": count(cached), "cache_write_tokens": count(cache_write)}
+    details = {"cached_tokens": count(cached), "cache_write_tokens": count(cache_write), **(prompt_kinds or {})}
     if any(details.values()):
         told["prompt_tokens_details"] = {name: number for name, number in details.items() if number}
-    if count(reasoning):
-        told["completion_tokens_details"] = {"reasoning_tokens": count(reasoning)}
+    details = {"reasoning_tokens": count(reasoning), **(completion_kinds or {})}
+    if any(details.values()):
+        told["completion_tokens_details"] = {name: number for name, number in details.items() if number}
     return told
 
 

@@ -18,12 +18,19 @@ from airflow_batch_provider.dialects.completion import (
     finish_reason,
     made_id,
     object_of,
-    objects_of,
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.converse_leftovers import (
+    converse_leftovers,
+    read_cited,
+    read_media,
+    read_thoughts,
+)
 from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.leftovers import unread
+from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     check_turns,
@@ -209,20 +216,28 @@ class Converse(ChatDialect):
         message = object_of(output.get("output")).get("message")
         if not isinstance(message, dict):
             return Failure(None, "The record's output holds no message.")
+        left = converse_leftovers(output)
         texts: list[str] = []
         thoughts: list[str] = []
         calls: list[JSON] = []
-        for block in objects_of(message.get("content")):
+        media = Media()
+        for index, block in enumerate(message["content"] if isinstance(message.get("content"), list) else ()):
+            if not isinstance(block, dict):
+                left.part(index, block)
+                continue
+            rest = unread(block)
             if isinstance(block.get("text"), str):
-                texts.append(block["text"])
-            elif use := object_of(block.get("toolUse")):
+                texts.append(rest.pop("text", ""))
+            if use := object_of(block.get("toolUse")):
                 calls.append(tool_call(str(use.get("toolUseId")), str(use.get("name")), use.get("input")))
-            else:
-                told = object_of(object_of(block.get("reasoningContent")).get("reasoningText")).get("text")
-                thoughts += [told] if isinstance(told, str) else []
+                rest |= {"toolUse": unread(use, "toolUseId", "name", "input")}
+            thoughts += read_thoughts(rest)
+            texts += read_cited(rest)
+            read_media(rest, media)
+            left.part(index, unread(rest))
         counted = object_of(output.get("usage"))
         cached, written = count(counted.get("cacheReadInputTokens")), count(counted.get("cacheWriteInputTokens"))
-        return completion(
+        body = completion(
             answer_id=made_id(output),
             model=self._model,
             text="".join(texts) if texts or not calls else None,
@@ -235,4 +250,6 @@ class Converse(ChatDialect):
             ),
             reasoning="".join(thoughts),
             calls=calls,
+            media=media.fields(),
         )
+        return left.into(body)
