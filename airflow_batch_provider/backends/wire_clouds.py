@@ -27,6 +27,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Found, Job, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
+from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 from airflow_batch_provider.dialects.gateway import Provider, behind, gateway_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat
@@ -50,6 +51,7 @@ class CloudPlace:
     :param prefix: of every key in the bucket.
     :param job_name: the stem of the jobs' names.
     :param families: from a model's name to the family whose lines it takes.
+    :param model_facts: from a model or a pattern to the facts that differ from the tables'.
     :param min_rows: the account's own quota; ``max_rows``, ``max_bytes`` likewise.
     :param keys: what the gateway signs with, by the end of its header's name.
     """
@@ -63,6 +65,7 @@ class CloudPlace:
     prefix: str = ""
     job_name: str | None = None
     families: Mapping[str, str] = field(default_factory=dict)
+    model_facts: ModelFacts = field(default_factory=dict)
     min_rows: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
@@ -209,14 +212,17 @@ class CloudBackend(OpenAIBackend):
         super().check_route(models, endpoints, options)
         for model in models:
             for endpoint in endpoints:
-                gateway_format(self.cloud.provider, self._named(model), endpoint, self.place.families)
+                self._format(self._named(model), endpoint)
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, tidied for the gateway; see :mod:`airflow_batch_provider.dialects.gateway`."""
         if self.cloud.provider == "bedrock" and not (model or self.models.default):
             # A job to read that somebody else has made: what the gateway has translated needs no model.
             return OpenAIFormat(None, endpoint, ascii_only=True, tokens=True)
-        return gateway_format(self.cloud.provider, self._named(model), endpoint, self.place.families)
+        return self._format(self._named(model), endpoint)
+
+    def _format(self, model: str, endpoint: str) -> LineFormat:
+        return gateway_format(self.cloud.provider, model, endpoint, self.place.families, self.place.model_facts)
 
     def _named(self, model: str | None) -> str:
         model = model or self.models.resolve(None)

@@ -103,7 +103,7 @@ class Converse(ChatDialect):
             self._titles = set()
         system, turns = self.conversation(body)
         if turns[0]["role"] != "user" or turns[-1]["role"] != "user":
-            check_turns(turns, self.provider, self.notes, prefill=self._family.prefill)
+            check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._titles:
             self._check_documents(turns)
         most = read_max_tokens(body)
@@ -112,7 +112,7 @@ class Converse(ChatDialect):
         if system:
             out["system"] = [{"text": text} for text in system]
         self.write_fields(body, out)
-        if not self._family.system and "system" in out:
+        if not self._family.facts.system and "system" in out:
             self._merge_system(out)
         if not config:
             del out["inferenceConfig"]
@@ -137,7 +137,7 @@ class Converse(ChatDialect):
 
     def image(self, blob: Blob, path: str) -> JSON:
         """An image block; in JSON Lines its bytes are base64 text."""
-        if not self._family.images:
+        if not self._family.facts.images:
             raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         form = _IMAGES.get(blob.media_type)
         if form is None:
@@ -163,17 +163,17 @@ class Converse(ChatDialect):
     # ---- options -----------------------------------------------------------------------------------------------
 
     def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
-        number = read_number("temperature", value, self._family.max_temperature, self.provider)
+        number = read_number("temperature", value, self._family.facts.max_temperature, self.provider)
         out["inferenceConfig"]["temperature"] = number
 
     def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
         out["inferenceConfig"]["topP"] = read_number("top_p", value, 1, self.provider)
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        if not self._family.top_k:
+        if not self._family.facts.top_k_field:
             raise self.refuse("top_k", f"{self._model} has no top_k; leave it out")
         place = out.setdefault("additionalModelRequestFields", {})
-        *above, name = self._family.top_k.split(".")
+        *above, name = self._family.facts.top_k_field.split(".")
         for level in above:
             place = place.setdefault(level, {})
         place[name] = read_whole("top_k", value, low=0)
@@ -189,7 +189,7 @@ class Converse(ChatDialect):
         if wanted == "json_object":
             out.setdefault("system", []).append({"text": JSON_ONLY})
             return
-        if self._family.schema != "native":
+        if self._family.facts.schema != "native":
             remedy = "write json_object, and the schema into the prompt"
             raise self.refuse("response_format", f"{self._model} has no structured outputs on Bedrock; {remedy}")
         told = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}

@@ -114,7 +114,7 @@ class Nova(Converse):
         effort = read_effort(value)
         if effort == "none":
             return
-        if self._family.effort != "level":
+        if self._family.facts.thinking != "level":
             self.note("reasoning_effort", "this model does not think")
             return
         level = _LEVELS[effort]
