@@ -19,11 +19,11 @@ from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL, LINKED, write_linked
 from airflow_batch_provider.dialects.completion import (
     completion,
-    count,
     finish_reason,
     made_id,
     object_of,
     objects_of,
+    token_total,
     tool_call,
     usage,
 )
@@ -259,12 +259,11 @@ def _thoughts(blocks: Any) -> list[JSON]:
 
 def _usage(told: JSON) -> JSON:
     """Claude counts cached tokens apart from ``input_tokens``."""
-    cached, written = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
     return usage(
-        count(told.get("input_tokens")) + cached + written,
-        told.get("output_tokens"),
-        cached=cached,
-        cache_write=written,
+        token_total(told, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+        token_total(told, "output_tokens"),
+        cached=told.get("cache_read_input_tokens"),
+        cache_write=told.get("cache_creation_input_tokens"),
         reasoning=object_of(told.get("output_tokens_details")).get("thinking_tokens"),
     )
 

@@ -14,10 +14,10 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure
 from airflow_batch_provider.dialects.completion import (
     completion,
-    count,
     finish_reason,
     made_id,
     object_of,
+    token_total,
     tool_call,
     usage,
 )
@@ -236,17 +236,16 @@ class Converse(ChatDialect):
             read_media(rest, media)
             left.part(index, unread(rest))
         counted = object_of(output.get("usage"))
-        cached, written = count(counted.get("cacheReadInputTokens")), count(counted.get("cacheWriteInputTokens"))
         body = completion(
             answer_id=made_id(output),
             model=self._model,
             text="".join(texts) if texts or not calls else None,
             finish=finish_reason(_FINISH.get(str(output.get("stopReason")), "stop"), calls),
             usage=usage(
-                count(counted.get("inputTokens")) + cached + written,
-                counted.get("outputTokens"),
-                cached=cached,
-                cache_write=written,
+                token_total(counted, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+                token_total(counted, "outputTokens"),
+                cached=counted.get("cacheReadInputTokens"),
+                cache_write=counted.get("cacheWriteInputTokens"),
             ),
             reasoning="".join(thoughts),
             calls=calls,

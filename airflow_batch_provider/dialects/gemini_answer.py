@@ -17,6 +17,7 @@ from airflow_batch_provider.dialects.completion import (
     made_id,
     object_of,
     objects_of,
+    token_total,
     tool_call,
     usage,
 )
@@ -152,7 +153,6 @@ def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
 
 def _written(output: JSON, model: str, text: str | None, finish: str, **more: Any) -> JSON:
     told = object_of(output.get("usageMetadata"))
-    thoughts = count(told.get("thoughtsTokenCount"))
     return completion(
         answer_id=f"chatcmpl-{output['responseId']}" if output.get("responseId") else made_id(output),
         model=str(output.get("modelVersion") or model),
@@ -161,10 +161,11 @@ def _written(output: JSON, model: str, text: str | None, finish: str, **more: An
         created=_seconds(output.get("createTime")),
         # Gemini counts the results of its own tools apart from the prompt, and thoughts apart from the answer.
         usage=usage(
-            count(told.get("promptTokenCount")) + count(told.get("toolUsePromptTokenCount")),
-            count(told.get("candidatesTokenCount")) + thoughts,
+            token_total(told, "promptTokenCount", "toolUsePromptTokenCount"),
+            # A count of 0 is left out, as protocol buffers do in JSON.
+            token_total({"none": 0, **told}, "none", "candidatesTokenCount", "thoughtsTokenCount"),
             cached=told.get("cachedContentTokenCount"),
-            reasoning=thoughts,
+            reasoning=told.get("thoughtsTokenCount"),
             prompt_kinds=_kinds(told.get("promptTokensDetails"), told.get("toolUsePromptTokensDetails")),
             completion_kinds=_kinds(told.get("candidatesTokensDetails")),
         ),

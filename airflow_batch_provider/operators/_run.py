@@ -130,7 +130,7 @@ class RunOperator(BaseOperator):
         poll_interval: float = 60.0,
         cancel_on_kill: bool = True,
         wait_for_completion: bool = True,
-        error_tolerance: float = 0.0,
+        error_tolerance: float | str = 0.0,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
@@ -224,8 +224,21 @@ class RunOperator(BaseOperator):
         self.log.info("%s", summary_line(summary))
         flat = summary.flat()
         self._context_push(flat)
-        judge(summary, self.error_tolerance)
+        judge(summary, self._tolerance())
         return flat
+
+    def _tolerance(self) -> float:
+        """``error_tolerance`` as a number; a template may have made a text of it.
+
+        :raises ConfigurationError: when it is not a share.
+        """
+        try:
+            share = float(self.error_tolerance)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance!r}")
+        return share
 
     def _context_push(self, flat: JSON) -> None:
         """Push before judging, so that what is downstream of a failure can still read what there is."""
