@@ -53,6 +53,17 @@ def read_whole_guard(name: str, given: Any, unit: str) -> int:
     return int(number)
 
 
+def read_share(name: str, given: Any) -> float:
+    """A share, 0 to 1; a template may have made a text of it.
+
+    :raises ConfigurationError: for anything else.
+    """
+    share = _number(given)
+    if share is None or not 0 <= share <= 1:
+        raise ConfigurationError(f"{name} is a share of rows, 0 to 1, not {given!r}")
+    return share
+
+
 def _refused(name: str, wanted: str, given: Any) -> ConfigurationError:
     hint = " A template rendered to nothing?" if given is None or str(given).strip() in ("", "None", "null") else ""
     return ConfigurationError(f"{name} must be {wanted}, not {given!r}.{hint} Leave the argument out for no limit.")

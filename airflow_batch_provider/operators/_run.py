@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, total_cost
+from airflow_batch_provider.core.counts import read_share
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     BudgetError,
@@ -224,21 +225,8 @@ class RunOperator(BaseOperator):
         self.log.info("%s", summary_line(summary))
         flat = summary.flat()
         self._context_push(flat)
-        judge(summary, self._tolerance())
+        judge(summary, read_share("error_tolerance", self.error_tolerance))
         return flat
-
-    def _tolerance(self) -> float:
-        """``error_tolerance`` as a number; a template may have made a text of it.
-
-        :raises ConfigurationError: when it is not a share.
-        """
-        try:
-            share = float(self.error_tolerance)
-        except (TypeError, ValueError):
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance!r}")
-        return share
 
     def _context_push(self, flat: JSON) -> None:
         """Push before judging, so that what is downstream of a failure can still read what there is."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batch_provider.backends.image_fetch import ImagePolicy
-from airflow_batch_provider.core.counts import read_guard, read_whole_guard
+from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, RunOptions
 from airflow_batch_provider.operators._images import FOLDER, with_images
@@ -194,7 +194,7 @@ class BatchInferenceOperator(RunOperator):
             model=self.model or None,
             endpoint=self.endpoint or None,
             rounds=read_whole_guard("rounds", self.rounds, "rounds"),
-            error_tolerance=self._tolerance(),
+            error_tolerance=read_share("error_tolerance", self.error_tolerance),
             timeout=self._guard("timeout"),
             max_cost_usd=self._guard("max_cost_usd"),
             expected_output_tokens=self._whole_guard("expected_output_tokens"),
