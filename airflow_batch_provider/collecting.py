@@ -17,7 +17,7 @@ import orjson
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, total_cost
 from airflow_batch_provider.core.jsonl import load_exactly, read_lines, split_chunks
-from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE, Books, absence, check_equation
+from airflow_batch_provider.core.reconciling import OVER_QUOTA, Books, absence, check_equation
 from airflow_batch_provider.core.records import (
     JSON,
     OUTCOMES,
@@ -25,6 +25,7 @@ from airflow_batch_provider.core.records import (
     Job,
     JobError,
     Outcome,
+    Refusal,
     RunSummary,
     Shard,
     Usage,
@@ -36,9 +37,6 @@ from airflow_batch_provider.ledger import End, Round
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Logger
-
-NEXT_TRY_CODES = frozenset({"batch_failed", "batch_cancelled", OVER_BUDGET, TOO_LATE})
-"""Rows of a job that failed whole, was cancelled or was never made: nothing was answered, so a new try asks again."""
 
 FREE_ENDPOINTS = frozenset({"/v1/moderations"})
 """They tell no tokens and cost nothing."""
@@ -190,7 +188,7 @@ def did_not_fit(result: BatchResult) -> bool:
 
 def helps_next_try(result: BatchResult) -> bool:
     """Whether a new try should ask the row again."""
-    return result.retryable or (result.outcome != "succeeded" and _error(result).get("code") in NEXT_TRY_CODES)
+    return result.refusal is not None and result.refusal.helped_by_try
 
 
 def _error(result: BatchResult) -> dict[str, object]:
@@ -213,6 +211,7 @@ class Totals:
 
     rows: int = 0
     retryable: int = 0
+    withdrawn: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -246,6 +245,7 @@ def write_results(
                     out.write(result.line + b"\n")
                     if result.outcome != "succeeded":
                         totals.retryable += helps_next_try(result)
+                        totals.withdrawn += result.refusal is Refusal.WITHDRAWN
                         attempts = 1 + asked_again[str(result.custom_id)]
                         failed.write(_failed(raw, result, totals, attempts) + b"\n")
     check_equation(totals.rows, totals.outcomes)
@@ -356,6 +356,7 @@ def summarise(
         ended_at=now,
         by_round=tuple(by_round),
         stopped=stopped,
+        withdrawn=totals.withdrawn,
     )
 
 

@@ -9,13 +9,19 @@ from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
-from airflow_batch_provider.core.errors import BudgetError, DeadlineError, LostCreateError, RunConflictError
+from airflow_batch_provider.core.errors import (
+    AccountError,
+    BudgetError,
+    DeadlineError,
+    LostCreateError,
+    RunConflictError,
+)
 from airflow_batch_provider.core.polling import WakeRule
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE
 from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger, Read, Submitter
+from airflow_batch_provider.submitting import Logger, Read, Submitter, full_refusals
 
 QUEUE_TRIES = 5
 """How often a job alone may be refused by a full queue before it is halved."""
@@ -112,12 +118,16 @@ class Driver:
         """
         look_at: list[float] = []
         lost: list[LostCreateError] = []
+        refused: AccountError | None = None
         for shard in shards:
             try:
                 outcome = self._sent(a_round, shard, live)
             except LostCreateError as error:
                 lost.append(error)
                 continue
+            except AccountError as error:
+                refused = error
+                break  # the others would be refused, too
             if isinstance(outcome, str):
                 jobs[shard.name] = outcome
                 live.append(shard)
@@ -126,6 +136,8 @@ class Driver:
         if lost and not look_at:
             # All at once, for a person checks every one before allowing for second creates.
             raise LostCreateError("\n".join(str(error) for error in lost))
+        if refused and not look_at and not jobs:
+            raise refused
         return look_at
 
     def _sent(self, a_round: Round, shard: Shard, live: list[Shard]) -> str | float | None:
@@ -174,18 +186,19 @@ class Driver:
     def _never_fits(self, a_round: Round, shard: Shard, live: list[Shard]) -> bool:
         """Whether the queue stays too full for a shard, even alone; then it is given up, to be halved."""
         attempts = a_round.attempts.get(shard.name, [])
-        refusals = [attempt.facts["refused"] for attempt in attempts if "refused" in attempt.facts]
+        refusals = [attempt for attempt in attempts if "refused" in attempt.facts]
         if not all(attempt.made_nothing for attempt in attempts) or any(other.model == shard.model for other in live):
             return False  # it may have a job, or there is something to wait for
-        if sum(bool(refused.get("full")) for refused in refusals) < QUEUE_TRIES:
+        if sum(map(full_refusals, refusals)) < QUEUE_TRIES:
             return False
-        return self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {refusals[-1]['error']}")
+        words = refusals[-1].facts["refused"]["error"]
+        return self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {words}")
 
     def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> bool:
         """End a shard without a job; False when another process is creating one."""
         last = a_round.last(shard)
         number = last.number + 1 if last else 1
-        if not self.ledger.record(shard, number, "intent", {"given_up": code, "at": self.clock()}):
+        if not self.ledger.claim(shard, number, {"given_up": code, "at": self.clock()}):
             return False
         end = collecting.give_up(self.directory, shard, code, reason, self.clock())
         return self.ledger.record_end(shard, number, end)
@@ -198,24 +211,56 @@ class Driver:
         """
         tries = self.ledger.tries()
         lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
-        unsure = f"; whether {', '.join(lost)} became jobs is not known, a new try looks for them" if lost else ""
-        told = f"{len(jobs)} jobs alive ({', '.join(jobs.values())})" if jobs else "no job alive"
+        unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
+        ended = any(attempt.end for attempts in a_round.attempts.values() for attempt in attempts)
+        told = f"{len(jobs)} {_jobs(len(jobs))} running ({', '.join(jobs.values())})" if jobs else "no job running"
         if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
             if tries["stopped"] and self.options.on_deadline == "cancel":
                 self.cancel()
-            cancelled = "were asked to stop" if tries["stopped"] else "were left alone"
+            if jobs:
+                they = "it was" if len(jobs) == 1 else "they were"
+                left = "asked to stop" if tries["stopped"] else "left alone"
+                what = f"The deadline passed with {told}; {they} {left} and may be billed."
+            elif lost or ended:
+                what = "The deadline passed; no job is known to be running."
+            else:
+                what = "The deadline passed before anything was sent: no job is running and nothing is billed."
             raise DeadlineError(
-                f"The deadline has passed with {told}; they {cancelled} and may still be billed{unsure}. "
-                f"{len(unsent)} shards have no job yet. A new try gives more time and collects what is answered."
+                f"{what}{unsure}{_unsent(a_round, unsent)} Clear the task to give it more time; it collects what is "
+                "answered meanwhile."
             )
         self.cancel()
         if lost:
-            raise DeadlineError(f"The deadline has passed with {told}; they are being cancelled{unsure}.")
+            raise DeadlineError(f"The deadline passed with {told}; they are being cancelled.{unsure}")
         for shard in unsent:
-            if not self._give_up(a_round, shard, TOO_LATE, "The deadline came before a job was made of this request."):
-                raise DeadlineError(f"The deadline has passed while another process creates {shard.name}.")
-        reason = f"{TOO_LATE}: {len(jobs)} jobs were cancelled and {len(unsent)} shards were never sent"
-        self.log.warning("The deadline has passed with %s; they are being cancelled", told)
+            reason = f"The deadline passed before this request was sent.{_refusal(a_round, [shard])}"
+            if not self._give_up(a_round, shard, TOO_LATE, reason):
+                raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
+        were = "was" if len(jobs) == 1 else "were"
+        reason = f"{TOO_LATE}: {len(jobs)} {_jobs(len(jobs))} {were} cancelled.{_unsent(a_round, unsent)}"
+        self.log.warning("The deadline passed with %s; they are being cancelled", told)
         deadline = self.clock() + CANCEL_SECONDS
         self.ledger.write_tries(tries["series_start"], deadline, reason)
         return Waiting(tuple(jobs.values()), WakeRule(deadline)) if jobs else None
+
+
+def _jobs(count: int) -> str:
+    return "job" if count == 1 else "jobs"
+
+
+def _unsent(a_round: Round, shards: list[Shard]) -> str:
+    """How many shards are unsent, and the provider's words where it refused them; empty for none."""
+    if not shards:
+        return ""
+    noun = "shard is" if len(shards) == 1 else "shards are"
+    return f" {len(shards)} {noun} unsent.{_refusal(a_round, shards)}"
+
+
+def _refusal(a_round: Round, shards: list[Shard]) -> str:
+    """The last refusal of a create of these shards; empty where there was none."""
+    facts = [last.facts.get("refused") for shard in shards if (last := a_round.last(shard))]
+    newest = max((fact for fact in facts if fact), key=lambda fact: float(fact["at"]), default=None)
+    if newest is None:
+        return ""
+    times = newest.get("times", 1)
+    return f" Last refusal{f' (of {times} in a row)' if times > 1 else ''}: {newest['error']}."

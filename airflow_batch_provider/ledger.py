@@ -7,11 +7,14 @@
     ledger/tries.json               the deadline, where this try's rounds begin, why it stopped; the one file rewritten
     ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
     ledger/r0-00000.1.job.json      the job's id
-    ledger/r0-00000.1.refused.json  the create is known to have made nothing
+    ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
     ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
     ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
 
-Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read.
+Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read. One
+kind of fact is taken away: of a shard that is refused again and again, the last refusal says how often and since when,
+and those it stands for are removed. The first intent stays, and whoever writes a later one looks whether there is one
+later still: so a process that has slept since an old refusal cannot take a number whose file is gone.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
 from airflow_batch_provider.core.errors import RunConflictError
-from airflow_batch_provider.core.reconciling import is_over_quota
-from airflow_batch_provider.core.records import JSON, JobError, JobStatus, Outcome, RunSummary, Shard, Usage
+from airflow_batch_provider.core.reconciling import why_failed
+from airflow_batch_provider.core.records import JSON, JobError, JobStatus, Outcome, Refusal, RunSummary, Shard, Usage
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
 
@@ -114,7 +117,7 @@ class Round:
     def over_quota(self) -> list[Shard]:
         """The shards that did not fit into the provider's queue, so that nothing of them was asked."""
         ends = ((shard, attempt.end) for shard in self.shards if (attempt := self.last(shard)) and attempt.end)
-        return [shard for shard, end in ends if end.was_not_asked and is_over_quota(end.errors)]
+        return [shard for shard, end in ends if end.was_not_asked and why_failed(end.errors) is Refusal.FULL]
 
     def ends(self) -> list[End]:
         """How its creates ended, as far as they have."""
@@ -146,6 +149,14 @@ class Ledger:
 
     def rounds(self) -> list[Round]:
         """All rounds with all that is known of their jobs, oldest first."""
+        for _ in range(3):
+            try:
+                return self._rounds()
+            except _GoneError:  # noqa: PERF203 - another process has just removed it, see fold
+                continue
+        return self._rounds()
+
+    def _rounds(self) -> list[Round]:
         self._directory.refresh()
         names = self._directory.names("ledger")
         rounds = []
@@ -166,6 +177,7 @@ class Ledger:
         for a_round in rounds:
             for attempts in a_round.attempts.values():
                 attempts.sort(key=lambda attempt: attempt.number)
+                attempts[:] = _without_replaced(attempts)
         return rounds
 
     def _fact(self, name: str) -> JSON:
@@ -173,7 +185,7 @@ class Ledger:
         if name not in self._facts:
             data = self._directory.read_json(f"ledger/{name}")
             if data is None:
-                raise RunConflictError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
+                raise _GoneError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
             self._facts[name] = data
         return self._facts[name]
 
@@ -192,6 +204,29 @@ class Ledger:
     def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
         """Add a fact; False when it is there already."""
         return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+
+    def claim(self, shard: Shard, number: int, intent: JSON) -> bool:
+        """Write an intent, the fence before a create; False when another process has this number or a later one."""
+        if not self.record(shard, number, "intent", intent):
+            return False
+        if number == 1:
+            return True
+        self._directory.refresh()
+        others = (_parts(name) for name in self._directory.names("ledger"))
+        if any(name == shard.name and int(other) > number for name, other, kind in others if kind):
+            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+            return False
+        return True
+
+    def fold(self, shard: Shard, first: int, number: int) -> None:
+        """Remove a refused create for which a later refusal stands.
+
+        :param first: the first of those for which it stands; its intent stays as a fence.
+        :param number: the one to remove.
+        """
+        self._directory.remove(f"ledger/{shard.name}.{number}.refused.json")
+        if number != first:
+            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
 
     def record_end(self, shard: Shard, number: int, end: End) -> bool:
         """Add how a create's job ended; False when it is there already."""
@@ -229,6 +264,19 @@ class Ledger:
     def write_summary(self, summary: RunSummary) -> None:
         """Write ``summary.json``, the last file of a run."""
         self._directory.write_json("summary.json", asdict(summary))
+
+
+class _GoneError(RunConflictError):
+    """A fact that was listed is not there."""
+
+
+def _without_replaced(attempts: list[Attempt]) -> list[Attempt]:
+    """The attempts without those for which a later refusal stands, whatever is left of their files."""
+    gone: set[int] = set()
+    for attempt in attempts:
+        refused = attempt.facts.get("refused", {})
+        gone.update(range(refused.get("first", attempt.number), attempt.number))
+    return [attempt for attempt in attempts if attempt.number not in gone]
 
 
 def _parts(name: str) -> tuple[str, str, Fact | None]:

@@ -12,26 +12,44 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.errors import (
+    AccountError,
     BatchInferenceError,
     BudgetError,
     LostCreateError,
+    NotReadyError,
     PermanentError,
     ProviderError,
     QuotaError,
     RateLimitedError,
+    RequestRejectedError,
     WaitError,
 )
 from airflow_batch_provider.core.identity import shard_token
 from airflow_batch_provider.core.records import JSON, Found, Job, RunOptions, Shard
+from airflow_batch_provider.core.refusals import pause_after
 from airflow_batch_provider.ledger import Attempt, Ledger
 from airflow_batch_provider.storage import RunDirectory
 
 CLOCK_SLACK_SECONDS = 300.0
-SLOT_RETRY_SECONDS = 60.0
 READ_PAUSES = (1.0, 4.0, 10.0)
+LONGEST_READ_PAUSE = 120.0
+"""The most that is waited within the worker for one answer; OpenAI's own client waits as long."""
 LOST_CREATES = 5
 
 T = TypeVar("T")
+
+
+_FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
+"""Refusals that say nothing of the one shard."""
+
+
+def full_refusals(attempt: Attempt) -> int:
+    """How often a shard's creates were refused because the queue was too full for it."""
+    return _full(attempt.facts.get("refused", {}))
+
+
+def _full(refused: JSON) -> int:
+    return int(refused.get("full") or 0)
 
 
 class Logger(Protocol):
@@ -56,10 +74,11 @@ class Read(Protocol):
 
 def read(call: Callable[[], T], pause: Callable[[float], None], log: Logger) -> T:
     """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
-    for seconds in READ_PAUSES:
+    for least in READ_PAUSES:
         try:
             return call()
         except (ProviderError, RateLimitedError) as error:  # noqa: PERF203 - a retry is one
+            seconds = max(least, min(error.retry_after or 0.0, LONGEST_READ_PAUSE))
             log.warning("%s; trying again in %g s", error, seconds)
             pause(seconds)
     return call()
@@ -103,6 +122,7 @@ class Submitter:
         self._clock = clock
         self._read = read
         self._log = log
+        self._held_until = 0.0
 
     def submit(self, shard: Shard, attempt: Attempt | None) -> str | float:
         """One shard by the table of decisions: the id of its job, or when to look again.
@@ -156,7 +176,8 @@ class Submitter:
         try:
             made = self._send(shard, attempt.number, attempt.intent)
         except WaitError as error:
-            return self._later(shard, error)
+            self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
+            return self._clock() + (pause_after(error, 1, 0.0) or submission.LOOK_AGAIN_SECONDS)
         return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Attempt) else made
 
     def _create(self, shard: Shard, number: int, before: Attempt | None) -> str | float | Attempt:
@@ -165,7 +186,9 @@ class Submitter:
         :return: the job's id, when to try again, or the attempt whose answer was lost.
         """
         # What was refused made nothing, so its token is still nobody's; a lost ledger is then easier to make up for.
-        refused = before is not None and "refused" in before.facts
+        refused = before.facts.get("refused") if before else None
+        if (later := self._not_before(refused)) > self._clock():
+            return later
         token = before.intent["token"] if before and refused else self._token(shard, number)
         if self._look_first and (orphan := self._orphan(shard, number, token)):
             return orphan
@@ -175,22 +198,19 @@ class Submitter:
         options = self._options.backend_options
         # The author's upload holds all rows, so it serves the first round only.
         input_id = self._input_file_id if shard.round == 0 else None
-        if before and before.facts.get("refused", {}).get("wait"):
+        if before and refused and refused.get("wait"):
             input_id = before.intent.get("input_id")
         if input_id is None:
             input_id = self._read(lambda: self._upload(shard, token))
         request = self._backend.create_request(shard, token, input_id, options)
         intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
-        if not self._ledger.record(shard, number, "intent", intent):
+        if not self._ledger.claim(shard, number, intent):
             self._log.warning("Another process is creating %s; this one waits for it", shard.name)
             return self._clock() + submission.LOOK_AGAIN_SECONDS
         try:
             return self._send(shard, number, intent)
         except BatchInferenceError as error:
-            self._refused(shard, number, error)
-            if isinstance(error, WaitError):
-                return self._later(shard, error)
-            raise
+            return self._refused(shard, number, error, refused or {})
 
     def _token(self, shard: Shard, number: int) -> str:
         return shard_token(self._run_key, self._fingerprint, shard.name, number)
@@ -221,16 +241,55 @@ class Submitter:
         self._record_job(shard, number, job, found=False)
         return job.id
 
-    def _later(self, shard: Shard, error: WaitError) -> float:
-        """When to try a create again that is not accepted now."""
-        pause = error.retry_after if isinstance(error, RateLimitedError) else None
-        self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
-        return self._clock() + (pause or SLOT_RETRY_SECONDS)
+    def _not_before(self, refused: JSON | None) -> float:
+        """When a shard may be sent, as far as refusals know.
 
-    def _refused(self, shard: Shard, number: int, error: BatchInferenceError) -> None:
-        full = isinstance(error, QuotaError) and error.tokens
-        fact = {"at": self._clock(), "wait": isinstance(error, WaitError), "full": full, "error": str(error)}
+        Where the account or the number of calls was refused, every other shard would be, too.
+        """
+        again_at = float((refused or {}).get("again_at") or 0.0)
+        if refused and refused.get("kind") in _FOR_ALL:
+            self._held_until = max(self._held_until, again_at)
+        return max(again_at, self._held_until)
+
+    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: JSON) -> float:
+        """Record a refusal, which stands for those before it.
+
+        :param before: the refusal of the create before.
+        :return: when to send it again.
+        :raises BatchInferenceError: when it is for good, or was so too often.
+        """
+        now, kind = self._clock(), type(error).__name__
+        in_a_row = before if before.get("kind") == kind and before.get("again_at") else {}
+        times, since = in_a_row.get("times", 0) + 1, float(in_a_row.get("since", now))
+        pause = pause_after(error, times, now - since)
+        first = int(before.get("first", number - 1)) if before else number
+        fact = {
+            "at": now,
+            "first": first,
+            "kind": kind,
+            "times": times,
+            "since": since,
+            "again_at": None if pause is None else now + pause,
+            # Whether the upload serves the next create: not one that was never made ready.
+            "wait": isinstance(error, AccountError) or pause is not None,
+            "full": _full(before) + (isinstance(error, QuotaError) and error.tokens),
+            "error": str(error),
+        }
         self._ledger.record(shard, number, "refused", fact)
+        if before:
+            self._ledger.fold(shard, first, number - 1)
+        if pause is not None:
+            self._log.warning("%s is not accepted, trying again in %.0f s: %s", shard.name, pause, error)
+            if kind in _FOR_ALL:
+                self._held_until = max(self._held_until, now + pause)
+            return now + pause
+        if isinstance(error, AccountError):
+            raise AccountError(f"{shard.name} was refused {times} times: {error}") from error
+        if isinstance(error, NotReadyError):
+            raise RequestRejectedError(
+                f"{shard.name} was refused {times} times in {(now - since) / 60:.0f} minutes: {error}"
+            ) from error
+        raise error
 
     def _refuse_when_stopped(self) -> None:
         if self._stopped():

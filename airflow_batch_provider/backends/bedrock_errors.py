@@ -7,41 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow_batch_provider.backends.wire_errors import retry_after
 from airflow_batch_provider.core.errors import (
+    AccountError,
     AuthenticationError,
     BatchInferenceError,
     ConfigurationError,
     NotFoundError,
     ProviderError,
-    QuotaError,
-    RateLimitedError,
     RequestRejectedError,
 )
+from airflow_batch_provider.core.refusals import MEANT_OTHERWISE, Words, about_money, error_of, spelled_out
+from airflow_batch_provider.core.retry_after import retry_after
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_BAD_KEYS = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled"})
-_THROTTLED = frozenset(
-    {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
-)
+_THROTTLED = frozenset({"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"})
+"""Not carried out, although S3 says so with 503."""
+_PERMISSION = "the key is accepted, but may not do this: check its permissions"
+_KEY = "check the access key, secret and session token of the connection"
 _ABSENT = frozenset({"NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"})
 _UNCLEAR = frozenset({"ConflictException", "InternalServerException", "RequestTimeout", "RequestTimeoutException"})
 """Bedrock answers a conflict with 400: the name, or the request token with other contents, is in use, perhaps by what
@@ -112,19 +98,22 @@ def from_answer(call: str, error: ClientError) -> BatchInferenceError:
         text = f"{text} ({error.operation_name}, for credentials)"
         if status >= 500:
             return ProviderError(text, ambiguous=False, status=status)
-    if code in _BAD_KEYS or status == 401:
-        return AuthenticationError(f"{text}; check the access key, secret and session token of the connection")
-    if code in _DENIED or status == 403:
-        return AuthenticationError(f"{text}; the key is known but may not do this")
-    if code in _THROTTLED or (status == 429 and code not in _UNCLEAR):
-        return RateLimitedError(text, retry_after=retry_after(answer.get("HTTPHeaders") or {}))
-    if code == "ServiceQuotaExceededException":
-        return QuotaError(text)
-    if code in _ABSENT or status == 404:
-        return NotFoundError(text)
+    wait = retry_after(answer.get("HTTPHeaders") or {}, message)
+    words = Words((code,), message, code)
+    if code in _THROTTLED:
+        return error_of(text, words, status, wait)
     if code in _UNCLEAR or status in (408, 409) or status >= 500 or not status:
-        return ProviderError(text, status=status or None)
-    return RequestRejectedError(text, status=status, code=code)
+        return ProviderError(text, status=status or None, retry_after=wait)
+    if (code in _ABSENT or status == 404) and spelled_out((code,), message) not in MEANT_OTHERWISE:
+        return NotFoundError(text)
+    refused = error_of(text, words, status, wait)
+    if isinstance(refused, AccountError) and not about_money(words):
+        # Amazon answers 400 where a key is not accepted, too.
+        refused = AuthenticationError(text)
+    if isinstance(refused, AuthenticationError):
+        remedy = _PERMISSION if code in _DENIED else _KEY
+        return AuthenticationError(f"{text.rstrip('.')}; {remedy}")
+    return refused
 
 
 def from_no_answer(call: str, error: Exception) -> BatchInferenceError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.retry_after import retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -175,7 +176,7 @@ class ImageFetcher:
         if response.status_code in _REDIRECTS and response.headers.get("location"):
             return str(response.headers["location"])
         if response.status_code in _AGAIN:
-            raise _AgainError(f"its server answered {response.status_code}", _retry_after(response))
+            raise _AgainError(f"its server answered {response.status_code}", retry_after(response.headers))
         if response.status_code != 200:
             raise ImageError(f"its server answered {response.status_code}")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -240,8 +241,3 @@ def _split(url: str) -> SplitResult:
     if "@" in parts.netloc:
         raise ImageError("its address holds a user name or password")
     return parts
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    given = response.headers.get("retry-after", "")
-    return float(given) if given.isdecimal() else None

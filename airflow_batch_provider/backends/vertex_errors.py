@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_batch_provider.backends.wire_errors import retry_after
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,
     ConfigurationError,
     NotFoundError,
     ProviderError,
-    QuotaError,
-    RateLimitedError,
-    RequestRejectedError,
 )
+from airflow_batch_provider.core.refusals import MEANT_OTHERWISE, Words, error_of, spelled_out
+from airflow_batch_provider.core.retry_after import retry_after
+
+_REMEDIES = {
+    401: "; check the connection's credentials",
+    403: "; the account is accepted, but may not do this: check its roles",
+}
 
 _UNSENT = frozenset({"NewConnectionError", "ConnectTimeoutError", "ConnectTimeout", "NameResolutionError", "SSLError"})
 """No connection: nothing can have been sent."""
@@ -54,7 +57,8 @@ def translated(call: str) -> Iterator[None]:
     except GoogleAPICallError as error:
         headers = getattr(error.response, "headers", None) or {}
         message = str(error.message or error)
-        raise from_answer(call, int(error.code or 0), message, headers) from error
+        codes = (str(reason),) if (reason := getattr(error, "reason", None)) else ()
+        raise from_answer(call, int(error.code or 0), message, headers, codes) from error
     except GoogleAuthError as error:
         raise from_credentials(call, error) from error
     except (NotTheMessage, UnicodeDecodeError) as error:
@@ -64,23 +68,21 @@ def translated(call: str) -> Iterator[None]:
         raise from_no_answer(call, error) from error
 
 
-def from_answer(call: str, status: int, message: str, headers: Mapping[str, Any] | None = None) -> BatchInferenceError:
-    """The error of an answer that is not 2xx."""
+def from_answer(
+    call: str, status: int, message: str, headers: Mapping[str, Any] | None = None, codes: tuple[str, ...] = ()
+) -> BatchInferenceError:
+    """The error of an answer that is not 2xx.
+
+    :param codes: the reason that Google gives beside the message, such as ``BILLING_DISABLED``.
+    """
     text = f"{call}: HTTP {status}: {message.strip()[:500]}"
-    if status == 401:
-        return AuthenticationError(f"{text}; check the credentials of the connection")
-    if status == 403:
-        return AuthenticationError(f"{text}; the account is known but may not do this")
-    if status == 404:
-        return NotFoundError(text)
-    if status == 429:
-        # RESOURCE_EXHAUSTED says both; a quota is not free again in seconds.
-        if "quota" in message.lower():
-            return QuotaError(text)
-        return RateLimitedError(text, retry_after=retry_after(headers or {}))
+    wait = retry_after(headers or {}, message)
     if status in (408, 409) or status >= 500 or not status:
-        return ProviderError(text, status=status or None)
-    return RequestRejectedError(text, status=status)
+        return ProviderError(text, status=status or None, retry_after=wait)
+    words = Words(codes, message, codes[0] if codes else None)
+    if status == 404 and spelled_out(codes, message) not in MEANT_OTHERWISE:
+        return NotFoundError(text)
+    return error_of(f"{text.rstrip('.')}{_REMEDIES.get(status, '')}", words, status, wait)
 
 
 def from_credentials(call: str, error: Exception) -> BatchInferenceError:

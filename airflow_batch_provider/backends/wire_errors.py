@@ -6,21 +6,17 @@ Messages name the call and quote the provider; no header value and no key is in 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_batch_provider.backends.redirects import REDIRECTS, refused
 from airflow_batch_provider.core.errors import (
-    AuthenticationError,
     BatchInferenceError,
     NotFoundError,
     ProviderError,
-    QuotaError,
-    RateLimitedError,
-    RequestRejectedError,
 )
-from airflow_batch_provider.core.reconciling import QUOTA_CODES
+from airflow_batch_provider.core.refusals import MEANT_OTHERWISE, error_of, spelled_out, words_of
+from airflow_batch_provider.core.retry_after import retry_after
 
 NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 """What the official client lets through where an answer says it is JSON and is not."""
@@ -28,6 +24,10 @@ AMBIGUOUS_STATUS = frozenset({408, 409})
 _NOTHING_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
 )
+_REMEDIES = {
+    401: "; check the connection's key",
+    403: "; the key is accepted, but may not do this: check its permissions",
+}
 _HINTS = {
     "DeploymentNotFound": "on Azure the model is the name of a deployment of type Global Batch or Data Zone Batch",
     "model_not_found": "is the name right? On Azure it is the name of a Global Batch or Data Zone Batch deployment",
@@ -50,26 +50,22 @@ def from_status(
     """
     if status in REDIRECTS and headers.get("location"):
         return refused(call, status, url, headers["location"])
-    code, message = told(body)
+    words = words_of(body)
+    message = words.message[:500]
     for secret in secrets:
         message = message.replace(secret, "***")
+    code = words.code
     hint = _HINTS.get(code or "")
     if status == 500 and "Something went wrong" in message:
         hint = HONO_HINT
     text = f"{call}: HTTP {status}{f' {code}' if code else ''}: {message}{f' ({hint})' if hint else ''}"
-    if status == 401:
-        return AuthenticationError(f"{text}; check the key of the connection")
-    if status == 403:
-        return AuthenticationError(f"{text}; the key is known but may not do this")
-    if status == 404 and not (call.startswith("POST") and code in _HINTS):
+    wait = retry_after(headers, body)
+    if status == 404 and not (call.startswith("POST") and spelled_out(words.codes, message) in MEANT_OTHERWISE):
         return NotFoundError(text)
-    if code in QUOTA_CODES:
-        return QuotaError(text, tokens="token" in str(code))
-    if status == 429:
-        return RateLimitedError(text, retry_after=retry_after(headers))
     if status in AMBIGUOUS_STATUS or status >= 500:
-        return ProviderError(text, status=status)
-    return RequestRejectedError(text, status=status, code=code)
+        # Whatever else it says: a create may have been accepted.
+        return ProviderError(text, status=status, retry_after=wait)
+    return error_of(f"{text.rstrip('.')}{_REMEDIES.get(status, '')}", words, status, wait)
 
 
 def from_sdk(call: str, error: Exception, secrets: Iterable[str] = ()) -> BatchInferenceError:
@@ -92,29 +88,3 @@ def from_transport(call: str, error: BaseException) -> ProviderError:
     unsent = any(name in _NOTHING_SENT for name in names)
     reason = str(error.__cause__ or error) or names[0]
     return ProviderError(f"{call}: no answer ({names[-1] if unsent else names[0]}: {reason})", ambiguous=not unsent)
-
-
-def told(body: Any) -> tuple[str | None, str]:
-    """Code and message of an error body in OpenAI's, a gateway's or no shape at all."""
-    if isinstance(body, (bytes, str)):
-        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        try:
-            body = json.loads(text)
-        except ValueError:
-            return None, text.strip()[:500] or "no message"
-    if not isinstance(body, dict):
-        return None, str(body)[:500]
-    inner = body.get("error", body)
-    if isinstance(inner, dict):
-        code = inner.get("code") or inner.get("type")
-        return (None if code is None else str(code)), str(inner.get("message") or inner)[:500]
-    return None, str(body.get("message") or inner)[:500]
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a ``Retry-After`` header that is a number."""
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None

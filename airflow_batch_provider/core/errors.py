@@ -19,9 +19,11 @@
     │   └── ReconciliationError   the books do not balance; a defect, never hidden
     ├── RetryableError            try again later: nothing is lost, a retry continues where this stopped
     │   ├── ProviderError         5xx, timeout, cut connection; ``ambiguous`` when a create may have been accepted
+    │   ├── AccountError          quota, billing or access of the account refused the call; nothing was created
     │   └── ToleranceError        more rows failed than tolerated; a new try asks again what it can help
     └── WaitError                 not now: wait and ask the same again
-        ├── RateLimitedError      429; ``retry_after`` seconds when told
+        ├── RateLimitedError      429; ``retry_after`` seconds where the provider says so
+        ├── NotReadyError         a file or resource is still being made ready
         └── QuotaError            the enqueued-token or job quota is full; nothing was created
 """
 
@@ -44,7 +46,14 @@ class RetryableError(BatchInferenceError):
 
 
 class WaitError(BatchInferenceError):
-    """Wait, then ask the same again."""
+    """Wait, then send the same again.
+
+    :param retry_after: seconds to wait, None where the provider does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +166,29 @@ class ProviderError(RetryableError):
 
     :param ambiguous: True when the call may have been carried out all the same (timeout, cut, 409, 5xx).
     :param status: HTTP status, None where there was none.
+    :param retry_after: seconds to wait, None where the provider does not say.
     """
 
-    def __init__(self, message: str, *, ambiguous: bool = True, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        ambiguous: bool = True,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.ambiguous = ambiguous
         self.status = status
+        self.retry_after = retry_after
+
+
+class AccountError(RetryableError):
+    """The account's quota, billing or access refused the call; nothing was created.
+
+    Airflow retries it: an attempt costs one call, what was uploaded is used again, and quotas are raised and accounts
+    filled up while a task waits for its retry. A key that is not accepted is an ``AuthenticationError``.
+    """
 
 
 class ToleranceError(RetryableError):
@@ -170,14 +196,11 @@ class ToleranceError(RetryableError):
 
 
 class RateLimitedError(WaitError):
-    """Too many calls (429).
+    """Too many calls (429), or another refusal that passes by itself."""
 
-    :param retry_after: seconds to wait, None where not told.
-    """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+class NotReadyError(WaitError):
+    """A file or resource is still being made ready; nothing was created."""
 
 
 class QuotaError(WaitError):
@@ -186,6 +209,6 @@ class QuotaError(WaitError):
     :param tokens: whether it is the tokens, so that a smaller job may fit.
     """
 
-    def __init__(self, message: str, *, tokens: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, tokens: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
         self.tokens = tokens

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from airflow_batch_provider.core.errors import PermanentError, RateLimitedError
+from airflow_batch_provider.core.errors import PermanentError
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job, JobStatus
+from airflow_batch_provider.core.retry_after import LONGEST_SECONDS
 
 MAX_BACKOFF_SECONDS = 600.0
-MAX_RETRY_AFTER_SECONDS = 3600.0
-"""A provider that asks for more than this is asked again all the same; its clock may be wrong."""
 JITTER_SHARE = 0.25
 """By how much a pause after a failure is stretched at most, so that waiting runs do not come back in step."""
 PERMANENT_FAILURES = 3
@@ -96,9 +95,9 @@ def decide(
 
 def _pause(error: Exception, poll_interval: float, failures: int) -> float:
     """Twice as long after every failure, never shorter than the provider asks or than an ordinary pause."""
-    asked = error.retry_after if isinstance(error, RateLimitedError) else None
+    wanted = getattr(error, "retry_after", None) or 0.0
     backoff = min(MAX_BACKOFF_SECONDS, poll_interval * 2.0 ** min(failures, 10))
-    return max(poll_interval, backoff, min(MAX_RETRY_AFTER_SECONDS, asked or 0.0))
+    return max(poll_interval, backoff, min(LONGEST_SECONDS, wanted))
 
 
 @dataclass(slots=True)

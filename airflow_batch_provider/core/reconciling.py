@@ -14,13 +14,21 @@ from airflow_batch_provider.core.errors import (
     RowsFailedError,
     ToleranceError,
 )
-from airflow_batch_provider.core.records import OUTCOMES, BatchResult, JobError, JobStatus, Outcome, RunSummary
+from airflow_batch_provider.core.records import (
+    OUTCOMES,
+    BatchResult,
+    JobError,
+    JobStatus,
+    Outcome,
+    Refusal,
+    RunSummary,
+)
+from airflow_batch_provider.core.refusals import decided
 
-QUOTA_CODES = frozenset({"token_limit_exceeded", "batch_queue_full", "8"})
-"""Codes, of a create or of a batch that failed, for a full queue: a matter of time and size, not of the request.
-OpenAI's and Azure's (whose fail-fast regions answer a create with 400 and this code), Google's RESOURCE_EXHAUSTED."""
 OVER_QUOTA, OVER_BUDGET, TOO_LATE = "token_limit_exceeded", "budget_exceeded", "deadline_passed"
 """Codes of rows that were given up: the queue stayed full, the budget was spent, the deadline came first."""
+BATCH_FAILED, BATCH_REFUSED, BATCH_INTERRUPTED = "batch_failed", "batch_refused", "batch_interrupted"
+"""Codes of rows of a batch that failed as a whole: for the file's sake, for the account's, or for a passing reason."""
 
 
 @dataclass(slots=True)
@@ -68,9 +76,19 @@ class Books:
             yield custom_id, None if entry is None else entry[1]
 
 
-def is_over_quota(errors: Iterable[JobError]) -> bool:
-    """Whether a job failed because the provider's queue was full, which time and smaller jobs can help."""
-    return any(error.code in QUOTA_CODES for error in errors)
+def why_failed(errors: Iterable[JobError]) -> Refusal | None:
+    """Why a batch failed as a whole; None where its errors do not tell.
+
+    A full queue comes first, for then nothing else was looked at. Then what no time heals, because one such error is
+    enough to fail the batch again; an error that names a line is the file's, whatever its code.
+    """
+    found = {_why(error) for error in errors}
+    order = (Refusal.FULL, Refusal.REQUEST, None, Refusal.ACCOUNT, Refusal.NOT_YET, Refusal.PASSING)
+    return next((refusal for refusal in order if refusal in found), None)
+
+
+def _why(error: JobError) -> Refusal | None:
+    return decided([error.code], error.message) if error.line is None else Refusal.REQUEST
 
 
 def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample: str) -> tuple[str, str]:
@@ -82,9 +100,15 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     if status is JobStatus.FAILED:
         known = list(errors)
         reasons = "; ".join(str(error) for error in known[:5])
-        if is_over_quota(known):
+        refusal = why_failed(known)
+        if refusal is Refusal.FULL:
             return OVER_QUOTA, f"The provider's queue was too full for the batch: {reasons}"
-        return "batch_failed", f"The batch failed as a whole: {reasons or 'the provider gave no reason'}"
+        code = BATCH_FAILED
+        if refusal is not None and refusal.helped_by_round:
+            code = BATCH_INTERRUPTED
+        elif refusal is Refusal.ACCOUNT:
+            code = BATCH_REFUSED
+        return code, f"The batch failed as a whole: {reasons or 'the provider gave no reason'}"
     if nameless:
         return "missing", f"No output line carries this id; {nameless} lines carry none, e.g. {sample}"
     return "missing", "The provider returned no line for this request."
@@ -110,8 +134,8 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
 
     :param error_tolerance: the share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
     :raises BudgetError: when too many rows were not asked for want of money; ``DeadlineError`` for want of time.
-    :raises JobFailedError: when no row was answered because the jobs failed as a whole.
     :raises ToleranceError: when too many rows failed and a new try can help some.
+    :raises JobFailedError: when no row was answered because the jobs failed as a whole.
     :raises RowsFailedError: when too many rows failed for good.
     """
     succeeded = summary.outcomes["succeeded"]
@@ -128,10 +152,11 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     message = "\n".join([head, *told])
     if summary.stopped is not None:
         raise (BudgetError if summary.stopped.startswith(OVER_BUDGET) else DeadlineError)(message)
+    # Whoever cancelled, or ran out of time or money, is not to be overruled by an automatic retry; nor does one help a
+    # batch that was refused as a whole.
+    if summary.retryable > summary.withdrawn:
+        raise ToleranceError(message)
     if not succeeded and summary.job_errors:
         raise JobFailedError(message)
-    # Whoever cancelled, or ran out of time or money, is not to be overruled by an automatic retry.
-    if summary.retryable > summary.outcomes["cancelled"]:
-        raise ToleranceError(message)
-    hint = " Clear the task to ask the cancelled rows again." if summary.retryable else ""
+    hint = " Clear the task to send again the rows that were not sent." if summary.retryable else ""
     raise RowsFailedError(message + hint)

@@ -53,6 +53,30 @@ Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "mis
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
 
 
+class Refusal(str, Enum):
+    """Why a provider refused; who decides it, and what follows, is in :mod:`airflow_batch_provider.core.refusals`."""
+
+    REQUEST = "request"
+    ACCOUNT = "account"
+    PASSING = "passing"
+    NOT_YET = "not_yet"
+    FULL = "full"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def helped_by_round(self) -> bool:
+        """Whether the next round of the same try should ask again."""
+        return self in _HELPED_BY_ROUND
+
+    @property
+    def helped_by_try(self) -> bool:
+        """Whether a new try should ask again."""
+        return self is not Refusal.REQUEST
+
+
+_HELPED_BY_ROUND = frozenset({Refusal.PASSING, Refusal.NOT_YET, Refusal.FULL})
+
+
 class BatchRequest(NamedTuple):
     """One line of the author's file, resolved. A named tuple, because there is one for each row.
 
@@ -74,24 +98,20 @@ class BatchRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that were billed or would be; all 0 where they are unknown.
-
-    ``cached_tokens``, ``cache_write_tokens`` and what was audio or images are parts of the input or output, as
-    ``reasoning_tokens`` are; they may have prices of their own.
-    """
+    """Tokens that were billed or would be. ``cached_tokens`` and ``reasoning_tokens`` are parts of input and output."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
-    cache_write_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    input_image_tokens: int = 0
-    output_image_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +122,20 @@ class BatchResult:
     :param outcome: what became of the row.
     :param line: the line in OpenAI's output format, without end of line:
         ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
-    :param retryable: whether asking again can help (429, 5xx, expired, missing).
+    :param refusal: why there is no answer, so when asking again can help; None where there is one.
     :param usage: tokens of this answer.
     """
 
     custom_id: str | None
     outcome: Outcome
     line: bytes
-    retryable: bool = False
+    refusal: Refusal | None = None
     usage: Usage = Usage()
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the next round of the same try should send the row again."""
+        return self.refusal is not None and self.refusal.helped_by_round
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +329,8 @@ class RunSummary:
     """What became of a run; ``summary.json`` is exactly this.
 
     :param outcomes: rows by outcome; they add up to ``total``.
-    :param retryable: unsuccessful rows that a new try would ask again.
+    :param retryable: unsuccessful rows that a new try would send again.
+    :param withdrawn: those of them for whose sake no try is begun: cancelled, or never sent.
     :param usage: tokens of every answer of every round, whether or not it counts in the end.
     :param cost_usd: of every answer of every round, at batch prices; None while it is unknown, which is not nothing.
     :param reasons: why rows did not succeed, the commonest first, with their numbers.
@@ -329,6 +355,7 @@ class RunSummary:
     ended_at: float
     by_round: tuple[JSON, ...] = ()
     stopped: str | None = None
+    withdrawn: int = 0
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""

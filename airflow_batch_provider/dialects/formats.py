@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 import orjson
 
 from airflow_batch_provider.core.errors import ConfigurationError, UntranslatableError
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
+from airflow_batch_provider.core.refusals import refusal_of
 from airflow_batch_provider.dialects.anthropic import Anthropic
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.chat import Dialect, Failure
@@ -17,7 +17,6 @@ from airflow_batch_provider.dialects.cohere_embed import CohereEmbeddings
 from airflow_batch_provider.dialects.converse import Converse
 from airflow_batch_provider.dialects.embeddings import split_texts
 from airflow_batch_provider.dialects.envelopes import (
-    EXPIRED,
     BedrockRecord,
     Envelope,
     InstanceRecord,
@@ -106,11 +105,7 @@ class TranslatedFormat(LineFormat):
         except (TypeError, RecursionError) as error:
             if not is_too_deep(error):
                 raise
-            found = Failure(None, TOO_DEEP)
-            result = result_of(openai_line(opened.custom_id, found))
-        if isinstance(found, Failure) and found.retryable:
-            # The provider's own word, whatever the status says.
-            return replace(result, retryable=True)
+            return result_of(openai_line(opened.custom_id, Failure(None, TOO_DEEP, "unreadable_answer")))
         return result
 
 
@@ -131,10 +126,11 @@ def openai_line(custom_id: str, found: JSON | Failure) -> JSON:
     if isinstance(found, dict):
         line["response"] = {"status_code": 200, "request_id": found.get("id"), "body": found}
     elif found.status is None:
-        code = found.code or "provider_error"
-        if found.retryable and found != EXPIRED:
-            code = "server_error"
-        line["error"] = {"code": code, "message": found.message}
+        code, message = found.code or "provider_error", found.message
+        if found.retryable and not refusal_of([code], message).helped_by_round:
+            # The provider's own word, whatever its code says.
+            code, message = "server_error", message if found.code is None else f"{message} [{code}]"
+        line["error"] = {"code": code, "message": message}
     else:
         kind = "server_error" if found.status >= 500 or found.retryable else "invalid_request_error"
         error = {"message": found.message, "type": kind, "param": None, "code": found.code}
@@ -172,13 +168,7 @@ def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
 
 def _dialect(family: Family, model: str, endpoint: str) -> Dialect:
     _check_endpoint(family, model, endpoint)
-    dialect = _DIALECTS[family.dialect](family, model)
-    if not family.facts.known:
-        dialect.notes["model"] = (
-            f"What {model} takes is not known: requests are written in the forms that no known model of its kind "
-            "refuses; say more in the connection's model_facts"
-        )
-    return dialect
+    return _DIALECTS[family.dialect](family, model)
 
 
 def _check_endpoint(family: Family, model: str, endpoint: str) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 
 import orjson
 
-from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import error_line, read_line
 
 
@@ -61,7 +61,9 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
     parts = [read_line(line) for line in lines]
     failed = [part for part in parts if part.outcome != "succeeded"]
     if failed:
-        reason = next((part for part in failed if not part.retryable), failed[0])
+        reason = next(
+            (part for part in failed if part.refusal is not None and not part.refusal.helped_by_round), failed[0]
+        )
         return orjson.dumps({**orjson.loads(reason.line), "id": f"batch_req_{custom_id}", "custom_id": custom_id})
     told: list[JSON] = [orjson.loads(part.line) for part in parts]
     bodies = [line["response"]["body"] for line in told]
@@ -75,6 +77,13 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
     whole = {**bodies[0], "data": [{**item, "index": index} for index, item in enumerate(vectors)], "usage": usage}
     response = {**told[0]["response"], "body": whole}
     return orjson.dumps({"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": response, "error": None})
+
+
+def _hope(part: BatchResult) -> int:
+    """How soon sending a part again can help."""
+    if part.refusal is None or not part.refusal.helped_by_try:
+        return 0
+    return 2 if part.refusal.helped_by_round else 1
 
 
 def _data(body: JSON) -> list[JSON]:

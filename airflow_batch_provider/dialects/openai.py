@@ -14,29 +14,31 @@ from typing import Any
 
 import orjson
 
-from airflow_batch_provider.core.counts import read_count
 from airflow_batch_provider.core.jsonl import load_exactly
-from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Usage
+from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Refusal, Usage
+from airflow_batch_provider.core.refusal_facts import OWN
+from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 
-RETRYABLE_STATUS = frozenset({408, 409, 429})
-_CODES: dict[str, tuple[Outcome, bool]] = {
-    "batch_expired": ("expired", True),
-    "batch_cancelled": ("cancelled", False),
-    "request_timeout": ("failed", True),
-    "missing": ("missing", True),
-    "batch_failed": ("failed", False),
-    "below_minimum": ("failed", False),
-    "token_limit_exceeded": ("failed", True),
-    "budget_exceeded": ("cancelled", False),
-    "deadline_passed": ("cancelled", False),
-    "rate_limit_exceeded": ("failed", True),
-    "server_error": ("failed", True),
-    "internal_error": ("failed", True),
-    "internal_server_error": ("failed", True),
+_OUTCOMES: dict[str, Outcome] = {
+    "batch_expired": "expired",
+    "batch_cancelled": "cancelled",
+    "budget_exceeded": "cancelled",
+    "deadline_passed": "cancelled",
+    "missing": "missing",
 }
-"""Meaning of OpenAI's error codes, of the Responses API's for a passing failure, and of ours for rows without a line:
-outcome, whether to ask again."""
+"""What became of a row that has no answer, by OpenAI's code and ours; any other failed."""
+MALFORMED = frozenset(
+    {
+        "malformed_function_call",
+        "malformed_response",
+        "unexpected_tool_call",
+        "malformed_model_output",
+        "malformed_tool_use",
+    }
+)
+"""Finish reasons, in small letters, of answers that are none: the model broke its own format (Gemini's FinishReason;
+botocore, bedrock-runtime, StopReason). pydantic-ai#631, langgraph#6574."""
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -129,7 +131,7 @@ def read_line(line: bytes) -> BatchResult:
     except (TypeError, RecursionError) as error:
         if not is_too_deep(error):
             raise
-        return result_of(orjson.loads(error_line(custom_id, "provider_error", TOO_DEEP)))
+        return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", TOO_DEEP)))
 
 
 def is_too_deep(error: Exception) -> bool:
@@ -150,12 +152,24 @@ def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
 
     :param line: the same as bytes, where they are at hand.
     """
-    outcome, retryable = _classify(data)
-    body = data["response"]["body"] if data["response"] else None
-    # Also where the answer says that it failed: what a provider counts of an accepted request, it bills.
-    accepted = data["response"] is not None and 200 <= (data["response"]["status_code"] or 0) < 300
-    usage = read_usage(body) if accepted else Usage()
-    return BatchResult(data["custom_id"], outcome, orjson.dumps(data) if line is None else line, retryable, usage)
+    if data["error"] is None and (reason := _malformed(data["response"])):
+        data["error"] = {"code": reason, "message": "The model did not keep to its own format; the answer is unusable."}
+        line = None
+    outcome, refusal = _classify(data)
+    response = data["response"]
+    # An answer that is unusable was paid all the same.
+    usage = read_usage(response["body"]) if response and _is_good(response["status_code"]) else Usage()
+    return BatchResult(data["custom_id"], outcome, orjson.dumps(data) if line is None else line, refusal, usage)
+
+
+def _malformed(response: dict[str, Any] | None) -> str | None:
+    """The first finish reason of an answer that says it is none."""
+    choices = (response["body"] or {}).get("choices") if response else None
+    for choice in choices if isinstance(choices, list) else ():
+        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if isinstance(reason, str) and reason.lower() in MALFORMED:
+            return reason.lower()
+    return None
 
 
 def load_line(line: bytes) -> Any:
@@ -239,73 +253,45 @@ def _error(error: Any) -> dict[str, Any] | None:
     return {"code": None, "message": text_of(error)}
 
 
-def _classify(data: dict[str, Any]) -> tuple[Outcome, bool]:
+def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
     response, error = data["response"], data["error"]
     status = response["status_code"] if response else None
+    body = response["body"] if response else None
     if error is not None:
-        known = _CODES.get(error["code"] or "")
-        if known:
-            return known
-        code = _status(error["code"])
-        return "failed", _helps(status if status is not None else code)
-    if status is None:
-        return "invalid", False
-    if 200 <= status < 300:
-        body = response["body"]
-        if body is None:
-            return "invalid", False
-        if body.get("error") and not body.get("choices"):
-            # The Responses API tells a failure in the body of a 200.
-            return _CODES.get((_error(body["error"]) or {}).get("code") or "", ("failed", False))
-        return "succeeded", False
-    return "failed", _helps(status)
+        code = error["code"] or ""
+        if response is None and code in OWN:
+            return _OUTCOMES.get(code, "failed"), OWN[code]
+        return _OUTCOMES.get(code, "failed"), refusal_of([code], error["message"], None if _is_good(status) else status)
+    if status is None or (_is_good(status) and body is None):
+        return "invalid", Refusal.REQUEST
+    if _is_good(status) and body is not None and (not body.get("error") or body.get("choices")):
+        return "succeeded", None
+    # The Responses API tells a failure in the body of a 200.
+    words = words_of(body or {})
+    return "failed", refusal_of(words.codes, words.message, None if _is_good(status) else status)
 
 
-def _helps(status: int | None) -> bool:
-    """Whether asking again can help after this HTTP status; 0 is what OpenAI writes for an answer that never came."""
-    return status is not None and (status in RETRYABLE_STATUS or status >= 500 or status == 0)
+def _is_good(status: int | None) -> bool:
+    return status is not None and 200 <= status < 300
 
 
 def read_usage(body: Any) -> Usage:
-    """Tokens of one answer, from chat, completions, responses or embeddings; zeros where they are unknown.
-
-    A count that cannot be one (null, ``NaN``, negative, a list) makes all of them unknown: half of what was billed
-    would look like the whole. An answer of text has both counts; embeddings have no output.
-    """
+    """Tokens of one answer, from chat, completions, responses or embeddings; zeros where none are told."""
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return Usage()
     given = _details(usage, "prompt_tokens_details", "input_tokens_details")
     made = _details(usage, "completion_tokens_details", "output_tokens_details")
-    counts = [
-        _counted(usage, "prompt_tokens", "input_tokens"),
-        _counted(usage, "completion_tokens", "output_tokens", absent=None if _has_text(body) else 0),
-        _detail(given, "cached_tokens"),
-        _detail(made, "reasoning_tokens"),
-        _detail(given, "cache_write_tokens"),
-        _detail(given, "audio_tokens"),
-        _detail(made, "audio_tokens"),
-        _detail(given, "image_tokens"),
-        _detail(made, "image_tokens"),
-    ]
-    known = [number for number in counts if number is not None]
-    return Usage(*known) if len(known) == len(counts) else Usage()
+    return Usage(
+        input_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        cached_tokens=_count(given.get("cached_tokens")),
+        reasoning_tokens=_count(made.get("reasoning_tokens")),
+    )
 
 
-def _has_text(body: dict[str, Any]) -> bool:
-    """Whether an answer has text, for which every provider counts output tokens."""
-    return bool(body.get("choices") or body.get("output"))
-
-
-def _counted(usage: dict[str, Any], *names: str, absent: int | None = None) -> int | None:
-    found = next((name for name in names if name in usage), None)
-    return absent if found is None else read_count(usage[found])
-
-
-def _detail(details: dict[str, Any], name: str) -> int | None:
-    """A part of a count; many gateways write null for none."""
-    value = details.get(name)
-    return 0 if value is None else read_count(value)
+def _count(value: Any) -> int:
+    return max(0, _int(value) or 0)
 
 
 def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.testing.calls import Call
-from airflow_batch_provider.testing.faults import FaultPlan
+from airflow_batch_provider.testing.faults import FaultPlan, Said
 from airflow_batch_provider.testing.routes import ROUTES, FakeRoute, fake_route
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "FakeRoute",
     "FakeVertex",
     "FaultPlan",
+    "Said",
     "VertexFaults",
     "fake_route",
 ]

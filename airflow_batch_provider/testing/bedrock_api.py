@@ -111,14 +111,13 @@ class ControlPlane:
         for action in actions:
             if action in self.deny():
                 raise ServiceError(403, f"User: arn:aws:iam::{ACCOUNT}:user/u is not authorized to perform: {action}")
-        status = self.faults.take_status(call.kind)
-        if status is not None:
-            raise ServiceError(status, f"The fake was told to answer {status}.")
+        said = self.faults.take_status(call.kind)
+        if said is not None:
+            raise ServiceError(said.status, said.message, said.code)
 
     def _error(self, error: ServiceError) -> Answer:
         headers = {"x_amzn_errortype": error.kind}
-        if self.faults.retry_after is not None and error.status in {429, 503}:
-            headers["retry_after"] = f"{self.faults.retry_after:g}"
+        headers |= self.faults.wait_headers(error.status)
         return Answer.of(error.status, {"message": str(error)}, **headers)
 
     async def _answer(self, call: Call, target: str) -> Answer | None:
@@ -167,9 +166,9 @@ class ControlPlane:
             await asyncio.sleep(faults.slow_accept.pop(0))
         if faults.take("cut_after_accept"):
             return None
-        status = faults.take_status("accepted")
-        if status is not None:
-            raise ServiceError(status, f"The fake was told to answer {status}.")
+        said = faults.take_status("accepted")
+        if said is not None:
+            raise ServiceError(said.status, said.message, said.code)
         return Answer.of(200, {"jobArn": job.told["jobArn"]})
 
     async def _accept(self, body: JSON) -> FakeJob:

@@ -149,11 +149,9 @@ class Runner:
         return line.replace(rb"\u2028", "\u2028".encode()) if faults.line_separators else line
 
     async def _outcome(self, job: FakeJob, faults: FaultPlan, record: JSON, position: int) -> JSON:
-        names = (record["recordId"], str(position), "*")
-        status = next((faults.fail_rows[name] for name in names if name in faults.fail_rows), None)
-        if status is not None:
-            error = {"errorCode": status, "errorMessage": f"The fake was told to fail this row with {status}."}
-            return {"error": error}
+        said = faults.row_error(record["recordId"], str(position))
+        if said is not None:
+            return {"error": {"errorCode": said.code or said.status, "errorMessage": said.message}}
         kind = job.told.get("modelInvocationType", "InvokeModel")
         try:
             native = read_native(job.told["modelId"], kind, record["modelInput"])

@@ -112,8 +112,8 @@ class FakeS3:
             return 403, "InvalidAccessKeyId" if key else "AccessDenied"
         if _ACTIONS.get(call.kind) in self._deny():
             return 403, "AccessDenied"
-        status = self._faults.take_status(call.kind)
-        return None if status is None else (status, _CODES.get(status, "InvalidRequest"))
+        said = self._faults.take_status(call.kind)
+        return None if said is None else (said.status, said.code or _CODES.get(said.status, "InvalidRequest"))
 
 
 def _access_key(authorization: str) -> str:
@@ -150,8 +150,7 @@ def _refuse(start: Callable[..., Any], status: int, code: str, faults: FaultPlan
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{escape(said)}</Message></Error>".encode()
     body = body if has_body else b""
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-    if faults.retry_after is not None and status in {429, 503}:
-        headers.append(("Retry-After", f"{faults.retry_after:g}"))
+    headers += [("Retry-After", wait) for wait in faults.wait_headers(status).values()]
     start(f"{status} {code}", headers)
     return [body]
 

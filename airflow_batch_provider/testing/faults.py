@@ -8,15 +8,36 @@ from dataclasses import dataclass, field, fields
 from airflow_batch_provider.core.records import JSON
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An error in a provider's own words, where a status alone does not say enough.
+
+    :param code: OpenAI's ``code``, Amazon's kind of error, Google's ``status``.
+    :param kind: OpenAI's ``type``.
+    :param bare: of a row on Vertex AI: its ``status`` is the message alone, without JSON.
+    """
+
+    status: int
+    message: str = ""
+    code: str | None = None
+    kind: str | None = None
+    bare: bool = False
+
+    @classmethod
+    def of(cls, planned: int | Said, message: str) -> Said:
+        """What is planned, with a message."""
+        return cls(planned, message) if isinstance(planned, int) else planned
+
+
 @dataclass(slots=True)
 class FaultPlan:
     """Faults of a :class:`~airflow_batch_provider.testing.FakeProvider`; a fresh plan has none.
 
     Lists of HTTP statuses are used up from the front, one per call of that kind, counts likewise; the calls after them
-    are answered as they should be. ``docs/testing.md`` says what each does on each fake.
+    are answered as they should be. A status may be a :class:`Said`. ``docs/testing.md`` says what each does where.
 
     :param latency: seconds before every answer.
-    :param retry_after: the ``Retry-After`` header of every 429 and 503 below.
+    :param retry_after: the ``Retry-After`` header of every 429 and 503 below, in seconds or as it is written.
     :param create_status: refuse these creates; nothing is created. ``upload_status``, ``poll_status``, ``list_status``,
         ``download_status`` and ``cancel_status`` refuse calls of the other kinds.
     :param objects_status: refuse these listings of a bucket.
@@ -57,15 +78,15 @@ class FaultPlan:
     """
 
     latency: float = 0.0
-    retry_after: float | None = None
-    create_status: list[int] = field(default_factory=list)
-    accepted_status: list[int] = field(default_factory=list)
-    upload_status: list[int] = field(default_factory=list)
-    poll_status: list[int] = field(default_factory=list)
-    list_status: list[int] = field(default_factory=list)
-    download_status: list[int] = field(default_factory=list)
-    cancel_status: list[int] = field(default_factory=list)
-    objects_status: list[int] = field(default_factory=list)
+    retry_after: float | str | None = None
+    create_status: list[int | Said] = field(default_factory=list)
+    accepted_status: list[int | Said] = field(default_factory=list)
+    upload_status: list[int | Said] = field(default_factory=list)
+    poll_status: list[int | Said] = field(default_factory=list)
+    list_status: list[int | Said] = field(default_factory=list)
+    download_status: list[int | Said] = field(default_factory=list)
+    cancel_status: list[int | Said] = field(default_factory=list)
+    objects_status: list[int | Said] = field(default_factory=list)
     token_limit: int = 0
     cut_before_accept: int = 0
     cut_after_accept: int = 0
@@ -76,7 +97,7 @@ class FaultPlan:
     cancel_in_vain: bool = False
     jobs: int | None = None
     job_errors: list[JSON] = field(default_factory=list)
-    fail_rows: Mapping[str, int] = field(default_factory=dict)
+    fail_rows: Mapping[str, int | Said] = field(default_factory=dict)
     expire_after_rows: int | None = None
     expired_fraction: float | None = None
     cancel_after_rows: int | None = None
@@ -99,10 +120,25 @@ class FaultPlan:
     no_output: bool = False
     lost_output: bool = False
 
-    def take_status(self, kind: str) -> int | None:
+    def take_status(self, kind: str) -> Said | None:
         """The HTTP error the next call of this kind ends in, None for none."""
-        statuses: list[int] = getattr(self, f"{kind}_status", [])
-        return statuses.pop(0) if statuses else None
+        statuses: list[int | Said] = getattr(self, f"{kind}_status", [])
+        if not statuses:
+            return None
+        planned = statuses.pop(0)
+        return Said.of(planned, f"The fake was told to answer {planned}.")
+
+    def row_error(self, *names: str) -> Said | None:
+        """How a row that goes by these names fails, None for one that does not."""
+        planned = next((self.fail_rows[name] for name in (*names, "*") if name in self.fail_rows), None)
+        return None if planned is None else Said.of(planned, f"The fake was told to fail this row with {planned}.")
+
+    def wait_headers(self, status: int) -> dict[str, str]:
+        """``Retry-After`` as it is planned for an answer."""
+        wait = self.retry_after
+        if wait is None or status not in {429, 503}:
+            return {}
+        return {"retry_after": wait if isinstance(wait, str) else f"{wait:g}"}
 
     def take(self, name: str) -> bool:
         """Whether the count of this name had one left, which is used up now."""

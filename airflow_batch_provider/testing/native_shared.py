@@ -26,11 +26,15 @@ class RefusedError(Exception):
     """The service refuses a record.
 
     :param status: the record's ``errorCode``.
+    :param code: Google's word for it, where it is not the one that goes with the status.
+    :param bare: whether Google writes the message alone.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, code: str | None = None, *, bare: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+        self.bare = bare
 
 
 def refuse(message: str) -> RefusedError:

@@ -128,10 +128,12 @@ class _FaultyHooks(Hooks):
 
     def answer(self, batch: JSON, custom_id: str, body: JSON) -> Reply | None:
         """The failure planned for the row."""
-        status = self._faults.fail_rows.get(custom_id, self._faults.fail_rows.get("*"))
-        if status is None or not self._applies(batch):
+        said = self._faults.row_error(custom_id)
+        if said is None or not self._applies(batch):
             return None
-        return Reply(status, error_body(f"The fake was told to fail this row with {status}.", code="planned"))
+        kind = said.kind or "invalid_request_error"
+        code = said.code or (None if said.kind else "planned")
+        return Reply(said.status, error_body(said.message, kind=kind, code=code))
 
     def shape(self, batch: JSON, line: JSON) -> JSON:
         """The flavor's line, with separators that only look like ends of line when planned."""

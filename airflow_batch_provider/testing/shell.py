@@ -18,7 +18,7 @@ from airflow_batch_provider.local.engines.base import error_body
 from airflow_batch_provider.local.objects import TERMINAL
 from airflow_batch_provider.local.store import Store
 from airflow_batch_provider.testing.calls import Answer, Call, kind_of
-from airflow_batch_provider.testing.faults import FaultPlan
+from airflow_batch_provider.testing.faults import FaultPlan, Said
 from airflow_batch_provider.testing.flavors import Flavor, Portkey
 
 _STATUS_MESSAGES = {429: "Rate limit reached; please try again later."}
@@ -106,11 +106,11 @@ class Shell:
         status = self._faults.take_status("download" if call.kind == "output" else call.kind)
         return self._error(status) if status is not None else None
 
-    def _error(self, status: int) -> Answer:
-        message = _STATUS_MESSAGES.get(status, f"The fake was told to answer {status}.")
-        wait = self._faults.retry_after
-        headers = {"retry_after": f"{wait:g}"} if wait is not None and status in {429, 503} else {}
-        return Answer.of(status, error_body(message, kind="server_error" if status >= 500 else "requests"), **headers)
+    def _error(self, said: Said) -> Answer:
+        kind = said.kind or ("server_error" if said.status >= 500 else "requests")
+        message = said.message if said.code or said.kind else _STATUS_MESSAGES.get(said.status, said.message)
+        body = error_body(message, kind=kind, code=said.code)
+        return Answer.of(said.status, body, **self._faults.wait_headers(said.status))
 
     def _inner_path(self, parts: list[str]) -> str | None:
         """The server's own path, None when the id in it is not one of this provider's."""

@@ -163,14 +163,12 @@ class Google:
         right = _RIGHTS.get(call.kind)
         if right in self.deny():
             raise ServiceError(403, f"Permission {right!r} denied on resource (or it may not exist).")
-        status = self.faults.take_status(call.kind)
-        if status is not None:
-            raise ServiceError(status, f"The fake was told to answer {status}.")
+        said = self.faults.take_status(call.kind)
+        if said is not None:
+            raise ServiceError(said.status, said.message, said.code)
 
     def _error(self, error: ServiceError) -> Answer:
-        headers = {}
-        if self.faults.retry_after is not None and error.status in {429, 503}:
-            headers["retry_after"] = f"{self.faults.retry_after:g}"
+        headers = self.faults.wait_headers(error.status)
         told = {"code": error.status, "message": str(error), "status": error.word, "errors": [{"message": str(error)}]}
         return Answer.of(error.status, {"error": told}, **headers)
 
@@ -215,9 +213,9 @@ class Google:
             await asyncio.sleep(faults.slow_accept.pop(0))
         if faults.take("cut_after_accept"):
             return None
-        status = faults.take_status("accepted")
-        if status is not None:
-            raise ServiceError(status, f"The fake was told to answer {status}.")
+        said = faults.take_status("accepted")
+        if said is not None:
+            raise ServiceError(said.status, said.message, said.code)
         return Answer.of(200, self._told(job, call))
 
     def _accept(self, body: JSON) -> FakeJob:

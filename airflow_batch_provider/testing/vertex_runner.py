@@ -43,6 +43,7 @@ class VertexFaults(FaultPlan):
     :param keys_not_echoed: sibling keys of a request are missing on output lines.
     :param labels_not_echoed: labels of the echoed request are missing.
     :param blocked_rows: so many prompts are blocked, the first ones; Gemini alone does that.
+    :param malformed_calls: so many answers end as ``MALFORMED_FUNCTION_CALL`` and are empty, likewise.
     :param partially: a job that stops early ends as PARTIALLY_SUCCEEDED instead of EXPIRED.
     :param files: over so many files the output is spread, as that of long jobs is.
     :param agent_cannot_write: the service agent may not write the output, which is noticed at the end.
@@ -51,6 +52,7 @@ class VertexFaults(FaultPlan):
     keys_not_echoed: bool = False
     labels_not_echoed: bool = False
     blocked_rows: int = 0
+    malformed_calls: int = 0
     partially: bool = False
     files: int = 1
     agent_cannot_write: bool = False
@@ -177,10 +179,10 @@ class Runner:
             line |= {"processed_time": now(), "request": _echo(given["request"], faults)}
         else:
             line = {"custom_id": row, "id": f"batch-{position}"}
-        status = next((faults.fail_rows[n] for n in (str(row), str(position), "*") if n in faults.fail_rows), None)
+        said = faults.row_error(str(row), str(position))
         try:
-            if status is not None:
-                raise RefusedError(f"The fake was told to fail this row with {status}.", status)
+            if said is not None:
+                raise RefusedError(said.message, said.status, said.code, bare=said.bare)
             native = _read_line(publisher, model, given)
             reply = await self.engine.answer(native.endpoint, native.body)
             if not reply.ok:
@@ -191,6 +193,9 @@ class Runner:
             for choice in reply.body.get("choices", []):
                 choice["message"]["content"] += "\u2028\u0085end"
         answer = native.write(reply.body)
+        if position < getattr(faults, "malformed_calls", 0) and "candidates" in answer:
+            # pydantic-ai#631: a finish reason, the prompt's tokens and no parts.
+            answer["candidates"][0] |= {"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL"}
         if position < getattr(faults, "blocked_rows", 0) and "candidates" in answer:
             count = answer["usageMetadata"]["promptTokenCount"]
             feedback = {"blockReason": "PROHIBITED_CONTENT", "blockReasonMessage": "The prompt was blocked."}
@@ -204,10 +209,10 @@ class Runner:
 
     async def _answer_instance(self, model: str, faults: FaultPlan, given: JSON, position: int) -> tuple[bytes, bool]:
         """A line of the models that take instances, which have no id."""
-        status = next((faults.fail_rows[name] for name in (str(position), "*") if name in faults.fail_rows), None)
+        said = faults.row_error(str(position))
         try:
-            if status is not None:
-                raise RefusedError(f"The fake was told to fail this row with {status}.", status)
+            if said is not None:
+                raise RefusedError(said.message, said.status, said.code, bare=said.bare)
             native = read_instance(model, given)
             reply = await self.engine.answer(native.endpoint, native.body)
             if not reply.ok:
@@ -297,7 +302,9 @@ def _failed(publisher: str, error: RefusedError) -> JSON:
     if publisher not in ("google", "anthropic"):
         body = {"error": {"message": str(error), "type": "invalid_request_error", "param": None, "code": error.status}}
         return {"status": "", "response": {"status_code": error.status, "request_id": "req", "body": body}}
-    told = {"code": error.status, "message": str(error), "status": _WORDS.get(error.status, "UNKNOWN")}
+    if error.bare:
+        return {"status": str(error), "response": {}}
+    told = {"code": error.status, "message": str(error), "status": error.code or _WORDS.get(error.status, "UNKNOWN")}
     reason = _REASONS.get(error.status, "Internal Server Error")
     return {"status": f"{reason}: {orjson.dumps({'error': told}).decode()}", "response": {}}
 

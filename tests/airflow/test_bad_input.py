@@ -129,7 +129,7 @@ def test_wrong_and_missing_key(world):
     """A wrong key is told with the provider's words and without the key; a missing one before any call."""
     message = refused(world, one(), conn_id="wrong_key")
     assert "HTTP 401" in message
-    assert "check the key" in message
+    assert "check the connection's key" in message
     assert "sk-wrong" not in message
     assert world[0].batches == []
     assert "the API key is missing" in refused(world, one(), conn_id="no_key", output_path=str(world[1] / "other"))

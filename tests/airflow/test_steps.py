@@ -256,7 +256,7 @@ def test_a_misspelt_choice_is_refused(tmp_path, fake, name):
 def test_the_deadline_leaves_the_jobs_alone(tmp_path, fake):
     """Past the deadline the task fails without cancelling; a new try has time again and collects."""
     fake.faults.hold_after_rows = 1
-    with pytest.raises(AirflowFailException, match="deadline has passed with 1 jobs alive"):
+    with pytest.raises(AirflowFailException, match="deadline passed with 1 job running"):
         resume(task(tmp_path, timeout=0.2), first())
     assert fake.calls("cancel") == []
     began = time.time()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.backends.wire_errors import HONO_HINT, from_status, from_transport, retry_after, told
+from airflow_batch_provider.backends.wire_errors import HONO_HINT, from_status, from_transport
 from airflow_batch_provider.core.errors import (
+    AccountError,
     AuthenticationError,
     BatchInferenceError,
     NotFoundError,
@@ -19,6 +20,8 @@ from airflow_batch_provider.core.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
+from airflow_batch_provider.core.refusals import words_of
+from airflow_batch_provider.core.retry_after import retry_after
 
 CREATE = "POST /batches"
 
@@ -34,9 +37,12 @@ CREATE = "POST /batches"
         (CREATE, 401, "token_limit_exceeded", AuthenticationError),
         (CREATE, 403, None, AuthenticationError),
         (CREATE, 404, None, NotFoundError),
-        (CREATE, 404, "DeploymentNotFound", RequestRejectedError),
+        # A4: the account's fault, so the next try sends it again; before, a rejected request.
+        (CREATE, 404, "DeploymentNotFound", AccountError),
         ("GET /batches/b", 404, "DeploymentNotFound", NotFoundError),
-        (CREATE, 402, "billing_hard_limit_reached", RequestRejectedError),
+        (CREATE, 402, "billing_hard_limit_reached", AccountError),
+        (CREATE, 402, None, AccountError),
+        (CREATE, 429, "insufficient_quota", AccountError),
         (CREATE, 408, None, ProviderError),
         (CREATE, 409, None, ProviderError),
         (CREATE, 413, None, RequestRejectedError),
@@ -95,12 +101,14 @@ def test_hono_hint() -> None:
 )
 def test_told(body: Any, code: str | None, message: str) -> None:
     """OpenAI's shape, the gateways', plain text and nothing."""
-    assert told(body) == (code, message)
+    words = words_of(body)
+    assert (words.code, words.message) == (code, message)
 
 
 def test_messages_are_short() -> None:
     """A page of HTML does not flood the log."""
-    assert len(told("x" * 10_000)[1]) == len(told({"error": {"message": "x" * 10_000}})[1]) == 500
+    for body in ("x" * 10_000, {"error": {"message": "x" * 10_000}}):
+        assert str(from_status(CREATE, 400, {}, body)).count("x") == 500
 
 
 @pytest.mark.parametrize(
@@ -114,7 +122,8 @@ def test_messages_are_short() -> None:
         ("-1", None),
         ("nan", None),
         ("inf", None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("soon", None),
+        ("1e9", 3600.0),
     ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:

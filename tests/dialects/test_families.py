@@ -123,6 +123,11 @@ def test_names_are_unique() -> None:
 
 
 def test_facts_that_exclude_each_other() -> None:
-    """Converse is asked for by its invocation type."""
+    """Converse is asked for by its invocation type; models without sampling think adaptively."""
     for family in (*BEDROCK, *VERTEX):
         assert (family.dialect == "converse") == (family.invocation == "Converse")
+        if family.sampling == "none":
+            assert family.effort == "adaptive"
+            assert not family.prefill
+        if family.dialect == "converse":
+            assert family.max_temperature == 1

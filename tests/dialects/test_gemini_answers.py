@@ -109,8 +109,9 @@ def test_answered_call_goes_back() -> None:
 
 
 FINISHES = {
-    **dict.fromkeys(["STOP", "FINISH_REASON_UNSPECIFIED", "OTHER", "MALFORMED_FUNCTION_CALL"], "stop"),
-    **dict.fromkeys(["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "NO_IMAGE"], "stop"),
+    **dict.fromkeys(["STOP", "FINISH_REASON_UNSPECIFIED", "OTHER", "TOO_MANY_TOOL_CALLS", "NO_IMAGE"], "stop"),
+    # B8: no answers, so they are not told as a good end; see test_malformed.py.
+    **{word: word.lower() for word in ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")},
     **dict.fromkeys(["MAX_TOKENS", "CONTINUATION"], "length"),
     **dict.fromkeys(["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], "content_filter"),
     **dict.fromkeys(["IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"], "content_filter"),

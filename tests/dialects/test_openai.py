@@ -62,7 +62,7 @@ PORTKEY_BEDROCK_OK = (
 
 def test_openai_success_is_kept_byte_for_byte() -> None:
     """A line in OpenAI's own shape is not touched."""
-    assert read_line(OPENAI_OK) == BatchResult("request-2", "succeeded", OPENAI_OK, False, Usage(24, 15))
+    assert read_line(OPENAI_OK) == BatchResult("request-2", "succeeded", OPENAI_OK, None, Usage(24, 15))
 
 
 def test_azure_success() -> None:
@@ -281,13 +281,6 @@ def test_finish_reasons(theirs: str | None, ours: str | None) -> None:
         ({"prompt_tokens": "8"}, Usage(8)),
         ({"prompt_tokens": 5_000, "completion_tokens": 200_000}, Usage(5_000, 200_000)),
         ({"prompt_tokens": -1, "completion_tokens": None}, Usage()),
-        ({"prompt_tokens": 5, "completion_tokens": None}, Usage()),
-        ({"prompt_tokens": 5, "completion_tokens": -3}, Usage()),
-        ({"prompt_tokens": [5], "completion_tokens": 3}, Usage()),
-        ({"prompt_tokens": 1e30, "completion_tokens": 3}, Usage()),
-        ({"prompt_tokens": True, "completion_tokens": 3}, Usage()),
-        ({"prompt_tokens": 5.0, "completion_tokens": "3"}, Usage(5, 3)),
-        ({"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": -1}}, Usage()),
         ({"prompt_tokens": 1, "prompt_tokens_details": None, "completion_tokens_details": [1]}, Usage(1)),
         ({}, Usage()),
         (None, Usage()),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 from typing_extensions import override
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.core.retry_after import retry_after
 from airflow_batch_provider.local.engines.base import Engine, Reply, error_body
+
+if TYPE_CHECKING:
+    import httpx
 
 UPSTREAM_SECONDS = 600.0
 _LONGEST_WAIT = 300.0
@@ -64,7 +66,7 @@ class UpstreamEngine(Engine):
         answered = _decoded(content)
         if answered is None or not isinstance(answered.get("error"), dict):
             answered = error_body(content.decode("utf-8", "replace")[:1_000], kind="upstream_error")
-        return Reply(response.status_code, answered, _retry_after(response.headers.get("retry-after")))
+        return Reply(response.status_code, answered, _wait(response.headers))
 
     @override
     async def models(self) -> list[str]:
@@ -99,12 +101,7 @@ def _decoded(content: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _retry_after(given: str | None) -> float | None:
-    """Seconds to wait, from either form of the header; None when it is not there or makes no sense."""
-    if not given:
-        return None
-    try:
-        seconds = float(given) if given[0].isdigit() else parsedate_to_datetime(given).timestamp() - time.time()
-    except ValueError:
-        return None
-    return min(max(0.0, seconds), _LONGEST_WAIT)
+def _wait(headers: httpx.Headers) -> float | None:
+    """Seconds to wait, at most what one row is worth waiting for."""
+    seconds = retry_after(headers)
+    return None if seconds is None else min(seconds, _LONGEST_WAIT)
