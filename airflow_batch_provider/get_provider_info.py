@@ -262,7 +262,7 @@ def get_provider_info() -> dict[str, Any]:
                         labels=_object("Labels", 'Of every job, e.g. {"team": "search"}.'),
                         max_rows=_number("Most requests", "In one job."),
                         max_bytes=_number("Most bytes", "In one job's input."),
-                        model_families=_families(),
+                        **_families(),
                     ),
                 },
             },
@@ -306,12 +306,17 @@ def _quotas(fewest: str) -> dict[str, Any]:
         "min_rows": _number("Fewest records", f"The account's quota of a job; {fewest}."),
         "max_rows": _number("Most records", "The account's quota of a job."),
         "max_bytes": _number("Most bytes", "Of a job's input."),
-        "model_families": _families(),
+        **_families(),
     }
 
 
 def _families() -> dict[str, Any]:
-    return _object("Model families", "Where a name does not tell its kind: from the model to its family.")
+    told = "Where a name does not tell its kind: from the model to its family, or to the id of the model behind it."
+    facts = (
+        "What a model takes and refuses, where the tables do not know it or are wrong: from a model, or a pattern "
+        'with *, to facts: {"anthropic.claude-*": {"schema": "tool"}}.'
+    )
+    return {"model_families": _object("Model families", told), "model_facts": _object("Model facts", facts)}
 
 
 def _behind() -> dict[str, Any]:

@@ -44,7 +44,7 @@ from airflow_batch_provider.core.records import (
     Usage,
 )
 from airflow_batch_provider.dialects.base import LineFormat
-from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family
+from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 
 __all__ = ["BedrockBackend", "BedrockPlace"]
 
@@ -173,7 +173,7 @@ class BedrockBackend(Backend):
                 "A Bedrock job asks one model: name it in the lines, the operator or the connection"
             )
         for model in filter(None, models):
-            bedrock_family(model, place.families)
+            place.family(model)
             checks.check_region(model, place.region)
         for bucket in dict.fromkeys([place.bucket, checks.split_uri(place.output(options))[0]]):
             self._check_bucket(bucket)
@@ -199,7 +199,7 @@ class BedrockBackend(Backend):
         from airflow_batch_provider.dialects.formats import bedrock_format
 
         model = named(model)
-        return bedrock_format(bedrock_family(model, self.place.families), model, endpoint)
+        return bedrock_format(self.place.family(model), model, endpoint)
 
     # ---- upload and create -------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from airflow_batch_provider.backends import bedrock_checks as checks
 from airflow_batch_provider.backends.bedrock_jobs import TOKEN_KEY
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, Shard
-from airflow_batch_provider.dialects.families import bedrock_family
+from airflow_batch_provider.dialects.facts import ModelFacts
+from airflow_batch_provider.dialects.families import Family, bedrock_family
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class BedrockPlace:
     :param kms_key_id: encrypts input and output.
     :param bucket_owner: the account of the bucket.
     :param families: from a model's id or ARN to a family's name.
+    :param model_facts: from a model or a pattern to the facts that differ from the tables'.
     :param min_rows: the account's own quota; ``max_rows``, ``max_bytes`` likewise.
     :param account: tells accounts apart where a run is resumed; may be empty.
     :param missing: fields that are missing, as sentences with their remedy.
@@ -40,11 +42,19 @@ class BedrockPlace:
     tags: Mapping[str, str] = field(default_factory=dict)
     timeout_hours: int | None = None
     families: Mapping[str, str] = field(default_factory=dict)
+    model_facts: ModelFacts = field(default_factory=dict)
     min_rows: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
     account: str = ""
     missing: tuple[str, ...] = ()
+
+    def family(self, model: str) -> Family:
+        """The model's family and facts.
+
+        :raises ConfigurationError: when it is not known how its lines are written.
+        """
+        return bedrock_family(model, self.families, self.model_facts)
 
     @property
     def home(self) -> str:
@@ -109,7 +119,7 @@ def create_call(place: BedrockPlace, shard: Shard, token: str, input_id: str, op
         "clientRequestToken": checks.plain(token),
         "modelId": model,
         "roleArn": place.role(options),
-        "modelInvocationType": bedrock_family(model, place.families).invocation,
+        "modelInvocationType": place.family(model).invocation,
         "inputDataConfig": {"s3InputDataConfig": {"s3Uri": input_id, "s3InputFormat": "JSONL", **owner}},
         # A folder of its own for each create: the outputs of two never mix.
         "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"{place.output(options)}{job_name}/", **key, **owner}},

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from airflow_batch_provider.backends.azure_openai import AZURE_LIMITS, AZURE_URLS
+from airflow_batch_provider.backends.cloud_place import CloudPlace
 from airflow_batch_provider.backends.openai import CHAT, OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.backends.wire_clouds import CLOUDS, CloudBackend, CloudPlace, missing_of, place_headers
+from airflow_batch_provider.backends.wire_clouds import CLOUDS, CloudBackend, missing_of, place_headers
 from airflow_batch_provider.core.records import Limits, ModelRules
 from airflow_batch_provider.dialects.families import EMBEDDINGS
 

@@ -40,7 +40,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
-from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, vertex_family
+from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 
 __all__ = ["VertexBackend", "VertexPlace"]
 
@@ -190,7 +190,7 @@ class VertexBackend(Backend):
             raise ConfigurationError(
                 "A Vertex AI job asks one model: name it in the lines, the operator or the connection"
             )
-        return vertex_format(vertex_family(model, self.place.families), model, endpoint)
+        return vertex_format(self.place.family(model), model, endpoint)
 
     # ---- upload and create -------------------------------------------------------------------------------------
 

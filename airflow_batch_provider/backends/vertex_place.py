@@ -11,6 +11,7 @@ from airflow_batch_provider.backends.vertex_jobs import TOKEN_LABEL
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Shard
+from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import Family, vertex_family
 
 OPTIONS: Mapping[str, tuple[type, str]] = {
@@ -37,6 +38,7 @@ class VertexPlace:
     :param output_prefix: a ``gs://`` prefix for output; below bucket and prefix where it is None.
     :param labels: of every job.
     :param families: from a model to its family's name, where the table does not know it.
+    :param model_facts: from a model or a pattern to the facts that differ from the tables'.
     :param max_rows: the most requests in a job; ``max_bytes`` likewise.
     :param missing: fields of the connection that are missing, as sentences with their remedy.
     """
@@ -48,9 +50,17 @@ class VertexPlace:
     output_prefix: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
+    model_facts: ModelFacts = field(default_factory=dict)
     max_rows: int | None = None
     max_bytes: int | None = None
     missing: tuple[str, ...] = ()
+
+    def family(self, model: str) -> Family:
+        """The model's family and facts.
+
+        :raises ConfigurationError: when it is not known how its lines are written.
+        """
+        return vertex_family(model, self.families, self.model_facts)
 
     @property
     def parent(self) -> str:
@@ -96,7 +106,7 @@ def create_call(place: VertexPlace, shard: Shard, token: str, input_id: str, opt
     labels = {**place.labels, **(options.get("labels") or {}), TOKEN_LABEL: token.lower()}
     return {
         "displayName": name,
-        "model": model_resource(model, vertex_family(model, place.families)),
+        "model": model_resource(model, place.family(model)),
         "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [input_id]}},
         "outputConfig": {
             "predictionsFormat": "jsonl",
@@ -154,7 +164,7 @@ def _check_labels(labels: Mapping[Any, Any]) -> None:
 def check_model(place: VertexPlace, model: str) -> None:
     """Refuse a model that nobody knows, and those that have no batches on the global endpoint (Google, "Global
     endpoint": tuned, Claude and open models)."""
-    family = vertex_family(model, place.families)
+    family = place.family(model)
     tuned = model.startswith("projects/") and "/publishers/" not in model
     if place.region == GLOBAL and (tuned or family.publisher != "google"):
         raise ConfigurationError(

@@ -10,11 +10,12 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, ClassVar
 
 import orjson
 
+from airflow_batch_provider.backends.cloud_place import CloudPlace
 from airflow_batch_provider.backends.openai import WINDOW, OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.backends.wire_errors import HONO_HINT
 from airflow_batch_provider.backends.wire_jobs import read_job
@@ -38,35 +39,6 @@ _PLAIN = ("region", "s3-bucket", "bucket-name", "project-id")
 _JOB_NAME = 63
 _WRAPPED = b'{"html-message"'
 """What Portkey makes of a file whose media type in the bucket is text/plain; of most other types it makes a 500."""
-
-
-@dataclass(frozen=True)
-class CloudPlace:
-    """What a connection says of the cloud behind its gateway.
-
-    :param role_arn: Bedrock's service role, which reads and writes the bucket.
-    :param output_uri: an ``s3://`` or ``gs://`` prefix for output; beside the input where it is None.
-    :param kms_key_id: encrypts Bedrock's output.
-    :param prefix: of every key in the bucket.
-    :param job_name: the stem of the jobs' names.
-    :param families: from a model's name to the family whose lines it takes.
-    :param min_rows: the account's own quota; ``max_rows``, ``max_bytes`` likewise.
-    :param keys: what the gateway signs with, by the end of its header's name.
-    """
-
-    region: str | None = None
-    bucket: str | None = None
-    project: str | None = None
-    role_arn: str | None = None
-    output_uri: str | None = None
-    kms_key_id: str | None = None
-    prefix: str = ""
-    job_name: str | None = None
-    families: Mapping[str, str] = field(default_factory=dict)
-    min_rows: int | None = None
-    max_rows: int | None = None
-    max_bytes: int | None = None
-    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -209,14 +181,17 @@ class CloudBackend(OpenAIBackend):
         super().check_route(models, endpoints, options)
         for model in models:
             for endpoint in endpoints:
-                gateway_format(self.cloud.provider, self._named(model), endpoint, self.place.families)
+                self._format(self._named(model), endpoint)
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, tidied for the gateway; see :mod:`airflow_batch_provider.dialects.gateway`."""
         if self.cloud.provider == "bedrock" and not (model or self.models.default):
             # A job to read that somebody else has made: what the gateway has translated needs no model.
             return OpenAIFormat(None, endpoint, ascii_only=True, tokens=True)
-        return gateway_format(self.cloud.provider, self._named(model), endpoint, self.place.families)
+        return self._format(self._named(model), endpoint)
+
+    def _format(self, model: str, endpoint: str) -> LineFormat:
+        return gateway_format(self.cloud.provider, model, endpoint, self.place.families, self.place.model_facts)
 
     def _named(self, model: str | None) -> str:
         model = model or self.models.resolve(None)

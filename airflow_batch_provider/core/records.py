@@ -98,20 +98,24 @@ class BatchRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that were billed or would be. ``cached_tokens`` and ``reasoning_tokens`` are parts of input and output."""
+    """Tokens that were billed or would be; all 0 where they are unknown.
+
+    ``cached_tokens``, ``cache_write_tokens`` and what was audio or images are parts of the input or output, as
+    ``reasoning_tokens`` are; they may have prices of their own.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-        )
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

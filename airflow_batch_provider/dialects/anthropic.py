@@ -15,14 +15,15 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
+from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL, LINKED, write_linked
 from airflow_batch_provider.dialects.completion import (
     completion,
-    count,
     finish_reason,
     made_id,
     object_of,
     objects_of,
+    token_total,
     tool_call,
     usage,
 )
@@ -88,7 +89,7 @@ class Anthropic(ChatDialect):
         if self._called:
             self._called = {}
         system, turns = self.conversation(body)
-        check_turns(turns, self.provider, self.notes, prefill=self._family.prefill)
+        check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._called:
             self._pair(turns)
         most = read_max_tokens(body)
@@ -96,7 +97,7 @@ class Anthropic(ChatDialect):
             self._default_tokens()
         out: JSON = {
             "anthropic_version": self._version,
-            "max_tokens": self._family.max_tokens if most is None else most,
+            "max_tokens": self._family.facts.default_output if most is None else most,
             "messages": turns,
         }
         if system:
@@ -107,7 +108,7 @@ class Anthropic(ChatDialect):
         return out
 
     def _default_tokens(self) -> None:
-        written = f"Claude requires one; {self._family.max_tokens} is written where a request names none"
+        written = f"Claude requires one; {self._family.facts.default_output} is written where a request names none"
         self.notes.setdefault("body.max_tokens", written)
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
@@ -173,8 +174,8 @@ class Anthropic(ChatDialect):
     # ---- options -----------------------------------------------------------------------------------------------
 
     def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
-        number = read_number("temperature", value, self._family.max_temperature, self.provider)
-        sampling = self._family.sampling
+        number = read_number("temperature", value, self._family.facts.max_temperature, self.provider)
+        sampling = self._family.facts.sampling
         if number == 1 and (sampling == "none" or (sampling == "one" and body.get("top_p") not in (None, 1))):
             self.note("temperature", "1 is what it does anyway")
         elif sampling == "none":
@@ -184,7 +185,7 @@ class Anthropic(ChatDialect):
 
     def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
         number = read_number("top_p", value, 1, self.provider)
-        sampling = self._family.sampling
+        sampling = self._family.facts.sampling
         if number == 1 and sampling != "both":
             self.note("top_p", "1 is what it does anyway")
         elif sampling == "none":
@@ -195,7 +196,7 @@ class Anthropic(ChatDialect):
             out["top_p"] = number
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        if self._family.sampling == "none":
+        if self._family.facts.sampling == "none":
             raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
         out["top_k"] = read_whole("top_k", value, low=0)
 
@@ -237,7 +238,7 @@ class Anthropic(ChatDialect):
         )
         if signed := _thoughts(blocks):
             body["choices"][0]["message"]["thinking_blocks"] = signed
-        return body
+        return claude_leftovers(output).into(body)
 
 
 def _tool_id(given: str) -> str:
@@ -258,12 +259,11 @@ def _thoughts(blocks: Any) -> list[JSON]:
 
 def _usage(told: JSON) -> JSON:
     """Claude counts cached tokens apart from ``input_tokens``."""
-    cached, written = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
     return usage(
-        count(told.get("input_tokens")) + cached + written,
-        told.get("output_tokens"),
-        cached=cached,
-        cache_write=written,
+        token_total(told, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+        token_total(told, "output_tokens"),
+        cached=told.get("cache_read_input_tokens"),
+        cache_write=told.get("cache_creation_input_tokens"),
         reasoning=object_of(told.get("output_tokens_details")).get("thinking_tokens"),
     )
 

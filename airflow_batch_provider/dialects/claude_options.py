@@ -108,7 +108,7 @@ def _tool(family: Family, tool: Tool, note: Callable[[str, str], None]) -> JSON:
     if tool.description:
         told["description"] = tool.description
     if tool.strict:
-        if family.schema == "native" and is_native(schema):
+        if family.facts.schema == "native" and is_native(schema):
             told["strict"] = True
         else:
             note("tools.function.strict", "it cannot hold this schema strictly")
@@ -130,7 +130,7 @@ def _write_format(family: Family, body: JSON, out: JSON, choice: Choice, thinks:
     schema = wanted.schema
     if wanted.description and "description" not in schema:
         schema = {"description": wanted.description, **schema}
-    if family.schema == "native" and is_native(schema):
+    if family.facts.schema == "native" and is_native(schema):
         out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif choice.mode != "required":
         if thinks:
@@ -196,7 +196,7 @@ def _values(node: JSON, name: str) -> list[Any]:
 def _write_thinking(family: Family, body: JSON, out: JSON, note: Callable[[str, str], None]) -> bool:
     """Whether Claude is asked to think."""
     given, effort = body.get("thinking"), body.get("reasoning_effort")
-    if effort is not None and read_effort(effort) != "none" and family.effort == "":
+    if effort is not None and read_effort(effort) != "none" and family.facts.thinking == "none":
         note("reasoning_effort", "this model does not think")
         effort = None
     if effort == "none":
@@ -205,7 +205,7 @@ def _write_thinking(family: Family, body: JSON, out: JSON, note: Callable[[str, 
     if kind == "disabled" or (kind is None and effort is None):
         return False
     meant = _BUDGETS.get(str(effort), _LEAST_BUDGET)
-    if family.effort == "adaptive":
+    if family.facts.thinking == "adaptive":
         out["thinking"] = {"type": "adaptive"}
         if read_max_tokens(body) is None:
             out["max_tokens"] += meant
@@ -225,9 +225,9 @@ def _read_thinking(given: Any, family: Family) -> tuple[str | None, int | None]:
     kind = given.get("type") if isinstance(given, dict) else None
     if kind not in ("enabled", "adaptive", "disabled"):
         raise refuse("thinking.type", "must be enabled, adaptive or disabled")
-    if kind != "disabled" and family.effort == "":
+    if kind != "disabled" and family.facts.thinking == "none":
         raise refuse("thinking", "this model does not think; leave it out")
-    if kind == "adaptive" and family.effort == "budget":
+    if kind == "adaptive" and family.facts.thinking == "budget":
         raise refuse("thinking.type", "this model wants a budget: enabled, with budget_tokens")
     if kind != "enabled":
         return kind, None
@@ -237,7 +237,7 @@ def _read_thinking(given: Any, family: Family) -> tuple[str | None, int | None]:
 def _level(family: Family, effort: str) -> str:
     if effort == "minimal":
         return "low"
-    return "high" if effort == "xhigh" and not family.xhigh else effort
+    return "high" if effort == "xhigh" and "xhigh" not in family.facts.efforts else effort
 
 
 def _write_budget(body: JSON, out: JSON, told: int | None, meant: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from airflow_batch_provider.core.counts import read_count
 from airflow_batch_provider.core.records import JSON
 
 
@@ -21,14 +23,19 @@ def completion(
     refusal: str | None = None,
     reasoning: str | None = None,
     calls: list[JSON] | None = None,
+    media: JSON | None = None,
 ) -> JSON:
     """An OpenAI chat completion with one choice.
 
+    :param text: None for an empty one beside media.
     :param created: seconds since the epoch; 0 where the provider's line tells no time.
     :param reasoning: given as ``reasoning_content``, the field's common extension.
     :param calls: as :func:`tool_call` makes them.
+    :param media: what :meth:`airflow_batch_provider.dialects.media.Media.fields` gives.
     """
     message: JSON = {"role": "assistant", "content": text, "refusal": refusal}
+    if media:
+        message |= {"content": text or None, **media}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
@@ -51,29 +58,49 @@ def tool_call(call_id: str, name: str, arguments: Any) -> JSON:
 
 
 def usage(
-    prompt: Any, completion_tokens: Any, *, cached: Any = None, cache_write: Any = None, reasoning: Any = None
+    prompt: int | None,
+    completion_tokens: int | None,
+    *,
+    cached: Any = None,
+    cache_write: Any = None,
+    reasoning: Any = None,
+    prompt_kinds: Mapping[str, int] | None = None,
+    completion_kinds: Mapping[str, int] | None = None,
 ) -> JSON:
-    """OpenAI's usage; what the provider did not tell is left out.
+    """OpenAI's usage; what the provider did not report, or reported as something that is not a count, is left out.
 
-    :param prompt: all input tokens, cached ones included.
-    :param completion_tokens: all output tokens, reasoning included.
+    :param prompt: all input tokens, cached ones included; None where they are unknown.
+    :param completion_tokens: all output tokens, reasoning included; None where they are unknown.
+    :param prompt_kinds: tokens of media among the input, by OpenAI's names (``image_tokens``, ``audio_tokens`` ...).
+    :param completion_kinds: the same of the output; media are billed at prices of their own.
     """
-    asked, made = count(prompt), count(completion_tokens)
-    told: JSON = {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
-    details = {"cached_tokens": count(cached), "cache_write_tokens": count(cache_write)}
+    known = {"prompt_tokens": prompt, "completion_tokens": completion_tokens}
+    told: JSON = {name: number for name, number in known.items() if number is not None}
+    if prompt is not None and completion_tokens is not None:
+        told["total_tokens"] = prompt + completion_tokens
+    details = {"cached_tokens": count(cached), "cache_write_tokens": count(cache_write), **(prompt_kinds or {})}
     if any(details.values()):
         told["prompt_tokens_details"] = {name: number for name, number in details.items() if number}
-    if count(reasoning):
-        told["completion_tokens_details"] = {"reasoning_tokens": count(reasoning)}
+    details = {"reasoning_tokens": count(reasoning), **(completion_kinds or {})}
+    if any(details.values()):
+        told["completion_tokens_details"] = {name: number for name, number in details.items() if number}
     return told
 
 
+def token_total(told: JSON, needed: str, *parts: str) -> int | None:
+    """A total that a provider reports in parts, None where it cannot be known.
+
+    :param needed: the part that is always reported.
+    :param parts: those that a provider leaves out, or writes as null, when they are 0.
+    """
+    counts = [read_count(told.get(needed)), *(read_count(told[name]) for name in parts if told.get(name) is not None)]
+    known = [number for number in counts if number is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 def count(value: Any) -> int:
-    """A number of tokens, 0 for what is none."""
-    try:
-        return min(max(0, int(value)), 2**53)
-    except (TypeError, ValueError, OverflowError):
-        return 0
+    """A number, 0 for what is none; for details, whose absence means nothing."""
+    return read_count(value) or 0
 
 
 def object_of(value: Any) -> JSON:

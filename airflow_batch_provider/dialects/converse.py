@@ -14,16 +14,23 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure
 from airflow_batch_provider.dialects.completion import (
     completion,
-    count,
     finish_reason,
     made_id,
     object_of,
-    objects_of,
+    token_total,
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.converse_leftovers import (
+    converse_leftovers,
+    read_cited,
+    read_media,
+    read_thoughts,
+)
 from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.leftovers import unread
+from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     check_turns,
@@ -96,7 +103,7 @@ class Converse(ChatDialect):
             self._titles = set()
         system, turns = self.conversation(body)
         if turns[0]["role"] != "user" or turns[-1]["role"] != "user":
-            check_turns(turns, self.provider, self.notes, prefill=self._family.prefill)
+            check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._titles:
             self._check_documents(turns)
         most = read_max_tokens(body)
@@ -105,7 +112,7 @@ class Converse(ChatDialect):
         if system:
             out["system"] = [{"text": text} for text in system]
         self.write_fields(body, out)
-        if not self._family.system and "system" in out:
+        if not self._family.facts.system and "system" in out:
             self._merge_system(out)
         if not config:
             del out["inferenceConfig"]
@@ -130,7 +137,7 @@ class Converse(ChatDialect):
 
     def image(self, blob: Blob, path: str) -> JSON:
         """An image block; in JSON Lines its bytes are base64 text."""
-        if not self._family.images:
+        if not self._family.facts.images:
             raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         form = _IMAGES.get(blob.media_type)
         if form is None:
@@ -156,17 +163,17 @@ class Converse(ChatDialect):
     # ---- options -----------------------------------------------------------------------------------------------
 
     def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
-        number = read_number("temperature", value, self._family.max_temperature, self.provider)
+        number = read_number("temperature", value, self._family.facts.max_temperature, self.provider)
         out["inferenceConfig"]["temperature"] = number
 
     def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
         out["inferenceConfig"]["topP"] = read_number("top_p", value, 1, self.provider)
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        if not self._family.top_k:
+        if not self._family.facts.top_k_field:
             raise self.refuse("top_k", f"{self._model} has no top_k; leave it out")
         place = out.setdefault("additionalModelRequestFields", {})
-        *above, name = self._family.top_k.split(".")
+        *above, name = self._family.facts.top_k_field.split(".")
         for level in above:
             place = place.setdefault(level, {})
         place[name] = read_whole("top_k", value, low=0)
@@ -182,7 +189,7 @@ class Converse(ChatDialect):
         if wanted == "json_object":
             out.setdefault("system", []).append({"text": JSON_ONLY})
             return
-        if self._family.schema != "native":
+        if self._family.facts.schema != "native":
             remedy = "write json_object, and the schema into the prompt"
             raise self.refuse("response_format", f"{self._model} has no structured outputs on Bedrock; {remedy}")
         told = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}
@@ -209,30 +216,39 @@ class Converse(ChatDialect):
         message = object_of(output.get("output")).get("message")
         if not isinstance(message, dict):
             return Failure(None, "The record's output holds no message.")
+        left = converse_leftovers(output)
         texts: list[str] = []
         thoughts: list[str] = []
         calls: list[JSON] = []
-        for block in objects_of(message.get("content")):
+        media = Media()
+        for index, block in enumerate(message["content"] if isinstance(message.get("content"), list) else ()):
+            if not isinstance(block, dict):
+                left.part(index, block)
+                continue
+            rest = unread(block)
             if isinstance(block.get("text"), str):
-                texts.append(block["text"])
-            elif use := object_of(block.get("toolUse")):
+                texts.append(rest.pop("text", ""))
+            if use := object_of(block.get("toolUse")):
                 calls.append(tool_call(str(use.get("toolUseId")), str(use.get("name")), use.get("input")))
-            else:
-                told = object_of(object_of(block.get("reasoningContent")).get("reasoningText")).get("text")
-                thoughts += [told] if isinstance(told, str) else []
+                rest |= {"toolUse": unread(use, "toolUseId", "name", "input")}
+            thoughts += read_thoughts(rest)
+            texts += read_cited(rest)
+            read_media(rest, media)
+            left.part(index, unread(rest))
         counted = object_of(output.get("usage"))
-        cached, written = count(counted.get("cacheReadInputTokens")), count(counted.get("cacheWriteInputTokens"))
-        return completion(
+        body = completion(
             answer_id=made_id(output),
             model=self._model,
             text="".join(texts) if texts or not calls else None,
             finish=finish_reason(_FINISH.get(str(output.get("stopReason")), "stop"), calls),
             usage=usage(
-                count(counted.get("inputTokens")) + cached + written,
-                counted.get("outputTokens"),
-                cached=cached,
-                cache_write=written,
+                token_total(counted, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
+                token_total(counted, "outputTokens"),
+                cached=counted.get("cacheReadInputTokens"),
+                cache_write=counted.get("cacheWriteInputTokens"),
             ),
             reasoning="".join(thoughts),
             calls=calls,
+            media=media.fields(),
         )
+        return left.into(body)

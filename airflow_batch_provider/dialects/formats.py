@@ -168,7 +168,13 @@ def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
 
 def _dialect(family: Family, model: str, endpoint: str) -> Dialect:
     _check_endpoint(family, model, endpoint)
-    return _DIALECTS[family.dialect](family, model)
+    dialect = _DIALECTS[family.dialect](family, model)
+    if not family.facts.known:
+        dialect.notes["model"] = (
+            f"What {model} takes is not known: requests are written in the forms that no known model of its kind "
+            "refuses; say more in the connection's model_facts"
+        )
+    return dialect
 
 
 def _check_endpoint(family: Family, model: str, endpoint: str) -> None:

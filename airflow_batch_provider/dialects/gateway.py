@@ -23,6 +23,7 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
 from airflow_batch_provider.dialects.embeddings import embedding_list
+from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
@@ -74,19 +75,22 @@ class Behind:
     remedy: str
 
 
-def behind(provider: Provider, model: str, families: Mapping[str, str] | None = None) -> Behind:
+def behind(
+    provider: Provider, model: str, families: Mapping[str, str] | None = None, model_facts: ModelFacts | None = None
+) -> Behind:
     """What a gateway makes of a model.
 
     :param families: the connection's ``model_families``.
+    :param model_facts: the connection's ``model_facts``.
     :raises ConfigurationError: when it cannot write the model's lines, naming the remedy.
     """
     remedy = REMEDIES[provider]
     if provider == "vertex_ai":
         bare = model.removeprefix("google.").removeprefix("anthropic.")
-        family = vertex_family(bare, families)
+        family = vertex_family(bare, families, model_facts)
         kind = {"anthropic": "claude", "gemini": "gemini", "gemini_embed": "embedding"}.get(family.dialect)
     else:
-        family = bedrock_family(model, families)
+        family = bedrock_family(model, families, model_facts)
         # The gateway looks for a word in the model's name; an ARN it looks up first.
         kind = "claude" if family.dialect == "anthropic" else None
         if family.name.startswith(("llama", "mistral", "pixtral")):
@@ -97,13 +101,17 @@ def behind(provider: Provider, model: str, families: Mapping[str, str] | None = 
 
 
 def gateway_format(
-    provider: Provider, model: str, endpoint: str, families: Mapping[str, str] | None = None
+    provider: Provider,
+    model: str,
+    endpoint: str,
+    families: Mapping[str, str] | None = None,
+    model_facts: ModelFacts | None = None,
 ) -> LineFormat:
     """How lines for a model behind a gateway are written and read.
 
     :raises ConfigurationError: when the gateway or the family does not serve model or endpoint.
     """
-    found = behind(provider, model, families)
+    found = behind(provider, model, families, model_facts)
     if provider == "bedrock":
         if endpoint != CHAT:
             raise ConfigurationError(f"The gateway writes no lines for {endpoint} on Bedrock; {found.remedy}")
@@ -165,7 +173,7 @@ class GatewayFormat(LineFormat):
         out: JSON = {"messages": self._messages(body["messages"])}
         most = read_max_tokens(body)
         if kind == "claude":
-            most = most or self._found.family.max_tokens
+            most = most or self._found.family.facts.default_output
         if most is not None:
             out["max_tokens"] = most
         for name, value in body.items():

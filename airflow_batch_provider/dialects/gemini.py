@@ -74,7 +74,7 @@ class GeminiDialect(ChatDialect):
         self.fields |= {
             "max_tokens": self._max_tokens,
             "max_completion_tokens": self._max_tokens,
-            "temperature": self._number("temperature", 0, family.max_temperature),
+            "temperature": self._number("temperature", 0, family.facts.max_temperature),
             "top_p": self._number("topP", 0, 1),
             "top_k": self._number("topK", 1, 1_000_000),
             "presence_penalty": self._number("presencePenalty", -2, 2),
@@ -97,7 +97,7 @@ class GeminiDialect(ChatDialect):
         """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
         self.free = False
         system, turns = self.conversation(body)
-        if self.free and self._family.effort == "level":
+        if self.free and self._family.facts.thinking == "level":
             _sign(turns)
         config: JSON = {}
         out: JSON = {"contents": turns, "generationConfig": config}
@@ -193,7 +193,7 @@ class GeminiDialect(ChatDialect):
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
         effort = read_effort(value)
         pro = "pro" in self._model
-        if self._family.effort == "level":
+        if self._family.facts.thinking == "level":
             level = _LEVELS.get(effort, "HIGH")
             if level == "MINIMAL" and pro:
                 # Pro models know no such level.

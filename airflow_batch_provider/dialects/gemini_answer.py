@@ -17,9 +17,12 @@ from airflow_batch_provider.dialects.completion import (
     made_id,
     object_of,
     objects_of,
+    token_total,
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.leftovers import Leftovers, unread
+from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.openai import MALFORMED
 
 _FINISH = {
@@ -46,6 +49,18 @@ _FINISH = {
 }
 """OpenAI's word for each of Gemini's finish reasons; one that is not listed is ``stop``. What is malformed is no answer
 and keeps its word, by which the row is sent again."""
+_COUNTED = (
+    "promptTokenCount",
+    "toolUsePromptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "cachedContentTokenCount",
+    "totalTokenCount",
+    "promptTokensDetails",
+    "toolUsePromptTokensDetails",
+    "candidatesTokensDetails",
+)
+"""The members of ``usageMetadata`` that OpenAI's usage tells."""
 
 
 def read_answer(output: JSON, model: str) -> JSON | Failure:
@@ -55,12 +70,18 @@ def read_answer(output: JSON, model: str) -> JSON | Failure:
     """
     candidates = output.get("candidates")
     first = candidates[0] if isinstance(candidates, list) and candidates else None
+    left = Leftovers(
+        **unread(output, "candidates", "createTime", "modelVersion", "responseId", "usageMetadata", "promptFeedback"),
+        candidates=_around(candidates) if isinstance(candidates, list) else candidates,
+        promptFeedback=unread(output.get("promptFeedback")),
+        usageMetadata=unread(output.get("usageMetadata"), *_COUNTED),
+    )
     if not isinstance(first, dict):
         reason = _blocked(output.get("promptFeedback"))
         if reason is None:
             return Failure(None, "The line came back without an answer.", retryable=True)
-        return _written(output, model, None, "content_filter", refusal=reason)
-    texts, thoughts, calls = _parts(first.get("content"), str(output.get("responseId") or ""))
+        return left.into(_written(output, model, None, "content_filter", refusal=reason))
+    texts, thoughts, calls, media = _parts(first.get("content"), str(output.get("responseId") or ""), left)
     word = str(first.get("finishReason") or "STOP")
     # Gemini has no finish reason of its own for calls.
     other = word.lower() if word.lower() in MALFORMED else "stop"
@@ -68,10 +89,11 @@ def read_answer(output: JSON, model: str) -> JSON | Failure:
     text: str | None = "".join(texts)
     refusal = None
     if not text:
-        if finish == "content_filter":
+        if finish == "content_filter" and not media:
             refusal = str(first.get("finishMessage") or f"The answer was withheld: {word}.")
         text = None if calls or refusal else ""
-    return _written(output, model, text, finish, refusal=refusal, reasoning="".join(thoughts), calls=calls)
+    more = {"refusal": refusal, "reasoning": "".join(thoughts), "calls": calls, "media": media}
+    return left.into(_written(output, model, text, finish, **more))
 
 
 def _blocked(feedback: Any) -> str | None:
@@ -79,18 +101,42 @@ def _blocked(feedback: Any) -> str | None:
     return str(feedback.get("blockReasonMessage") or f"The prompt was blocked: {reason}.") if reason else None
 
 
-def _parts(content: Any, response_id: str) -> tuple[list[str], list[str], list[JSON]]:
-    """Texts, thoughts and tool calls."""
+def _around(candidates: list[Any]) -> list[JSON]:
+    """What stands around the parts of the first candidate, and all other candidates whole."""
+    first, *others = candidates or [None]
+    content = unread(object_of(first).get("content"), "parts", "role")
+    around = unread({**unread(first, "content", "finishReason", "index"), "content": content})
+    return [around, *others] if around or others else []
+
+
+def _parts(content: Any, response_id: str, left: Leftovers) -> tuple[list[str], list[str], list[JSON], JSON]:
+    """Texts, thoughts, tool calls, and media; what is none of them stays in ``left``."""
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[JSON] = []
-    for part in objects_of(object_of(content).get("parts")):
-        text, function = part.get("text"), part.get("functionCall")
-        if isinstance(text, str):
-            (thoughts if part.get("thought") is True else texts).append(text)
-        if isinstance(function, dict) and function.get("name"):
+    media = Media()
+    given = object_of(content).get("parts")
+    for index, part in enumerate(given if isinstance(given, list) else ()):
+        if not isinstance(part, dict):
+            left.part(index, part)
+            continue
+        thought = part.get("thought") is True
+        rest = unread(part, "thought")
+        if isinstance(part.get("text"), str):
+            (thoughts if thought else texts).append(part["text"])
+            rest.pop("text", None)
+        function = object_of(part.get("functionCall"))
+        if function.get("name"):
             calls.append(_call(function, part.get("thoughtSignature"), response_id, len(calls)))
-    return texts, thoughts, calls
+            rest.pop("thoughtSignature", None)
+            rest |= {"functionCall": unread(function, "name", "args", "id")}
+        blob = object_of(part.get("inlineData"))
+        # A sketch among the thoughts is not the picture that was asked for.
+        if not thought and media.take(blob.get("mimeType"), blob.get("data")):
+            rest |= {"inlineData": unread(blob, "mimeType", "data")}
+        if rest := unread(rest):
+            left.part(index, {**rest, "thought": True} if thought else rest)
+    return texts, thoughts, calls, media.fields()
 
 
 def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
@@ -110,7 +156,6 @@ def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
 
 def _written(output: JSON, model: str, text: str | None, finish: str, **more: Any) -> JSON:
     told = object_of(output.get("usageMetadata"))
-    thoughts = count(told.get("thoughtsTokenCount"))
     return completion(
         answer_id=f"chatcmpl-{output['responseId']}" if output.get("responseId") else made_id(output),
         model=str(output.get("modelVersion") or model),
@@ -119,13 +164,28 @@ def _written(output: JSON, model: str, text: str | None, finish: str, **more: An
         created=_seconds(output.get("createTime")),
         # Gemini counts the results of its own tools apart from the prompt, and thoughts apart from the answer.
         usage=usage(
-            count(told.get("promptTokenCount")) + count(told.get("toolUsePromptTokenCount")),
-            count(told.get("candidatesTokenCount")) + thoughts,
+            token_total(told, "promptTokenCount", "toolUsePromptTokenCount"),
+            # A count of 0 is left out, as protocol buffers do in JSON.
+            token_total({"none": 0, **told}, "none", "candidatesTokenCount", "thoughtsTokenCount"),
             cached=told.get("cachedContentTokenCount"),
-            reasoning=thoughts,
+            reasoning=told.get("thoughtsTokenCount"),
+            prompt_kinds=_kinds(told.get("promptTokensDetails"), told.get("toolUsePromptTokensDetails")),
+            completion_kinds=_kinds(told.get("candidatesTokensDetails")),
         ),
         **more,
     )
+
+
+def _kinds(*details: Any) -> JSON:
+    """Tokens by modality, by OpenAI's names; nothing for text alone, which needs no telling.
+
+    ``ModalityTokenCount`` of google-genai: ``{"modality": "IMAGE", "tokenCount": 1290}``.
+    """
+    found: JSON = {}
+    for detail in (entry for listed in details for entry in objects_of(listed)):
+        name = f"{str(detail.get('modality')).lower()}_tokens"
+        found[name] = found.get(name, 0) + count(detail.get("tokenCount"))
+    return found if found.keys() - {"text_tokens"} else {}
 
 
 def _seconds(stamp: Any) -> int:

@@ -18,6 +18,7 @@ from airflow_batch_provider.dialects.chat import Failure, nothing
 from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL
 from airflow_batch_provider.dialects.converse import Converse
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.leftovers import PARTS
 from airflow_batch_provider.dialects.nova_schema import tool_schema
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
@@ -113,7 +114,7 @@ class Nova(Converse):
         effort = read_effort(value)
         if effort == "none":
             return
-        if self._family.effort != "level":
+        if self._family.facts.thinking != "level":
             self.note("reasoning_effort", "this model does not think")
             return
         level = _LEVELS[effort]
@@ -195,6 +196,9 @@ def _unwrapped(found: JSON) -> JSON:
     answers = [call for call in calls if call["function"]["name"] == ANSWER_TOOL]
     if not answers:
         return found
+    beside = [{"text": message["content"]}] if message["content"] else []
+    for left in (*beside, *({"toolUse": call["function"]} for call in answers[1:])):
+        message.setdefault(PARTS, []).append({"part": left})
     message["content"] = answers[0]["function"]["arguments"]
     rest = [call for call in calls if call["function"]["name"] != ANSWER_TOOL]
     if rest:

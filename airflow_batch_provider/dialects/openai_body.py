@@ -40,7 +40,7 @@ class OpenAIBody(Dialect):
 
     def __init__(self, family: Family, model: str) -> None:
         super().__init__()
-        self._images = family.images
+        self._images = family.facts.images
         self._model = model
 
     def request(self, body: JSON) -> JSON:

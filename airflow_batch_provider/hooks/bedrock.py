@@ -10,7 +10,7 @@ from pydantic import Field
 from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
 from airflow_batch_provider.hooks.aws_credentials import AwsAccess, session_factory
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
-from airflow_batch_provider.hooks.fields import Address, Names
+from airflow_batch_provider.hooks.fields import Address, Facts, Names
 
 
 class BedrockSettings(Settings):
@@ -32,6 +32,7 @@ class BedrockSettings(Settings):
     :param tags: of every job.
     :param timeout_hours: after which Bedrock gives a job up.
     :param model_families: from a model to the family whose lines it takes.
+    :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
     :param min_rows: the account's quota of the fewest records in a job; ``max_rows``, ``max_bytes`` likewise.
     :param bedrock_url: another address of Bedrock's; ``s3_url``, ``sts_url`` likewise.
     """
@@ -53,6 +54,7 @@ class BedrockSettings(Settings):
     tags: dict[str, str] = Field(default_factory=dict)
     timeout_hours: int | None = Field(default=None, ge=24, le=168)
     model_families: dict[str, str] = Field(default_factory=dict)
+    model_facts: Facts = Field(default_factory=dict)
     min_rows: int | None = Field(default=None, ge=1)
     max_rows: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
@@ -97,6 +99,7 @@ class BedrockBatchHook(BatchInferenceHook):
             tags=settings.tags,
             timeout_hours=settings.timeout_hours,
             families=settings.model_families,
+            model_facts=settings.model_facts,
             min_rows=settings.min_rows,
             max_rows=settings.max_rows,
             max_bytes=settings.max_bytes,

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from airflow_batch_provider.backends.wire_clouds import CloudPlace
+from airflow_batch_provider.backends.cloud_place import CloudPlace
 from airflow_batch_provider.hooks.base import Settings
+from airflow_batch_provider.hooks.fields import Facts
 
 
 class CloudSettings(Settings):
@@ -24,6 +25,7 @@ class CloudSettings(Settings):
     :param prefix: of every key in the bucket.
     :param job_name: the stem of the jobs' names.
     :param model_families: from a model to the family whose lines it takes.
+    :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
     :param min_rows: the account's quota of the fewest records in a job; ``max_rows``, ``max_bytes`` likewise.
     """
 
@@ -37,6 +39,7 @@ class CloudSettings(Settings):
     prefix: str = ""
     job_name: str | None = None
     model_families: dict[str, str] = Field(default_factory=dict)
+    model_facts: Facts = Field(default_factory=dict)
     min_rows: int | None = Field(default=None, ge=1)
     max_rows: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
@@ -69,6 +72,7 @@ class CloudSettings(Settings):
             "prefix": self.prefix,
             "job_name": self.job_name,
             "families": self.model_families,
+            "model_facts": self.model_facts,
             "min_rows": self.min_rows,
             "max_rows": self.max_rows,
             "max_bytes": self.max_bytes,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from airflow_batch_provider.backends.vertex_ai import VertexBackend, VertexPlace
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
-from airflow_batch_provider.hooks.fields import Address, Names
+from airflow_batch_provider.hooks.fields import Address, Facts, Names
 from airflow_batch_provider.hooks.google_credentials import GoogleAccess, credentials_factory
 
 
@@ -27,6 +27,7 @@ class VertexAISettings(Settings):
     :param gcp_conn_id: an Airflow connection of type ``google_cloud_platform``.
     :param impersonation_chain: accounts to take on, each by the one before it; the last one calls.
     :param model_families: from a model to the family whose lines it takes.
+    :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
     :param max_rows: the most requests in a job; ``max_bytes`` likewise.
     :param vertex_url: another address of Vertex AI's; ``storage_url`` likewise.
     """
@@ -43,6 +44,7 @@ class VertexAISettings(Settings):
     gcp_conn_id: str | None = None
     impersonation_chain: Names = ()
     model_families: dict[str, str] = Field(default_factory=dict)
+    model_facts: Facts = Field(default_factory=dict)
     max_rows: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
     vertex_url: Address | None = None
@@ -79,6 +81,7 @@ class VertexAIBatchHook(BatchInferenceHook):
             output_prefix=settings.output_prefix,
             labels=settings.labels,
             families=settings.model_families,
+            model_facts=settings.model_facts,
             max_rows=settings.max_rows,
             max_bytes=settings.max_bytes,
             missing=(*_missing(settings, project), *access.missing),

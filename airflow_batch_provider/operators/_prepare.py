@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.image_fetch import ImagePolicy
+from airflow_batch_provider.core.counts import read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.preparing import Messages, RequestTemplate, prepare
 from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
@@ -114,6 +115,8 @@ class BatchInferencePrepareOperator(BaseOperator):
         self.json_schema = json_schema
         self.strict = strict
         self.limit = limit
+        # A template that renders to nothing must not look like a limit that was never set.
+        self._limited = limit is not None
         self.source_format = source_format
         self.delimiter = delimiter
         self.download_images = download_images
@@ -200,12 +203,4 @@ class BatchInferencePrepareOperator(BaseOperator):
             raise InputError(source, [Problem(None, "", f"cannot be read: {error}")]) from error
 
     def _limit(self) -> int | None:
-        if self.limit is None or self.limit == "":
-            return None
-        try:
-            limit = int(self.limit)
-        except (TypeError, ValueError):
-            limit = 0
-        if limit < 1:
-            raise ConfigurationError(f"limit must be a whole number of 1 or more, not {self.limit!r}")
-        return limit
+        return read_whole_guard("limit", self.limit, "rows") if self._limited else None

@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, total_cost
+from airflow_batch_provider.core.counts import read_share
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     BudgetError,
@@ -130,7 +131,7 @@ class RunOperator(BaseOperator):
         poll_interval: float = 60.0,
         cancel_on_kill: bool = True,
         wait_for_completion: bool = True,
-        error_tolerance: float = 0.0,
+        error_tolerance: float | str = 0.0,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
@@ -224,7 +225,7 @@ class RunOperator(BaseOperator):
         self.log.info("%s", summary_line(summary))
         flat = summary.flat()
         self._context_push(flat)
-        judge(summary, self.error_tolerance)
+        judge(summary, read_share("error_tolerance", self.error_tolerance))
         return flat
 
     def _context_push(self, flat: JSON) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_batch_provider.core.counts import read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, RunOptions
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
@@ -25,7 +26,7 @@ class BatchInferenceFetchOperator(RunOperator):
     :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful.
     """
 
-    template_fields = ("run_path", "batch_id", "conn_id", "output_path")
+    template_fields = ("run_path", "batch_id", "conn_id", "output_path", "error_tolerance")
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class BatchInferenceValidateOperator(RunOperator):
     :param expected_output_tokens: as in :class:`BatchInferenceOperator`; for the range of the cost.
     """
 
-    template_fields = ("input_path", "conn_id", "model", "endpoint")
+    template_fields = ("input_path", "conn_id", "model", "endpoint", "expected_output_tokens")
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class BatchInferenceValidateOperator(RunOperator):
         conn_id: str,
         model: str | None = None,
         endpoint: str | None = None,
-        expected_output_tokens: int | None = None,
+        expected_output_tokens: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(conn_id=conn_id, **kwargs)
@@ -133,17 +134,18 @@ class BatchInferenceValidateOperator(RunOperator):
         self.model = model
         self.endpoint = endpoint
         self.expected_output_tokens = expected_output_tokens
+        self._guarded = expected_output_tokens is not None
 
     def execute(self, context: Context) -> JSON:
         """Read the file once."""
         from airflow_batch_provider.plan import Plan
 
-        options = RunOptions(
-            model=self.model or None,
-            endpoint=self.endpoint or None,
-            expected_output_tokens=self.expected_output_tokens,
-        )
         with airflow_errors():
+            given = self.expected_output_tokens
+            expected = read_whole_guard("expected_output_tokens", given, "tokens") if self._guarded else None
+            options = RunOptions(
+                model=self.model or None, endpoint=self.endpoint or None, expected_output_tokens=expected
+            )
             plan = Plan.of(self.input_path, self.hook(str(self.conn_id)).backend, options)
         for warning in plan.warnings:
             self.log.warning(warning)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batch_provider.backends.image_fetch import ImagePolicy
+from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, RunOptions
 from airflow_batch_provider.operators._images import FOLDER, with_images
@@ -36,6 +37,16 @@ WORDS = {
     "on_changed_input": ("fail", "restart"),
     "on_deadline": ("fail", "cancel"),
 }
+
+
+_UNITS = {
+    "max_cost_usd": "US dollars",
+    "expected_output_tokens": "tokens",
+    "max_jobs_in_flight": "jobs",
+    "max_enqueued_tokens": "tokens",
+    "timeout": "seconds",
+}
+"""The limits that an author may set, each templated, with their units."""
 
 
 class BatchInferenceOperator(RunOperator):
@@ -87,6 +98,12 @@ class BatchInferenceOperator(RunOperator):
         "model",
         "endpoint",
         "max_cost_usd",
+        "expected_output_tokens",
+        "max_jobs_in_flight",
+        "max_enqueued_tokens",
+        "timeout",
+        "rounds",
+        "error_tolerance",
         "backend_options",
     )
     template_fields_renderers = {"backend_options": "json"}  # noqa: RUF012 - as BaseOperator declares it
@@ -102,14 +119,14 @@ class BatchInferenceOperator(RunOperator):
         endpoint: str | None = None,
         deferrable: bool = True,
         poll_interval: float = 60.0,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         on_deadline: OnDeadline = "fail",
-        rounds: int = 2,
-        error_tolerance: float = 0.0,
+        rounds: int | str = 2,
+        error_tolerance: float | str = 0.0,
         max_cost_usd: float | str | None = None,
-        expected_output_tokens: int | None = None,
-        max_jobs_in_flight: int | None = None,
-        max_enqueued_tokens: int | None = None,
+        expected_output_tokens: int | str | None = None,
+        max_jobs_in_flight: int | str | None = None,
+        max_enqueued_tokens: int | str | None = None,
         on_lost_create: OnLostCreate = "fail",
         on_changed_input: Literal["fail", "restart"] = "fail",
         cancel_on_kill: bool = True,
@@ -145,6 +162,8 @@ class BatchInferenceOperator(RunOperator):
         self.allow_local_path = allow_local_path
         self.backend_options = backend_options
         self._own_folder = "map_index" in str(output_path)
+        # A guard whose template renders to None must not look like one that was never set.
+        self._guarded = frozenset(name for name in _UNITS if getattr(self, name) is not None)
         ImagePolicy.of(download_images)
 
     def execute(self, context: Context) -> JSON:
@@ -163,23 +182,35 @@ class BatchInferenceOperator(RunOperator):
     def resumed(self, context: Context) -> BatchRun:
         """The run of this task, opened in its directory."""
         path = path_of(self.output_path, context, own_folder=self._own_folder)
-        options = RunOptions(
+        return self.open(
+            checked_directory(path, allow_local_path=self.allow_local_path),
+            self._options(),
+            run_key=key_of(context),
+            input_path=self.input_path,
+        )
+
+    def _options(self) -> RunOptions:
+        return RunOptions(
             model=self.model or None,
             endpoint=self.endpoint or None,
-            rounds=self.rounds,
-            error_tolerance=self.error_tolerance,
-            timeout=self.timeout,
-            max_cost_usd=self._budget(),
-            expected_output_tokens=self.expected_output_tokens,
-            max_jobs_in_flight=self.max_jobs_in_flight,
-            max_enqueued_tokens=self.max_enqueued_tokens,
+            rounds=read_whole_guard("rounds", self.rounds, "rounds"),
+            error_tolerance=read_share("error_tolerance", self.error_tolerance),
+            timeout=self._guard("timeout"),
+            max_cost_usd=self._guard("max_cost_usd"),
+            expected_output_tokens=self._whole_guard("expected_output_tokens"),
+            max_jobs_in_flight=self._whole_guard("max_jobs_in_flight"),
+            max_enqueued_tokens=self._whole_guard("max_enqueued_tokens"),
             on_deadline=self.on_deadline,
             on_lost_create=self.on_lost_create,
             on_changed_input=self.on_changed_input,
             backend_options=dict(self.backend_options or {}),
         )
-        directory = checked_directory(path, allow_local_path=self.allow_local_path)
-        return self.open(directory, options, run_key=key_of(context), input_path=self.input_path)
+
+    def _guard(self, name: str) -> float | None:
+        return read_guard(name, getattr(self, name), _UNITS[name]) if name in self._guarded else None
+
+    def _whole_guard(self, name: str) -> int | None:
+        return read_whole_guard(name, getattr(self, name), _UNITS[name]) if name in self._guarded else None
 
     def _check(self) -> None:
         if not self.retries:
@@ -191,20 +222,7 @@ class BatchInferenceOperator(RunOperator):
         for name, known in WORDS.items():
             if getattr(self, name) not in known:
                 raise ConfigurationError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
-        if not 0 <= self.error_tolerance <= 1:
-            raise ConfigurationError(f"error_tolerance is a share of rows, 0 to 1, not {self.error_tolerance}")
-        self._budget()
-
-    def _budget(self) -> float | None:
-        """``max_cost_usd`` as a number; a template may have made a text of it, or nothing."""
-        given = self.max_cost_usd
-        try:
-            number = None if given is None or str(given).strip() in ("", "None") else float(given)
-        except ValueError:
-            number = -1.0
-        if number is not None and not 0 < number < float("inf"):
-            raise ConfigurationError(f"max_cost_usd is a number of US dollars above 0, not {given!r}")
-        return number
+        self._options()
 
 
 class BatchInferenceSubmitOperator(BatchInferenceOperator):

@@ -256,6 +256,7 @@ def test_bedrock_fields_reach_the_backend(made: Made) -> None:
         "tags": {"team": "search"},
         "timeout_hours": 48,
         "model_families": {"arn:mine": "claude-4"},
+        "model_facts": {"arn:mine": {"schema": "tool"}},
         "min_rows": 50,
         "max_rows": 900,
         "max_bytes": 10_000,
@@ -272,6 +273,7 @@ def test_bedrock_fields_reach_the_backend(made: Made) -> None:
         assert given[name] == extra[name]
     assert (place.subnet_ids, place.security_group_ids) == (("subnet-1", "subnet-2"), ("sg-1",))
     assert (place.families, place.account, place.missing) == ({"arn:mine": "claude-4"}, "123456789012", ())
+    assert place.family("arn:mine").facts.schema == "tool"
     assert (rest["bedrock_url"], rest["s3_url"]) == ("https://bedrock.internal", "http://s3.internal:9000")
     assert rest["models"].resolve("gpt-4o") == "amazon.nova-pro-v1:0"
     assert rest["models"].resolve(None) == "amazon.nova-lite-v1:0"
@@ -480,6 +482,7 @@ def test_vertex_fields_reach_the_backend(made: Made) -> None:
         "output_prefix": "gs://answers/out",
         "labels": {"team": "search"},
         "model_families": {"mine": "gemini"},
+        "model_facts": {"mine": {"penalties": True}},
         "max_rows": 900,
         "max_bytes": 10_000,
         "vertex_url": "https://vertex.internal/",
@@ -490,6 +493,7 @@ def test_vertex_fields_reach_the_backend(made: Made) -> None:
     for name in ("project", "region", "bucket", "prefix", "output_prefix", "labels", "max_rows", "max_bytes"):
         assert getattr(place, name) == extra[name]
     assert (place.families, place.missing) == ({"mine": "gemini"}, ())
+    assert place.family("mine").facts.penalties
     assert (rest["vertex_url"], rest["storage_url"]) == ("https://vertex.internal", "http://storage.internal:4443")
     assert rest["models"].resolve("gpt-4o") == "gemini-2.5-flash"
 

@@ -194,3 +194,19 @@ def test_families_of_private_names(connect: Connect) -> None:
             connect("truefoundry_batch", fake, **fields).backend.check_route([arn], [CHAT], {})
         hook = connect("truefoundry_batch", fake, **fields, model_families={arn: "claude-4"})
         hook.backend.check_route([arn], [CHAT], {})
+
+
+def test_model_facts_of_a_connection(connect: Connect) -> None:
+    """B1: the connection overrides what the tables say; a wrong fact is refused when the connection is read."""
+    with FakeProvider("truefoundry", api_key=KEY, behind="bedrock") as fake:
+        fields = {"provider_name": "p", "behind": "bedrock", "aws_s3_bucket": "b", "role_arn": ROLE}
+        unknown = "us.anthropic.claude-opus-9"
+        assert (
+            "model_facts"
+            in connect("truefoundry_batch", fake, **fields).backend.line_format(unknown, CHAT).notes["model"]
+        )
+        hook = connect("truefoundry_batch", fake, **fields, model_facts={unknown: {"schema": "tool"}})
+        assert "model" not in hook.backend.line_format(unknown, CHAT).notes
+        wrong = connect("truefoundry_batch", fake, **fields, model_facts={unknown: {"schema": "json"}})
+        with pytest.raises(ConfigurationError, match=r"model_facts.*schema of .* must be one of"):
+            wrong.backend.check_route([], [], {})

@@ -261,12 +261,13 @@ def test_the_console_link_is_right_after_resuming(tmp_path, fake, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rounds": 0}, "rounds must be 1 or more"),
+        ({"rounds": 0}, "rounds must be a whole number of rounds, 1 or more"),
         ({"error_tolerance": 5}, "error_tolerance is a share"),
-        ({"max_jobs_in_flight": 0}, "max_jobs_in_flight must be 1 or more"),
-        ({"max_enqueued_tokens": 0}, "max_enqueued_tokens must be 1 or more"),
-        ({"max_cost_usd": "ten"}, "max_cost_usd is a number of US dollars"),
-        ({"max_cost_usd": -1}, "max_cost_usd is a number of US dollars"),
+        ({"max_jobs_in_flight": 0}, "max_jobs_in_flight must be a whole number"),
+        ({"max_enqueued_tokens": 0}, "max_enqueued_tokens must be a whole number"),
+        ({"max_cost_usd": "ten"}, "max_cost_usd must be a number of US dollars"),
+        ({"max_cost_usd": -1}, "max_cost_usd must be a number of US dollars"),
+        ({"error_tolerance": "all"}, "error_tolerance is a share"),
         ({"on_deadline": "stop"}, "on_deadline is one of fail, cancel"),
         ({"conn_id": ""}, "conn_id is missing"),
         ({"backend_options": {"tier": "x"}}, "backend_options tier"),
@@ -277,6 +278,31 @@ def test_wrong_arguments_are_told_before_any_call(tmp_path, fake, options, said)
     with pytest.raises(AirflowFailException, match=said):
         operator(tmp_path, **options).execute({"ti": TaskInstance()})
     assert fake.requests == []
+
+
+GUARDS = ("max_cost_usd", "expected_output_tokens", "max_jobs_in_flight", "max_enqueued_tokens", "timeout")
+
+
+@pytest.mark.parametrize("rendered", ["", " ", "None", "null", "nan", "inf", "1e999", "-1", "0", "{}", None, [], True])
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_that_renders_to_nothing_is_an_error(tmp_path, fake, name, rendered):
+    """X14: a template that renders to nothing, or to what is not a number above 0, does not remove the guard."""
+    task = operator(tmp_path, **{name: "{{ var.value.limit }}"})
+    assert name in task.template_fields
+    setattr(task, name, rendered)  # as Airflow's rendering does, also to an object where templates render natively
+    with pytest.raises(AirflowFailException, match=f"{name} must be a (whole )?number of"):
+        task.execute({"ti": TaskInstance()})
+    assert fake.requests == []
+
+
+def test_a_guard_that_renders_to_a_number_holds(tmp_path, fake):
+    """X14: the text of a number is the number."""
+    texts = {"expected_output_tokens": "100", "max_jobs_in_flight": "2", "max_enqueued_tokens": "5e3", "rounds": "3"}
+    task = operator(tmp_path, error_tolerance="0.5", timeout=" 90.5 ", deferrable=False, **texts)
+    assert task.execute({"ti": TaskInstance()})["succeeded"] == 5
+    options = task._run.options
+    assert (options.expected_output_tokens, options.max_jobs_in_flight, options.max_enqueued_tokens) == (100, 2, 5000)
+    assert (options.rounds, options.error_tolerance, options.timeout) == (3, 0.5, 90.5)
 
 
 @pytest.mark.parametrize("kind", [BatchInferenceFetchOperator, BatchInferenceCancelOperator, BatchInferenceSensor])

@@ -133,9 +133,9 @@ def test_the_source_is_not_overwritten(source: Path) -> None:
     assert source.read_text() == ROWS
 
 
-@pytest.mark.parametrize("limit", ["0", "many", -1])
+@pytest.mark.parametrize("limit", ["0", "many", -1, "", "None", "1.5"])
 def test_a_limit_that_is_none(source: Path, tmp_path: Path, limit: Any) -> None:
-    """A limit is a whole number of one or more."""
+    """X14: a limit is a whole number of one or more; a template that renders to nothing does not remove it."""
     with pytest.raises(AirflowFailException, match="limit must be a whole number"):
         execute(operator(source=str(source), output_path=str(tmp_path / "r.jsonl"), limit=limit))
 

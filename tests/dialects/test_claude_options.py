@@ -109,7 +109,9 @@ def test_json_schema_by_tool(model: str, schema: JSON) -> None:
     found = answer(
         [text("Here:"), {"type": "tool_use", "id": "t", "name": ANSWER_TOOL, "input": {"a": "é"}}], "tool_use"
     )
-    assert found["message"] == {"role": "assistant", "content": '{"a":"é"}', "refusal": None}
+    chatter = [{"index": 0, "part": {"type": "text", "text": "Here:"}}]
+    told = {"role": "assistant", "content": '{"a":"é"}', "refusal": None, "provider_parts": chatter}
+    assert found["message"] == told
     assert found["finish_reason"] == "stop"
 
 

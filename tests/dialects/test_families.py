@@ -123,11 +123,6 @@ def test_names_are_unique() -> None:
 
 
 def test_facts_that_exclude_each_other() -> None:
-    """Converse is asked for by its invocation type; models without sampling think adaptively."""
+    """Converse is asked for by its invocation type."""
     for family in (*BEDROCK, *VERTEX):
         assert (family.dialect == "converse") == (family.invocation == "Converse")
-        if family.sampling == "none":
-            assert family.effort == "adaptive"
-            assert not family.prefill
-        if family.dialect == "converse":
-            assert family.max_temperature == 1

@@ -245,7 +245,8 @@ def use(name: str, given: JSON) -> JSON:
 def test_answer_by_schema() -> None:
     """The forced tool's input is the content, chatter beside it is dropped, and it is no call."""
     found = answer([{"text": "Sure:"}, use("json_schema_answer", {"a": "é"})], "tool_use")
-    assert found["message"] == {"role": "assistant", "content": '{"a":"é"}', "refusal": None}
+    told = {"role": "assistant", "content": '{"a":"é"}', "refusal": None}
+    assert found["message"] == {**told, "provider_parts": [{"part": {"text": "Sure:"}}]}
     assert found["finish_reason"] == "stop"
     cut = answer([use("json_schema_answer", {})], "max_tokens")
     assert cut["finish_reason"] == "length"

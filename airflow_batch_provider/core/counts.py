@@ -1,0 +1,78 @@
+"""Numbers as others write them: a count that a provider reports, a guard that a template rendered."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from airflow_batch_provider.core.errors import ConfigurationError
+
+_LARGEST = 10**12
+"""More tokens than any answer or job has: what is above is not a count."""
+
+
+def read_count(value: Any) -> int | None:
+    """A number of tokens as a provider, or an author, wrote it; None for what cannot be one.
+
+    Texts of digits and whole floats are counts: gateways write both. Null, negative, fractional, endless or absurd
+    numbers are not, and what is not a count is unknown, which is not nothing.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(_LARGEST)):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= _LARGEST:
+        return None
+    return value
+
+
+def read_guard(name: str, given: Any, unit: str) -> float:
+    """A limit that an author set, as a number above 0.
+
+    A template may have made a text of the number. One that rendered to nothing, or to ``None``, is an error: the
+    author asked for a guard, and would have none.
+
+    :param name: the argument, for the message.
+    :param unit: of what, for the message.
+    :raises ConfigurationError: for anything that is not such a number.
+    """
+    number = _number(given)
+    if number is None or not 0 < number < math.inf:
+        raise _refused(name, f"a number of {unit} above 0", given)
+    return number
+
+
+def read_whole_guard(name: str, given: Any, unit: str) -> int:
+    """As :func:`read_guard`, for a whole number.
+
+    :raises ConfigurationError: for anything that is not a whole number of 1 or more.
+    """
+    number = _number(given)
+    if number is None or not 1 <= number < math.inf or number != int(number):
+        raise _refused(name, f"a whole number of {unit}, 1 or more", given)
+    return int(number)
+
+
+def read_share(name: str, given: Any) -> float:
+    """A share, 0 to 1; a template may have made a text of it.
+
+    :raises ConfigurationError: for anything else.
+    """
+    share = _number(given)
+    if share is None or not 0 <= share <= 1:
+        raise ConfigurationError(f"{name} is a share of rows, 0 to 1, not {given!r}")
+    return share
+
+
+def _refused(name: str, wanted: str, given: Any) -> ConfigurationError:
+    hint = " A template rendered to nothing?" if given is None or str(given).strip() in ("", "None", "null") else ""
+    return ConfigurationError(f"{name} must be {wanted}, not {given!r}.{hint} Leave the argument out for no limit.")
+
+
+def _number(given: Any) -> float | None:
+    if given is None or isinstance(given, bool):
+        return None
+    try:
+        return float(given)
+    except (TypeError, ValueError, OverflowError):
+        return None

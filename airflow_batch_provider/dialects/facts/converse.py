@@ -1,0 +1,30 @@
+"""Models that are asked by Converse on Bedrock.
+
+Converse's own bounds of temperature are 0 and 1 (botocore, InferenceConfiguration). AWS, "Supported models and model
+features" of Converse: which models see images and know system messages.
+"""
+
+from __future__ import annotations
+
+from airflow_batch_provider.dialects.facts.record import Facts, Row
+
+_FEATURES = 'AWS, "Supported models and model features" of Converse'
+_NATIVE = 'AWS, "Get validated JSON results from models"'
+
+
+def _row(models: str, **facts: object) -> Row:
+    return Row(models, Facts(**{"source": _FEATURES, "max_temperature": 1.0, **facts}))  # type: ignore[arg-type]
+
+
+BEDROCK: tuple[Row, ...] = (
+    _row(r"llama(?:3-2-(?:11|90)b|[4-9]).*|llama-vision"),
+    _row(r"llama.*", images=False),
+    _row(r"(?:mistral-7b|mixtral-8x7b|mistral-instruct).*", top_k_field="top_k", images=False, system=False),
+    _row(r"mistral-(?:(?:large|small)-24.*|2024)", top_k_field="top_k", images=False),
+    _row(r"pixtral.*", top_k_field="top_k"),
+    _row(r"(?:mistral|ministral|magistral|voxtral|devstral).*", top_k_field="top_k", schema="native", source=_NATIVE),
+    _row(r"command-r.*|cohere", top_k_field="k", images=False),
+    _row(r"jamba.*", images=False),
+    _row(r"r1.*|deepseek-r1", images=False),
+    _row(r"palmyra.*|writer"),
+)

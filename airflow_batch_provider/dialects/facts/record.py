@@ -1,0 +1,77 @@
+"""What is known of one model at one provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+SchemaWay: TypeAlias = Literal["native", "tool", "prompt", "none"]
+Sampling: TypeAlias = Literal["both", "one", "none"]
+Thinking: TypeAlias = Literal["none", "budget", "adaptive", "either", "level", "openai"]
+Off: TypeAlias = Literal["absent", "disabled", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one model takes at one provider. A connection's ``model_facts`` overrides any field but the first two.
+
+    :param source: where the facts were read.
+    :param known: False for a row that stands for unknown models: the cautious choice, with a warning.
+    :param schema: how an answer is held to a JSON schema: the provider's structured outputs (``native``), a tool that
+        must be called (``tool``), the schema as an instruction, which nothing enforces (``prompt``), not at all
+        (``none``).
+    :param strict_tools: whether a tool may say ``strict``.
+    :param forced_tools: whether a request may force a tool call.
+    :param sampling: which of temperature and top_p are taken together: both, one of them, none.
+    :param max_temperature: the largest temperature.
+    :param min_top_p: the smallest top_p.
+    :param top_k: whether top_k is taken.
+    :param max_top_k: the largest top_k; None where no bound is known.
+    :param top_k_field: Converse only: where below ``additionalModelRequestFields`` top_k belongs, with dots between the
+        levels.
+    :param penalties: whether presence and frequency penalties are taken.
+    :param thinking: how thinking is asked for: a token budget, adaptively, either of these, a level, OpenAI's own word.
+    :param thinks_unasked: whether the model thinks when a request does not mention it.
+    :param thinking_off: what "off" is on the wire: no mention, ``{"type": "disabled"}``, or impossible.
+    :param efforts: the levels of effort that are taken; empty where effort is not.
+    :param max_output: the most output tokens of a request, thoughts included; None where no bound is known.
+    :param default_output: output tokens written where a request names none and the provider requires a number.
+    :param prefill: whether the conversation may end with the assistant's words.
+    :param images: whether images are taken.
+    :param system: whether system messages are taken; otherwise they stand before the user's first words.
+    :param media_out: whether answers may hold pictures or sound.
+    """
+
+    source: str = ""
+    known: bool = True
+    schema: SchemaWay = "none"
+    strict_tools: bool = False
+    forced_tools: bool = True
+    sampling: Sampling = "both"
+    max_temperature: float = 2.0
+    min_top_p: float = 0.0
+    top_k: bool = True
+    max_top_k: int | None = None
+    top_k_field: str = ""
+    penalties: bool = False
+    thinking: Thinking = "none"
+    thinks_unasked: bool = False
+    thinking_off: Off = "absent"
+    efforts: tuple[str, ...] = ()
+    max_output: int | None = None
+    default_output: int = 4096
+    prefill: bool = True
+    images: bool = True
+    system: bool = True
+    media_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table.
+
+    :param models: a regular expression for the whole plain name of a model, see ``lookup.plain_name``.
+    """
+
+    models: str
+    facts: Facts
