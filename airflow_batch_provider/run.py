@@ -23,6 +23,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
+from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.driving import Driver, Waiting
 from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.rounds import Planner
@@ -233,7 +234,7 @@ class BatchRun:
             "input_path": self.input_path,
             "rows": rows,
             "look_first": self._look_first,
-            "options": asdict(self.options),
+            "options": _recorded(self.options),
             "begun_at": self._clock(),
         }
         if not self.ledger.begin(run):
@@ -321,3 +322,12 @@ class BatchRun:
         )
         self.ledger.write_summary(summary)
         return summary
+
+
+def _recorded(options: RunOptions) -> JSON:
+    """The author's options without the secrets of ``extra_body``."""
+    recorded = asdict(options)
+    given = recorded["backend_options"]
+    if given.get("extra_body"):
+        recorded["backend_options"] = {**given, "extra_body": without_secrets(given["extra_body"])}
+    return recorded

@@ -76,7 +76,14 @@ class AzureOpenAIBackend(OpenAIBackend):
         from airflow_batch_provider.backends.wire_client import make_client
 
         self._refuse_missing()
-        return make_client(self.route, TIMEOUT_SECONDS, None if self.sign_in is None else self.sign_in.token)
+        return make_client(self.route, TIMEOUT_SECONDS, None if self.sign_in is None else self._token)
+
+    def _token(self) -> str:
+        """A token that is valid now, which nothing shows."""
+        assert self.sign_in is not None
+        token = self.sign_in.token()
+        self.hide(token)
+        return token
 
     @override
     async def _caller(self) -> Callable[..., Awaitable[JSON]]:
@@ -84,7 +91,7 @@ class AzureOpenAIBackend(OpenAIBackend):
         plain = await super()._caller()
         if self.sign_in is None:
             return plain
-        token = await asyncio.to_thread(self.sign_in.token)
+        token = await asyncio.to_thread(self._token)
         return functools.partial(wire_async.call, self.route, headers={"authorization": f"Bearer {token}"})
 
     @override

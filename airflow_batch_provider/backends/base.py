@@ -11,8 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
+from airflow_batch_provider.backends.boundary import CALLS, guarded
 from airflow_batch_provider.core.records import JSON, Admission, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.base import LineFormat
+
+_MOST_HIDDEN = 64
+"""Tokens of an hour pile up in a triggerer that runs for weeks."""
 
 
 class Backend(ABC):
@@ -22,6 +27,12 @@ class Backend(ABC):
     404 ``NotFoundError``, 429 ``RateLimitedError``, quota ``QuotaError``, other 4xx ``RequestRejectedError``, and 409,
     5xx, timeouts and cut connections ``ProviderError``. No method retries.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Put every call of a backend behind the boundary that no secret passes."""
+        super().__init_subclass__(**kwargs)
+        for name in CALLS & vars(cls).keys():
+            setattr(cls, name, guarded(vars(cls)[name]))
 
     name: ClassVar[str]
     """The connection type."""
@@ -53,6 +64,27 @@ class Backend(ABC):
     def secrets(self) -> Iterable[str]:
         """What no log may show, beside what the connection itself holds as a secret."""
         return ()
+
+    @property
+    def hidden(self) -> Iterable[str]:
+        """What nothing that comes from the provider may show; short values and plain words are shown all the same."""
+        return self.secrets
+
+    _further: tuple[str, ...] = ()
+    _redactor: tuple[tuple[str, ...], Redactor] | None = None
+
+    def hide(self, *values: str | None) -> None:
+        """Add secrets that only the hook knows, or that were fetched, such as a token of an hour."""
+        new = [value for value in values if value and value not in self._further]
+        self._further = (*new, *self._further)[:_MOST_HIDDEN]
+
+    @property
+    def redactor(self) -> Redactor:
+        """Takes this connection's secrets out of what the provider sends."""
+        secrets = (*self.hidden, *self._further)
+        if self._redactor is None or self._redactor[0] != secrets:
+            self._redactor = secrets, Redactor(secrets)
+        return self._redactor[1]
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ import functools
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, ClassVar, TypeVar
@@ -156,6 +156,14 @@ class BedrockBackend(Backend):
         url = self._urls["bedrock"] or f"https://bedrock.{place.region}.{suffix}"
         told = {"type": self.name, "base_url": url, "region": place.region}
         return {**told, "account": place.account} if place.account else told
+
+    @property
+    def hidden(self) -> Iterable[str]:
+        """What the clients sign with now, wherever it comes from; nothing is fetched for that."""
+        credentials = [client._request_signer._credentials for client in [*self._clients.values()]]
+        names = ("access_key", "secret_key", "token")
+        found = [vars(one).get(f"_{name}") or vars(one).get(name) for one in credentials if one for name in names]
+        return [value for value in found if isinstance(value, str)]
 
     # ---- before anything is sent -------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.extra_body import ExtraBody
 from airflow_batch_provider.backends.wire_checks import check_address, check_options
 from airflow_batch_provider.backends.wire_errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire_jobs import read_job
@@ -28,6 +29,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.core.redaction import header_secrets
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
 WINDOW = "24h"
-_PLAIN_HEADERS = ("provider", "provider-name", "api-version", "region", "s3-bucket", "bucket-name", "project-id")
 TIMEOUT_SECONDS = 600.0
 
 CHAT = "/v1/chat/completions"
@@ -64,10 +65,8 @@ class Route:
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """Header values that no message may quote, the longest first; a provider's name or a version is none."""
-        values = [value for name, value in self.headers if not name.lower().endswith(_PLAIN_HEADERS)]
-        values += [value.removeprefix("Bearer ") for value in values]
-        return tuple(sorted({value for value in values if len(value) >= 8}, key=len, reverse=True))
+        """Header values that nothing may show; a provider's name or a version is none."""
+        return tuple(header_secrets(self.headers))
 
     def __post_init__(self) -> None:
         check_address(self.base_url)
@@ -131,6 +130,7 @@ class OpenAIBackend(Backend):
         self.facts = facts
         self.price_list = facts.price_list
         self.models = models or ModelRules()
+        self.extra = ExtraBody(facts.extra_body)
 
     @cached_property
     def client(self) -> openai.OpenAI:
@@ -146,9 +146,9 @@ class OpenAIBackend(Backend):
         return [value for name, value in self.route.headers if not name.endswith("api-version")]
 
     @property
-    def hidden(self) -> tuple[str, ...]:
-        """What no message may quote of what the client sends."""
-        return getattr(self.client, "secrets", ())
+    def hidden(self) -> Iterable[str]:
+        """The values of headers that are neither a provider's name nor a place, and the secrets of ``extra_body``."""
+        return self.route.secrets + self.extra.secrets
 
     def _refuse_missing(self) -> None:
         if self.facts.missing:
@@ -202,7 +202,7 @@ class OpenAIBackend(Backend):
             else:
                 answer = self.client.post(path, cast_to=object, body=body)
         except (openai.APIError, *NOT_JSON) as error:
-            raise from_sdk(name, error, self.hidden) from error
+            raise from_sdk(name, error) from error
         if not isinstance(answer, dict):
             raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
         return answer
@@ -227,7 +227,7 @@ class OpenAIBackend(Backend):
         try:
             answer: Any = self.client.files.create(file=(name, stream), purpose="batch", extra_headers=headers)
         except (openai.APIError, *NOT_JSON) as error:
-            raise from_sdk(call, error, self.hidden) from error
+            raise from_sdk(call, error) from error
         file_id = getattr(answer, "id", None)
         if not isinstance(file_id, str) or not file_id:
             raise ProviderError(f"{call}: the answer has no file id")
@@ -242,7 +242,7 @@ class OpenAIBackend(Backend):
     ) -> JSON:
         """The body of ``POST /batches`` for any uploaded file; the file and ``metadata`` are what a lost create is
         found by, so nothing replaces them."""
-        extra = {**self.facts.extra_body, **(options.get("extra_body") or {})}
+        extra = self.extra.recorded(options.get("extra_body"))
         merged = {**(extra.pop("metadata", None) or {}), **(options.get("metadata") or {}), **metadata}
         body: JSON = {
             "input_file_id": input_id,
@@ -256,8 +256,8 @@ class OpenAIBackend(Backend):
         return {**body, **extra, "input_file_id": input_id}
 
     def create(self, request: JSON) -> Job:
-        """Send a recorded create call once."""
-        answer = self._call("POST", "/batches", request)
+        """Send a recorded create call once, with the secrets of ``extra_body``, which are not recorded."""
+        answer = self._call("POST", "/batches", self.extra.whole(request))
         job = read_job(answer)
         if not job.id:
             raise ProviderError("POST /batches: the answer has no batch id")

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, ClassVar
 
@@ -144,6 +144,12 @@ class VertexBackend(Backend):
         """Type, address, project and region."""
         place = self.place
         return {"type": self.name, "base_url": self._url, "project": place.project, "region": place.region}
+
+    @property
+    def hidden(self) -> Iterable[str]:
+        """The token in use; keys are known to the hook."""
+        token = getattr(self._made.get("credentials"), "token", None)
+        return (str(token),) if token else ()
 
     # ---- before anything is sent -------------------------------------------------------------------------------
 

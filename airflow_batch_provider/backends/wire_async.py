@@ -39,10 +39,8 @@ async def call(route: Route, method: str, path: str, headers: Mapping[str, str] 
     except httpx.HTTPError as error:
         raise from_transport(name, error) from error
     if not response.is_success:
-        own = [value.removeprefix("Bearer ") for value in (headers or {}).values()]
-        hidden = (*route.secrets, *own)
         url = route.base_url + path
-        raise from_status(name, response.status_code, response.headers, response.content, hidden, url)
+        raise from_status(name, response.status_code, response.headers, response.content, url)
     try:
         data = response.json()
     except ValueError as error:

@@ -32,8 +32,6 @@ class _Client(openai.OpenAI):
     _route_headers: dict[str, str]
     _token: Callable[[], str] | None = None
     """Asked before every call, where a key is not what signs."""
-    secrets: tuple[str, ...]
-    """What no error may quote."""
 
     @property
     def auth_headers(self) -> dict[str, str]:
@@ -48,15 +46,9 @@ class _Client(openai.OpenAI):
             "Authorization": Omit(),
         }
         if self._token is not None:
-            defaults["Authorization"] = f"Bearer {self._remembered(self._token())}"
+            defaults["Authorization"] = f"Bearer {self._token()}"
         given = {name.lower() for name in self._route_headers}
         return {**{name: defaults[name] for name in defaults if name.lower() not in given}, **self._route_headers}
-
-    def _remembered(self, token: str) -> str:
-        """The token, which no error may quote from now on."""
-        if token not in self.secrets:
-            self.secrets = (token, *self.secrets)
-        return token
 
     def _validate_headers(self, *_: Any) -> None:
         """Nothing to check: the route was checked before."""
@@ -64,7 +56,7 @@ class _Client(openai.OpenAI):
     def copy(self, **changes: Any) -> _Client:
         """As the SDK's, for the same route."""
         made = super().copy(**changes)
-        made._route_headers, made._token, made.secrets = self._route_headers, self._token, self.secrets
+        made._route_headers, made._token = self._route_headers, self._token
         return made
 
     with_options = copy
@@ -85,7 +77,6 @@ def make_client(route: Route, timeout: float, token: Callable[[], str] | None = 
         http_client=openai.DefaultHttpxClient(follow_redirects=False),
     )
     client._route_headers, client._token = dict(route.headers), token
-    client.secrets = route.secrets
     return client
 
 
@@ -107,7 +98,7 @@ def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
     except openai.APIError as error:
         seen = getattr(error, "response", None)
         if seen is None or seen.status_code not in REDIRECTS or not seen.headers.get("location"):
-            raise from_sdk(name, error, getattr(client, "secrets", ())) from error
+            raise from_sdk(name, error) from error
         url, location = str(seen.request.url), seen.headers["location"]
     else:
         return

@@ -279,7 +279,7 @@ class CloudBackend(OpenAIBackend):
         output = self._output_config(input_id, name)
         if output:
             body["output_data_config"] = output
-        extra = {**self.facts.extra_body, **(options.get("extra_body") or {})}
+        extra = self.extra.recorded(options.get("extra_body"))
         return {**body, **extra, "input_file_id": input_id}
 
     def _output_config(self, input_id: str, name: str) -> Any:

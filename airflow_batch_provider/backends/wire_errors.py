@@ -1,12 +1,13 @@
 """One table from HTTP answers and transport failures to this package's errors, for every OpenAI-shaped provider.
 
-Messages name the call and quote the provider; no header value and no key is in them.
+Messages name the call and quote the provider; what it echoes of our keys is taken out where calls end, see
+:mod:`airflow_batch_provider.backends.boundary`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_batch_provider.backends.redirects import REDIRECTS, refused
@@ -38,23 +39,17 @@ HONO_HINT = (
 )
 
 
-def from_status(
-    call: str, status: int, headers: Mapping[str, str], body: Any, secrets: Iterable[str] = (), url: str = ""
-) -> BatchInferenceError:
+def from_status(call: str, status: int, headers: Mapping[str, str], body: Any, url: str = "") -> BatchInferenceError:
     """The error of an answer that is not 2xx.
 
     :param call: method and path.
     :param url: what was called, for a redirect.
     :param body: the decoded JSON, or the text.
-    :param secrets: what no message may quote, although some servers echo the key.
     """
     if status in REDIRECTS and headers.get("location"):
         return refused(call, status, url, headers["location"])
     words = words_of(body)
-    message = words.message[:500]
-    for secret in secrets:
-        message = message.replace(secret, "***")
-    code = words.code
+    message, code = words.message[:500], words.code
     hint = _HINTS.get(code or "")
     if status == 500 and "Something went wrong" in message:
         hint = HONO_HINT
@@ -68,12 +63,12 @@ def from_status(
     return error_of(f"{text.rstrip('.')}{_REMEDIES.get(status, '')}", words, status, wait)
 
 
-def from_sdk(call: str, error: Exception, secrets: Iterable[str] = ()) -> BatchInferenceError:
+def from_sdk(call: str, error: Exception) -> BatchInferenceError:
     """The error of a call by the official client: an answer that is not 2xx, no answer, or one that is no JSON."""
     response = getattr(error, "response", None)
     if response is not None and not response.is_success:
         url = str(response.request.url)
-        return from_status(call, response.status_code, response.headers, response.content, secrets, url)
+        return from_status(call, response.status_code, response.headers, response.content, url)
     return from_transport(call, error)
 
 

@@ -111,6 +111,7 @@ class BatchInferenceHook(BaseHook):
         self.conn_id = conn_id or self.default_conn_name
         self._connection = connection
         self._extra: dict[str, Any] | None = None
+        self._masked: list[str] = []
 
     # ---- which hook --------------------------------------------------------------------------------------------
 
@@ -157,6 +158,7 @@ class BatchInferenceHook(BaseHook):
         except ValidationError as error:
             raise ConfigurationError(self._wrong_field(error)) from None
         backend = self.make_backend(connection, settings)
+        backend.hide(*self._masked)
         self._mask(*backend.secrets)
         backend.admission = settings.admission(backend.admission)
         return backend
@@ -172,14 +174,16 @@ class BatchInferenceHook(BaseHook):
         where = f"Connection {self.conn_id!r} ({self.conn_type}): extra field {field!r}"
         return f"{where}: {first['msg']}. Known fields: {known}"
 
-    @staticmethod
-    def _mask(*secrets: Any) -> None:
+    def _mask(self, *secrets: Any) -> None:
+        """Keep the values of fields, which are strings or objects of strings, out of Airflow's logs."""
         from airflow.sdk.log import mask_secret
 
         for secret in secrets:
             for value in secret.values() if isinstance(secret, Mapping) else (secret,):
                 if isinstance(value, str) and value and value not in _PUBLIC:
                     mask_secret(value)
+            if isinstance(secret, str):  # values of headers are known to the backend, with their names
+                self._masked.append(secret)
 
     def get_conn(self) -> Any:
         """The provider's official client, configured for this connection."""

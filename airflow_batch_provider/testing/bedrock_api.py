@@ -95,6 +95,7 @@ class ControlPlane:
         if answer is None:
             await cut(receive, send)
             return
+        answer = self.faults.echo(call, answer)
         length = (b"content-length", str(len(answer.content)).encode())
         await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
         await send({"type": "http.response.body", "body": answer.content})

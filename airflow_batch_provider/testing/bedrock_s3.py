@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
 from airflow_batch_provider.testing.calls import Call
+from airflow_batch_provider.testing.echo import text_of
 from airflow_batch_provider.testing.faults import FaultPlan
 
 SERVICE_KEY = "AKIAFAKESERVICEROLE0"
@@ -91,6 +92,7 @@ class FakeS3:
         if refusal is not None:
             _drain(environ)
             status, code = refusal
+            self._faults.heard = text_of(call)
             return _refuse(start, status, code, self._faults, has_body=call.method != "HEAD")
         if call.kind == "download" and self._faults.take("short_downloads"):
             return self._short(environ, start)
@@ -147,6 +149,8 @@ def _kind(method: str, is_object: bool, query: Mapping[str, str]) -> str:
 
 def _refuse(start: Callable[..., Any], status: int, code: str, faults: FaultPlan, *, has_body: bool) -> Iterable[bytes]:
     said = f"The fake refuses with {code}." if code != "InvalidAccessKeyId" else "The AWS access key does not exist."
+    if faults.echo_headers:
+        said = f"{said} {faults.heard}"
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{escape(said)}</Message></Error>".encode()
     body = body if has_body else b""
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]

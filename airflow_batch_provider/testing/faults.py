@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.testing.calls import Answer, Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class FaultPlan:
     :param empty_error_file: a batch without failures has an error file, or its bucket another object, of zero bytes.
     :param no_output: a completed batch names no output and no error file; a gateway's ``/output`` has it.
     :param lost_output: the output of a batch is not to be had, whatever the batch names.
+    :param echo_headers: every text of every answer, error and output line quotes the caller's headers, keys included.
+    :param heard: what is quoted in output lines; set by the fake.
     """
 
     latency: float = 0.0
@@ -119,6 +122,8 @@ class FaultPlan:
     empty_error_file: bool = False
     no_output: bool = False
     lost_output: bool = False
+    echo_headers: bool = False
+    heard: str = ""
 
     def take_status(self, kind: str) -> Said | None:
         """The HTTP error the next call of this kind ends in, None for none."""
@@ -153,6 +158,15 @@ class FaultPlan:
         for known in fields(self):
             setattr(self, known.name, getattr(fresh, known.name))
 
+    def echo(self, call: Call, answer: Answer) -> Answer:
+        """The answer to a call, which quotes it where that is planned."""
+        from airflow_batch_provider.testing import echo
+
+        if not self.echo_headers:
+            return answer
+        self.heard = echo.text_of(call)
+        return echo.echoed(answer, self.heard)
+
     @property
     def spoils_lines(self) -> bool:
         """Whether output files are not as they should be."""
@@ -180,5 +194,9 @@ class FaultPlan:
 
     def file(self, lines: list[bytes]) -> bytes:
         """An output file of these lines."""
+        if self.echo_headers:
+            from airflow_batch_provider.testing import echo
+
+            lines = [echo.line(line, self.heard) for line in lines]
         end = b"\r\n" if self.crlf else b"\n"
         return (b"\xef\xbb\xbf" if self.bom else b"") + b"".join(line + end for line in lines)

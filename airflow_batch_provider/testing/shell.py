@@ -60,6 +60,7 @@ class Shell:
         if answer is None:
             await _cut(receive, send)
             return
+        answer = self._faults.echo(call, answer)
         is_file = call.kind in {"download", "output"} and answer.status == 200
         if is_file and self._faults.take("short_downloads"):
             answer = replace(answer, content=self._faults.short(answer.content))

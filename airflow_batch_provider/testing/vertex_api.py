@@ -132,6 +132,8 @@ class Google:
         if answer is None:
             await cut(receive, send)
             return
+        if "/b/" not in call.path or answer.status >= 400:  # objects have checksums; output is written with the quote
+            answer = self.faults.echo(call, answer)
         size = len(answer.content)
         headers = [*answer.headers, (b"content-length", str(size).encode())]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -70,7 +70,8 @@ def test_an_echoed_key_is_not_quoted(prefix: str) -> None:
 
     route = Route("https://x/v1", (("x-any", f"{prefix}{KEY}"), ("x-tfy-provider-name", "openai-main")))
     body = json.dumps({"error": {"message": f"bad key {prefix}{KEY} for openai-main", "code": "no"}}).encode()
-    error = from_status("GET /batches", 401, {}, body, route.secrets)
+    error = from_status("GET /batches", 401, {}, body)
+    OpenAIBackend(route, WireFacts("openai_batch")).redactor.error(error)
     assert type(error) is AuthenticationError
     assert KEY not in str(error)
     assert "*** for openai-main" in str(error)
