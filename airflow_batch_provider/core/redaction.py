@@ -22,8 +22,8 @@ NOT_RECORDED = "(not recorded: a secret)"
 """Stands in a recorded create call where a secret was sent."""
 _FRAGMENT = 12
 _WORD = re.compile(r"[a-z]{1,12}")
-_PLAIN_VALUE = re.compile(r"[\d.:TZ/+-]*|[A-Za-z]+(?:[ _./:@-]+[A-Za-z]+)*")
-"""Numbers, dates, and words without a digit such as ``openai-main``."""
+_PLAIN_VALUE = re.compile(r"[\d.:TZ/+-]*|[A-Za-z]+(?:[ _./:@-]+[A-Za-z]+)*(?:-?\d{1,2})?")
+"""Numbers, dates, regions, and words without a digit such as ``openai-main``."""
 _PLAIN_NAME = re.compile(
     r"(?:provider|provider-name|version|region|bucket|bucket-name|project-id|model|env|environment|mode|tier|date|host"
     r"|url|content-type|accept|organization|namespace)$",
@@ -35,7 +35,7 @@ _OF_THE_WIRE = frozenset(
 )
 """Never replaced, whatever a connection holds: no answer could be read without them."""
 _NAMES = re.compile(
-    r"key(?!word)|token|secret|passw|pwd|credential|auth(?!or)|authoriz|bearer|signature|cookie|jwt|\bpat\b",
+    r"(?<!port)key(?!word)|token|secret|passw|pwd|credential|auth(?!or)|authoriz|bearer|signature|cookie|jwt|\bpat\b",
     re.IGNORECASE,
 )
 _SHAPES = re.compile(r"(?:sk-|pk-|rk-|gh[pousr]_|xox|AKIA|ASIA|AIza|eyJ|-----BEGIN )")
@@ -52,7 +52,7 @@ def looks_secret(name: str, value: Any) -> bool:
 
 
 def header_secrets(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """The values of headers that are secrets: all but those that are plain by their name, or numbers, dates and words."""
+    """The values of headers but those that are plain by their name, and numbers, dates and words."""
     for name, value in headers:
         if looks_secret(name, value) or not (_PLAIN_NAME.search(name) or _PLAIN_VALUE.fullmatch(value)):
             yield value
