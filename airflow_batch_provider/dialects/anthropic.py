@@ -16,7 +16,8 @@ import orjson
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
 from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
-from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL, LINKED, write_linked
+from airflow_batch_provider.dialects.claude_options import LINKED, write_linked
+from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS, answer_in
 from airflow_batch_provider.dialects.completion import (
     completion,
     finish_reason,
@@ -28,7 +29,13 @@ from airflow_batch_provider.dialects.completion import (
     usage,
 )
 from airflow_batch_provider.dialects.families import Family
-from airflow_batch_provider.dialects.options import check_turns, read_max_tokens, read_number, read_whole
+from airflow_batch_provider.dialects.options import (
+    bounded_tokens,
+    check_turns,
+    read_max_tokens,
+    read_number,
+    read_whole,
+)
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
 
 _VERSIONS = {"": "bedrock-2023-05-31", "anthropic": "vertex-2023-10-16"}
@@ -92,24 +99,25 @@ class Anthropic(ChatDialect):
         check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._called:
             self._pair(turns)
-        most = read_max_tokens(body)
-        if most is None:
-            self._default_tokens()
-        out: JSON = {
-            "anthropic_version": self._version,
-            "max_tokens": self._family.facts.default_output if most is None else most,
-            "messages": turns,
-        }
+        out: JSON = {"anthropic_version": self._version, "max_tokens": self._most(body), "messages": turns}
         if system:
             out["system"] = system[0] if len(system) == 1 else [self.text(text) for text in system]
         self.write_fields(body, out)
         if self._called or not LINKED.isdisjoint(body):
-            write_linked(self._family, body, out, list(self._called), self.note)
+            write_linked(self._family.facts, body, out, list(self._called), self.note)
         return out
 
-    def _default_tokens(self) -> None:
-        written = f"Claude requires one; {self._family.facts.default_output} is written where a request names none"
-        self.notes.setdefault("body.max_tokens", written)
+    def _most(self, body: JSON) -> int:
+        """``max_tokens``, which Claude requires."""
+        facts, most = self._family.facts, read_max_tokens(body)
+        if most is not None:
+            return bounded_tokens(most, facts.max_output, self.note)
+        written = min(facts.default_output, facts.max_output or facts.default_output)
+        reason = (
+            f"Claude requires one; {written} is written where a request names none, more where it is asked to think"
+        )
+        self.notes.setdefault("body.max_tokens", reason)
+        return written
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         parts = super()._message(role, message, index, names)
@@ -196,9 +204,10 @@ class Anthropic(ChatDialect):
             out["top_p"] = number
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        if self._family.facts.sampling == "none":
+        facts = self._family.facts
+        if not facts.top_k:
             raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
-        out["top_k"] = read_whole("top_k", value, low=0)
+        out["top_k"] = read_whole("top_k", value, low=0, most=facts.max_top_k)
 
     def _stop(self, value: Any, body: JSON, out: JSON) -> None:
         if stops := stop_list(value, self.provider):
@@ -213,11 +222,15 @@ class Anthropic(ChatDialect):
         blocks = objects_of(output["content"])
         texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
         uses = [block for block in blocks if block.get("type") == "tool_use"]
-        answers = [orjson.dumps(use.get("input")).decode() for use in uses if use.get("name") == ANSWER_TOOL]
+        answers = [
+            orjson.dumps(answer_in(use["name"], use.get("input"))).decode()
+            for use in uses
+            if use.get("name") in ANSWER_TOOLS
+        ]
         calls = [
             tool_call(str(use.get("id")), str(use.get("name")), use.get("input"))
             for use in uses
-            if use.get("name") != ANSWER_TOOL
+            if use.get("name") not in ANSWER_TOOLS
         ]
         reason = str(output.get("stop_reason"))
         # Beside an answer in the schema's shape, chatter would make the content no JSON.

@@ -124,9 +124,9 @@ class ChatDialect(Dialect):
         """The error of a field of the body."""
         return UntranslatableError(f"body.{field}", message)
 
-    def note(self, field: str, reason: str) -> None:
-        """Tell, once in a run, that a field was left out."""
-        self.notes.setdefault(f"body.{field}", f"left out for {self.provider}: {reason}")
+    def note(self, field: str, reason: str, what: str = "left out") -> None:
+        """Tell, once in a run, that a field was left out, or what else became of it."""
+        self.notes.setdefault(f"body.{field}", f"{what} for {self.provider}: {reason}")
 
     def _no(self, remedy: str) -> Write:
         def write(value: Any, _body: JSON, _out: JSON) -> None:

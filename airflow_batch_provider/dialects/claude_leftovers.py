@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL
+from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS
 from airflow_batch_provider.dialects.completion import object_of
 from airflow_batch_provider.dialects.leftovers import Leftovers, unread
 
@@ -53,4 +53,4 @@ def claude_leftovers(output: JSON) -> Leftovers:
 
 
 def _is_answer(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") == "tool_use" and block.get("name") == ANSWER_TOOL
+    return isinstance(block, dict) and block.get("type") == "tool_use" and block.get("name") in ANSWER_TOOLS

@@ -1,75 +1,56 @@
 """The options of a request to Claude that depend on each other: tools, answer format, thinking.
 
-Rules: Anthropic, "Extended thinking" (temperature 1, no top_k, no forced tool, budget below ``max_tokens``), "Adaptive
-thinking", "Structured outputs" (the subset of JSON Schema); token budgets for efforts are those of LiteLLM.
+A schema of the answer goes the first of these ways that the model takes: structured outputs, a tool that must be
+called, a tool that may be called and is asked for in words, words alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.claude_schema import answer_tool, check_tool_schema, is_native
+from airflow_batch_provider.dialects.claude_thinking import (
+    REMEDY,
+    Thinks,
+    check_beside_thinking,
+    switch_off,
+    write_thinking,
+)
+from airflow_batch_provider.dialects.facts import Facts
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     Choice,
+    Note,
     Schema,
     Tool,
     read_choice,
-    read_effort,
     read_format,
-    read_max_tokens,
     read_tools,
-    read_whole,
     refuse,
 )
 
 LINKED = frozenset({"tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "thinking"})
-ANSWER_TOOL = "json_schema_answer"
-"""The tool that stands in for structured outputs: its input is the answer."""
-_LEAST_BUDGET = 1024
-_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
-_NOT_NATIVE = frozenset(
-    {
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "contains",
-        "patternProperties",
-        "propertyNames",
-        "minProperties",
-        "maxProperties",
-        "not",
-        "oneOf",
-        "if",
-    }
-)
 
 
-def write_linked(
-    family: Family, body: JSON, out: JSON, called: Sequence[str], note: Callable[[str, str], None]
-) -> None:
+def write_linked(facts: Facts, body: JSON, out: JSON, called: Sequence[str], note: Note) -> None:
     """Write tools, format and thinking.
 
     :param called: the functions that the history calls.
-    :param note: tells that a field was left out, with the reason.
+    :param note: tells that a field was left out or changed, with the reason.
     """
     tools = read_tools(body["tools"]) if body.get("tools") else []
     choice = read_choice(body.get("tool_choice"), tools)
-    thinks = _write_thinking(family, body, out, note)
-    if thinks:
-        _check_thinking(out, choice)
-    _write_tools(family, tools, choice, out, called, note)
+    thinks = write_thinking(facts, body, out, note)
+    if thinks == "asked":
+        check_beside_thinking(out)
+    if choice.mode == "required":
+        _check_forced(facts, thinks, out, note)
+    _write_tools(facts, tools, choice, out, called, note)
     if body.get("response_format") is not None:
-        _write_format(family, body, out, choice, thinks)
+        _write_format(facts, body, out, choice, thinks, note)
     if body.get("parallel_tool_calls") is False and out.get("tools"):
         told = out.setdefault("tool_choice", {"type": "auto"})
         if told["type"] != "none":
@@ -79,17 +60,30 @@ def write_linked(
 # ---- tools -------------------------------------------------------------------------------------------------------
 
 
-def _write_tools(
-    family: Family,
-    tools: list[Tool],
-    choice: Choice,
-    out: JSON,
-    called: Sequence[str],
-    note: Callable[[str, str], None],
-) -> None:
+def _may_force(facts: Facts, thinks: Thinks, out: JSON, note: Note) -> bool:
+    """Whether a tool call can be forced; a Claude that thinks by itself is kept from it where that is the condition."""
+    if facts.forced_tools != "unless_thinking" or thinks == "off":
+        return facts.forced_tools != "never"
+    if thinks == "asked" or facts.thinking_off == "never":
+        return False
+    switch_off(facts, out, "tool_choice")
+    note("thinking", "a tool call is forced, beside which it may not think; thinking is switched off", "changed")
+    return True
+
+
+def _check_forced(facts: Facts, thinks: Thinks, out: JSON, note: Note) -> None:
+    if _may_force(facts, thinks, out, note):
+        return
+    if facts.forced_tools == "never" or thinks == "unasked":
+        message = f"this model refuses requests that force a tool call; write auto, and ask for the call, {REMEDY}"
+        raise refuse("tool_choice", message)
+    raise refuse("tool_choice", "a thinking Claude cannot be forced to call; write auto, or leave the thinking out")
+
+
+def _write_tools(facts: Facts, tools: list[Tool], choice: Choice, out: JSON, called: Sequence[str], note: Note) -> None:
     allowed = [tool for tool in tools if choice.allowed is None or tool.name in choice.allowed]
     if allowed:
-        out["tools"] = [_tool(family, tool, note) for tool in allowed]
+        out["tools"] = [_tool(facts, tool, note) for tool in allowed]
         if choice.named:
             out["tool_choice"] = {"type": "tool", "name": choice.named}
         elif choice.mode != "auto":
@@ -100,25 +94,25 @@ def _write_tools(
         out["tool_choice"] = {"type": "none"}
 
 
-def _tool(family: Family, tool: Tool, note: Callable[[str, str], None]) -> JSON:
-    schema = tool.parameters or {"type": "object", "properties": {}}
-    if schema.get("type", "object") != "object":
-        raise refuse(f"{tool.path}.function.parameters.type", "must be object")
-    told: JSON = {"name": tool.name, "input_schema": schema if "type" in schema else {"type": "object", **schema}}
+def _tool(facts: Facts, tool: Tool, note: Note) -> JSON:
+    path = f"{tool.path}.function.parameters"
+    schema = check_tool_schema(tool.parameters or {"type": "object", "properties": {}}, path)
+    told: JSON = {"name": tool.name, "input_schema": schema}
     if tool.description:
         told["description"] = tool.description
     if tool.strict:
-        if family.facts.schema == "native" and is_native(schema):
+        if facts.strict_tools and is_native(schema):
             told["strict"] = True
         else:
-            note("tools.function.strict", "it cannot hold this schema strictly")
+            reason = "this schema" if facts.strict_tools else "a tool's schema"
+            note("tools.function.strict", f"the model cannot be held to {reason} strictly there")
     return told
 
 
 # ---- answer format -----------------------------------------------------------------------------------------------
 
 
-def _write_format(family: Family, body: JSON, out: JSON, choice: Choice, thinks: bool) -> None:
+def _write_format(facts: Facts, body: JSON, out: JSON, choice: Choice, thinks: Thinks, note: Note) -> None:
     wanted = read_format(body["response_format"])
     if wanted == "text":
         return
@@ -127,31 +121,40 @@ def _write_format(family: Family, body: JSON, out: JSON, choice: Choice, thinks:
         return
     if out["messages"][-1]["role"] == "assistant":
         raise refuse("response_format", "Claude answers by a schema only when the user speaks last")
+    if facts.schema == "none":
+        raise refuse("response_format", f"this model takes no schema; write json_object, {REMEDY}")
     schema = wanted.schema
     if wanted.description and "description" not in schema:
         schema = {"description": wanted.description, **schema}
-    if family.facts.schema == "native" and is_native(schema):
+    if facts.schema == "native" and is_native(schema):
         out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
-    elif choice.mode != "required":
-        if thinks:
-            message = "this schema needs a forced tool, which a thinking Claude refuses; leave the thinking out"
-            raise refuse("response_format", message)
-        _force_answer(wanted, schema, out, choice)
+    elif choice.mode == "required":
+        return  # A call is wanted, not an answer.
+    elif facts.schema != "prompt" and _may_force(facts, thinks, out, note):
+        _force_answer(answer_tool(wanted, schema), out, choice)
+    else:
+        _offer_answer(wanted, schema, out)
+        note(
+            "response_format", "the schema is asked for in words, and nothing enforces it; check the answers", "changed"
+        )
 
 
-def _force_answer(wanted: Schema, schema: JSON, out: JSON, choice: Choice) -> None:
-    if schema.get("type", "object") != "object":
-        raise refuse("response_format.json_schema.schema.type", "must be object")
-    tool = {
-        "name": ANSWER_TOOL,
-        "description": wanted.description or "Give the answer, the whole answer and nothing but the answer.",
-        "input_schema": schema if "type" in schema else {"type": "object", **schema},
-    }
+def _force_answer(tool: JSON, out: JSON, choice: Choice) -> None:
     free = out.get("tools") and "tool_choice" not in out and choice.mode == "auto"
     out["tools"] = [*out.get("tools", ()), tool]
-    out["tool_choice"] = {"type": "any"} if free else {"type": "tool", "name": ANSWER_TOOL}
+    out["tool_choice"] = {"type": "any"} if free else {"type": "tool", "name": tool["name"]}
     if not free:
         out["tool_choice"]["disable_parallel_tool_use"] = True
+
+
+def _offer_answer(wanted: Schema, schema: JSON, out: JSON) -> None:
+    if out.get("tool_choice"):
+        # No tool may be called, so the answer is a text.
+        _instruct(out, f"{JSON_ONLY} It must fit this JSON schema: {orjson.dumps(schema).decode()}")
+        return
+    tool = answer_tool(wanted, schema)
+    out["tools"] = [*out.get("tools", ()), tool]
+    _instruct(out, f"Give your answer by one call of the tool {tool['name']}, and write nothing besides.")
 
 
 def _instruct(out: JSON, text: str) -> None:
@@ -159,117 +162,3 @@ def _instruct(out: JSON, text: str) -> None:
     if isinstance(system, str):
         system = [{"type": "text", "text": system}]
     out["system"] = [*system, {"type": "text", "text": text}] if system else text
-
-
-def is_native(schema: JSON) -> bool:
-    """Whether Claude's structured outputs take a schema: closed objects, no bounds, no recursion."""
-    return _is_native(schema, schema, ())
-
-
-def _is_native(node: Any, root: JSON, above: tuple[str, ...]) -> bool:
-    if not isinstance(node, dict):
-        return True
-    if not _NOT_NATIVE.isdisjoint(node):
-        return False
-    if (node.get("type") == "object" or "properties" in node) and node.get("additionalProperties") is not False:
-        return False
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        if reference in above or not reference.startswith("#/"):
-            return False
-        target: Any = root
-        for step in reference[2:].split("/"):
-            target = target.get(step) if isinstance(target, dict) else None
-        return isinstance(target, dict) and _is_native(target, root, (*above, reference))
-    children = [*_values(node, "properties"), *_values(node, "anyOf"), *_values(node, "allOf"), node.get("items")]
-    return all(_is_native(child, root, above) for child in children)
-
-
-def _values(node: JSON, name: str) -> list[Any]:
-    value = node.get(name)
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-
-
-# ---- thinking ----------------------------------------------------------------------------------------------------
-
-
-def _write_thinking(family: Family, body: JSON, out: JSON, note: Callable[[str, str], None]) -> bool:
-    """Whether Claude is asked to think."""
-    given, effort = body.get("thinking"), body.get("reasoning_effort")
-    if effort is not None and read_effort(effort) != "none" and family.facts.thinking == "none":
-        note("reasoning_effort", "this model does not think")
-        effort = None
-    if effort == "none":
-        effort = None
-    kind, budget = _read_thinking(given, family)
-    if kind == "disabled" or (kind is None and effort is None):
-        return False
-    meant = _BUDGETS.get(str(effort), _LEAST_BUDGET)
-    if family.facts.thinking == "adaptive":
-        out["thinking"] = {"type": "adaptive"}
-        if read_max_tokens(body) is None:
-            out["max_tokens"] += meant
-        if budget:
-            note("thinking.budget_tokens", "the model decides by itself how long it thinks")
-        if effort is not None:
-            out["output_config"] = {"effort": _level(family, effort)}
-        return True
-    _write_budget(body, out, budget, meant)
-    return True
-
-
-def _read_thinking(given: Any, family: Family) -> tuple[str | None, int | None]:
-    """The type of ``thinking`` and its budget."""
-    if given is None:
-        return None, None
-    kind = given.get("type") if isinstance(given, dict) else None
-    if kind not in ("enabled", "adaptive", "disabled"):
-        raise refuse("thinking.type", "must be enabled, adaptive or disabled")
-    if kind != "disabled" and family.facts.thinking == "none":
-        raise refuse("thinking", "this model does not think; leave it out")
-    if kind == "adaptive" and family.facts.thinking == "budget":
-        raise refuse("thinking.type", "this model wants a budget: enabled, with budget_tokens")
-    if kind != "enabled":
-        return kind, None
-    return kind, read_whole("thinking.budget_tokens", given.get("budget_tokens"), low=_LEAST_BUDGET)
-
-
-def _level(family: Family, effort: str) -> str:
-    if effort == "minimal":
-        return "low"
-    return "high" if effort == "xhigh" and "xhigh" not in family.facts.efforts else effort
-
-
-def _write_budget(body: JSON, out: JSON, told: int | None, meant: int) -> None:
-    """The budget as told, or as the effort means it, always below ``max_tokens``."""
-    most = read_max_tokens(body)
-    budget = told or meant
-    if most is None:
-        out["max_tokens"] += budget
-    elif budget >= most:
-        if told:
-            raise refuse("thinking.budget_tokens", f"must be below the {most} tokens of the whole answer")
-        if most <= _LEAST_BUDGET:
-            message = f"Claude thinks with {_LEAST_BUDGET} tokens or more; allow more than that, or leave this out"
-            raise refuse("reasoning_effort", message)
-        budget = max(_LEAST_BUDGET, most // 2)
-    out["thinking"] = {"type": "enabled", "budget_tokens": budget}
-
-
-def _check_thinking(out: JSON, choice: Choice) -> None:
-    if out.get("temperature", 1) != 1:
-        raise refuse("temperature", "must be 1 or left out while Claude thinks")
-    if out.get("top_p", 1) < 0.95:
-        raise refuse("top_p", "must be 0.95 or more, or left out, while Claude thinks")
-    if "top_k" in out:
-        raise refuse("top_k", "must be left out while Claude thinks")
-    if choice.mode == "required":
-        raise refuse("tool_choice", "a thinking Claude cannot be forced to call; write auto, or leave the thinking out")
-    last = out["messages"][-1]
-    if last["role"] == "assistant":
-        raise refuse("messages", "a thinking Claude wants the user to speak last")
-    if out["thinking"]["type"] == "enabled" and last["content"][0].get("type") == "tool_result":
-        first = out["messages"][-2]["content"][0]
-        if first["type"] not in ("thinking", "redacted_thinking"):
-            message = "a thinking Claude wants its signed thinking_blocks back in the message that called the tools"
-            raise refuse("messages", message)

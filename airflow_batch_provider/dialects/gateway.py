@@ -27,7 +27,7 @@ from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
-from airflow_batch_provider.dialects.options import read_max_tokens
+from airflow_batch_provider.dialects.options import bounded_tokens, read_max_tokens
 
 Provider: TypeAlias = Literal["bedrock", "vertex_ai"]
 
@@ -56,6 +56,7 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
 }
 """Values that say nothing, so that nothing is lost with them."""
+_SAMPLING = frozenset({"temperature", "top_p"})
 _SPELLINGS = frozenset({"model", "messages", "max_tokens", "max_completion_tokens"})
 _RAW = frozenset({"request", "instance", "status", "processed_time", "recordId", "modelInput", "modelOutput"})
 """What only a provider's own output line has, of which gateways hand out files as they are."""
@@ -171,14 +172,17 @@ class GatewayFormat(LineFormat):
         kind = self._found.kind
         taken = _FIELDS[kind]
         out: JSON = {"messages": self._messages(body["messages"])}
+        facts = self._found.family.facts
         most = read_max_tokens(body)
         if kind == "claude":
-            most = most or self._found.family.facts.default_output
+            most = bounded_tokens(most or facts.default_output, facts.max_output, self._own_note)
         if most is not None:
             out["max_tokens"] = most
         for name, value in body.items():
             if name in _SPELLINGS or value is None or value in _HARMLESS.get(name, ()):
                 continue
+            if name in _SAMPLING and value == 1 and facts.sampling != "both":
+                continue  # Our own dialect has noted it: 1 is what the model does anyway.
             if name in taken:
                 out[name] = value
             elif f"body.{name}" not in self.notes:
@@ -230,6 +234,9 @@ class GatewayFormat(LineFormat):
             reason = "left out by the gateway: title, description and additionalProperties of parameters, and strict"
             self.notes.setdefault("body.tools", reason)
         return tool
+
+    def _own_note(self, field: str, reason: str, what: str = "left out") -> None:
+        self.notes.setdefault(f"body.{field}", f"{what} for the model: {reason}")
 
     def _lost(self, name: str) -> UntranslatableError:
         message = f"the gateway leaves it out without a word, which changes the answer; {self._found.remedy}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Failure, nothing
-from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL
+from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
 from airflow_batch_provider.dialects.converse import Converse
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.leftovers import PARTS

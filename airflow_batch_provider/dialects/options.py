@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
@@ -55,6 +55,13 @@ class Schema:
     schema: JSON
     description: str | None
     strict: bool
+
+
+class Note(Protocol):
+    """Tells, once in a run, what became of a field."""
+
+    def __call__(self, field: str, reason: str, what: str = "left out") -> None:
+        """Note it."""
 
 
 def refuse(field: str, message: str) -> UntranslatableError:
@@ -151,10 +158,12 @@ def read_max_tokens(body: JSON) -> int | None:
     return value if value is None or (type(value) is int and value > 0) else read_whole(name, value, low=1)
 
 
-def read_whole(field: str, value: Any, low: int) -> int:
-    """A whole number, not below ``low``."""
+def read_whole(field: str, value: Any, low: int, most: int | None = None) -> int:
+    """A whole number, not below ``low`` and not above ``most``."""
     if type(value) is not int or value < low:
         raise refuse(field, f"must be a whole number of at least {low}")
+    if most is not None and value > most:
+        raise refuse(field, f"this model takes {most} at most, not {value}")
     return value
 
 
@@ -165,6 +174,19 @@ def read_number(field: str, value: Any, most: float, provider: str) -> float:
     if not 0 <= value <= most:
         raise refuse(field, f"{provider} takes 0 to {most:g}, not {value:g}")
     return value
+
+
+def bounded_tokens(most: int, ceiling: int | None, note: Note) -> int:
+    """The largest answer, not above what the model gives; a larger number would be refused and change no answer.
+
+    :param ceiling: the most output tokens of the model; None where it is not known.
+    """
+    if ceiling is None or most <= ceiling:
+        return most
+    note(
+        "max_tokens", f"the model gives at most {ceiling:,} tokens, which is sent where a request names more", "changed"
+    )
+    return ceiling
 
 
 def read_effort(value: Any) -> str:

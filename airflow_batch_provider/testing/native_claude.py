@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT
+from airflow_batch_provider.testing.native_claude_rules import check_rules
 from airflow_batch_provider.testing.native_shared import Native, refuse
 
 _REQUIRED = frozenset({"anthropic_version", "max_tokens", "messages"})
@@ -16,13 +16,13 @@ _OPTIONAL = frozenset({"anthropic_beta", "metadata", "output_config", "stop_sequ
 _FIELDS = _REQUIRED | _OPTIONAL | {"thinking", "tool_choice", "tools", "top_k", "top_p"}
 _BLOCKS = frozenset({"document", "image", "redacted_thinking", "text", "thinking", "tool_result", "tool_use"})
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
-_VERSION = re.compile(r"claude-(?:opus|sonnet|haiku|fable|mythos)-(\d)(?:-(\d)(?!\d))?")
 
 
-def read_claude(model: str, name: str, request: JSON) -> Native:
+def read_claude(model: str, name: str, request: JSON, cloud: str = "bedrock") -> Native:
     """A request of Claude's.
 
     :param name: the model's bare id, empty where it is not known.
+    :param cloud: ``bedrock`` or ``vertex``, which differ in what they refuse.
     :raises RefusedError: with what Claude says of it.
     """
     if request.get("anthropic_version") != "bedrock-2023-05-31":
@@ -32,13 +32,13 @@ def read_claude(model: str, name: str, request: JSON) -> Native:
     most = request.get("max_tokens")
     if type(most) is not int or most < 1:
         raise refuse("max_tokens: Field required" if most is None else "max_tokens: must be greater than or equal to 1")
-    _check_sampling(_version(name), request)
     messages: list[JSON] = [{"role": "system", "content": text} for text in _system(request.get("system"))]
     turns = request.get("messages")
     if not isinstance(turns, list) or not turns:
         raise refuse("messages: at least one message is required")
-    if turns[-1].get("role") == "assistant" and _version(name) >= (4, 6):
-        raise refuse("This model does not support assistant message prefill.")
+    if not 0 <= request.get("temperature", 1) <= 1:
+        raise refuse("temperature: range: 0..1")
+    check_rules(cloud, name, request)
     for number, turn in enumerate(turns):
         messages += _turn(turn, f"messages.{number}")
     body: JSON = {"model": model, "messages": messages, "max_tokens": most}
@@ -48,30 +48,6 @@ def read_claude(model: str, name: str, request: JSON) -> Native:
     if request.get("tools"):
         body["tools"] = [_tool(tool) for tool in request["tools"]]
     return Native(CHAT, body, functools.partial(_write, model, _forced(request)))
-
-
-def _version(name: str) -> tuple[int, int]:
-    found = _VERSION.search(name)
-    return (int(found[1]), int(found[2] or 0)) if found else (3, 0)
-
-
-def _check_sampling(version: tuple[int, int], request: JSON) -> None:
-    asked = [name for name in ("temperature", "top_p") if name in request]
-    if version >= (4, 7) and asked:
-        raise refuse(f"`{asked[0]}` is deprecated for this model.")
-    if version >= (4, 5) and len(asked) > 1:
-        raise refuse("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
-    if not 0 <= request.get("temperature", 1) <= 1:
-        raise refuse("temperature: range: 0..1")
-    thinking = request.get("thinking") or {}
-    if thinking.get("type") == "enabled":
-        budget = thinking.get("budget_tokens", 0)
-        if version >= (4, 7) or budget < 1024 or request["max_tokens"] <= budget:
-            raise refuse("`max_tokens` must be greater than `thinking.budget_tokens`, which is at least 1024.")
-        if request.get("temperature", 1) != 1:
-            raise refuse("`temperature` may only be set to 1 when thinking is enabled.")
-        if (request.get("tool_choice") or {}).get("type") in ("any", "tool"):
-            raise refuse("Thinking may not be enabled when tool_choice forces tool use.")
 
 
 def _system(system: Any) -> list[str]:

@@ -286,7 +286,7 @@ def _read_line(publisher: str, model: str, given: JSON) -> Native:
         request = given["request"]
         if request.get("anthropic_version") != "vertex-2023-10-16":
             raise RefusedError("anthropic_version: Field required")
-        return read_claude(model, model, {**request, "anthropic_version": "bedrock-2023-05-31"})
+        return read_claude(model, model, {**request, "anthropic_version": "bedrock-2023-05-31"}, "vertex")
     if publisher != "google":
         if given.get("method") != "POST" or given.get("url") not in ("/v1/chat/completions", "/v1/embeddings"):
             raise RefusedError("method must be POST and url a known endpoint")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.anthropic import Anthropic
-from airflow_batch_provider.dialects.claude_options import ANSWER_TOOL
+from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
 from airflow_batch_provider.dialects.families import vertex_family
 from tests.dialects import laws
 from tests.dialects.claude import (

@@ -60,7 +60,7 @@ def test_an_unknown_claude_gets_what_none_refuses(model: str) -> None:
     """B1, B2: no habit of the nearest family: no native schema, no forced tool, no sampling; and a warning."""
     for facts in (bedrock_family(f"us.anthropic.{model}").facts, vertex_family(model).facts):
         assert not facts.known
-        assert (facts.schema, facts.strict_tools, facts.forced_tools) == ("prompt", False, False)
+        assert (facts.schema, facts.strict_tools, facts.forced_tools) == ("prompt", False, "never")
         assert (facts.sampling, facts.top_k, facts.prefill) == ("none", False, False)
     bedrock = f"us.anthropic.{model}"
     for format_ in (
@@ -74,11 +74,11 @@ def test_an_unknown_claude_gets_what_none_refuses(model: str) -> None:
 def test_the_connection_knows_better() -> None:
     """``model_facts`` overrides a field for a model or a pattern, and the warning goes."""
     told = {
-        "*claude-opus-6*": {"schema": "tool", "forced_tools": True},
+        "*claude-opus-6*": {"schema": "tool", "forced_tools": "always"},
         "us.anthropic.claude-opus-6": {"schema": "native"},
     }
     family = bedrock_family("us.anthropic.claude-opus-6", model_facts=told)
-    assert (family.facts.schema, family.facts.forced_tools, family.facts.known) == ("native", True, True)
+    assert (family.facts.schema, family.facts.forced_tools, family.facts.known) == ("native", "always", True)
     assert "model" not in bedrock_format(family, "us.anthropic.claude-opus-6", CHAT).notes
     assert bedrock_family("anthropic.claude-opus-6", model_facts=told).facts.schema == "tool"
     assert vertex_family("claude-opus-6", model_facts={"claude-opus-6": {"efforts": ["low"]}}).facts.efforts == ("low",)

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 
 SchemaWay: TypeAlias = Literal["native", "tool", "prompt", "none"]
 Sampling: TypeAlias = Literal["both", "one", "none"]
-Thinking: TypeAlias = Literal["none", "budget", "adaptive", "either", "level", "openai"]
-Off: TypeAlias = Literal["absent", "disabled", "never"]
+Forced: TypeAlias = Literal["always", "unless_thinking", "never"]
+Thinking: TypeAlias = Literal["none", "budget", "adaptive", "level", "openai"]
+Off: TypeAlias = Literal["absent", "disabled", "between_tools", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Facts:
         must be called (``tool``), the schema as an instruction, which nothing enforces (``prompt``), not at all
         (``none``).
     :param strict_tools: whether a tool may say ``strict``.
-    :param forced_tools: whether a request may force a tool call.
+    :param forced_tools: whether a request may force a tool call. Where it may not, a tool that stands in for a schema
+        is offered, and asked for in words.
     :param sampling: which of temperature and top_p are taken together: both, one of them, none.
     :param max_temperature: the largest temperature.
     :param min_top_p: the smallest top_p.
@@ -30,9 +32,10 @@ class Facts:
     :param top_k_field: Converse only: where below ``additionalModelRequestFields`` top_k belongs, with dots between the
         levels.
     :param penalties: whether presence and frequency penalties are taken.
-    :param thinking: how thinking is asked for: a token budget, adaptively, either of these, a level, OpenAI's own word.
+    :param thinking: how thinking is asked for: a token budget, adaptively, a level, OpenAI's own word.
     :param thinks_unasked: whether the model thinks when a request does not mention it.
-    :param thinking_off: what "off" is on the wire: no mention, ``{"type": "disabled"}``, or impossible.
+    :param thinking_off: what "off" is on the wire: no mention, Claude's ``{"type": "disabled"}`` or
+        ``{"type": "between_tools"}``, or impossible.
     :param efforts: the levels of effort that are taken; empty where effort is not.
     :param max_output: the most output tokens of a request, thoughts included; None where no bound is known.
     :param default_output: output tokens written where a request names none and the provider requires a number.
@@ -46,7 +49,7 @@ class Facts:
     known: bool = True
     schema: SchemaWay = "none"
     strict_tools: bool = False
-    forced_tools: bool = True
+    forced_tools: Forced = "always"
     sampling: Sampling = "both"
     max_temperature: float = 2.0
     min_top_p: float = 0.0
