@@ -18,7 +18,7 @@ import pytest
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.run import BatchRun, Done
-from airflow_batch_provider.testing import fake_route
+from airflow_batch_provider.testing import Said, fake_route
 from tests.run.benching import Bench, line
 
 BACKENDS = (
@@ -79,6 +79,14 @@ class Fault:
 
 
 SOME = "half of the rows"
+NO_QUOTA = Said(
+    429, "You exceeded your current quota, please check your plan and billing details.", "insufficient_quota"
+)
+WRAPPED = "litellm.RateLimitError: Error code: 429 - {'error': {'message': 'quota', 'code': 'insufficient_quota'}}"
+PROVISIONED = "Service agents are being provisioned. So please try again in a few minutes."
+BILLING = Said(400, "Billing hard limit has been reached", code="billing_hard_limit_reached")
+SERVER_ERROR = {"code": "server_error", "message": "The server had an error while processing your batch."}
+DATE = "Wed, 21 Oct 2099 07:28:00 GMT"
 
 FAULTS = {
     "latency": Fault({"latency": 0.02}),
@@ -108,6 +116,17 @@ FAULTS = {
     "killed in mid-work": Fault({"hold_after_rows": SOME, "jobs": 1}, jobs=2, meanwhile=cancel_in_mid_work),
     "cancel after the end": Fault(meanwhile=cancel_too_late),
     "cancel accepted in vain": Fault({"cancel_in_vain": True}, meanwhile=cancel),
+    # A4, A5, A11, A12, A15: in the providers' words; see test_refusals.py for their sources.
+    "no quota on create": Fault({"create_status": [NO_QUOTA] * 20}),
+    "no quota, told by a gateway": Fault({"create_status": [Said(400, WRAPPED, kind="x")] * 20}),
+    "file not ready on create": Fault({"create_status": [Said(400, "The file's status is 'pending'.", kind="x")] * 3}),
+    "service agents not ready": Fault({"create_status": [Said(400, PROVISIONED, "FAILED_PRECONDITION")] * 3}),
+    "queue full, in words only": Fault({"create_status": [Said(400, "The batch queue is full.", kind="x")] * 2}),
+    "Retry-After as a date": Fault({"upload_status": [429], "create_status": [429], "retry_after": DATE}),
+    "every row over the billing limit": Fault({"fail_rows": {"*": BILLING}, "jobs": 1}, jobs=2),
+    "every row fails with 402": Fault({"fail_rows": {"*": 402}, "jobs": 1}, jobs=2),
+    "every row fails with 403": Fault({"fail_rows": {"*": 403}, "jobs": 1}, jobs=2),
+    "batch failed with server_error": Fault({"job_errors": [SERVER_ERROR], "jobs": 1}, jobs=2),
     "500 on cancel": Fault({"cancel_status": [500] * 4}, meanwhile=cancel),
     "lines in reverse": Fault({"reorder": True}),
     "lines lost": Fault({"drop": SOME, "jobs": 1}, jobs=2),
