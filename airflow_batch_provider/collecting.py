@@ -16,15 +16,19 @@ import orjson
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, total_cost
+from airflow_batch_provider.core.answers import fault_of
 from airflow_batch_provider.core.jsonl import load_exactly, read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import OVER_QUOTA, Books, absence, check_equation
 from airflow_batch_provider.core.records import (
     JSON,
     OUTCOMES,
+    QUALITIES,
     BatchResult,
     Job,
     JobError,
+    OnUnusable,
     Outcome,
+    Quality,
     Refusal,
     RunSummary,
     Shard,
@@ -32,7 +36,7 @@ from airflow_batch_provider.core.records import (
 )
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
-from airflow_batch_provider.dialects.openai import error_line, read_line
+from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
 from airflow_batch_provider.ledger import End, Round
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
@@ -42,9 +46,19 @@ FREE_ENDPOINTS = frozenset({"/v1/moderations"})
 """They tell no tokens and cost nothing."""
 
 
-def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, now: float, *, own: bool = True) -> End:
+def collect(
+    directory: RunDirectory,
+    backend: Backend,
+    shard: Shard,
+    job: Job,
+    now: float,
+    *,
+    own: bool = True,
+    on_unusable: OnUnusable = "keep",
+) -> End:
     """Fetch, decode and reconcile one job that has ended.
 
+    :param on_unusable: ``"invalid"`` for rows whose answer is empty, cut off, refused or filtered to end so.
     :param own: False for a job that another tool has made.
     :return: how it ended; ``collected/<shard>.jsonl`` is written.
     :raises ProviderError: when the outputs cannot be fetched whole.
@@ -67,10 +81,13 @@ def collect(directory: RunDirectory, backend: Backend, shard: Shard, job: Job, n
         with directory.writer(f"collected/{shard.name}.jsonl") as out:
             for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
                 result = read_line(line)
+                # What was answered was paid, whether or not it is of use.
+                unmetered += result.outcome == "succeeded" and result.usage == Usage()
+                if on_unusable == "invalid":
+                    result = without_unusable(result)
                 outcomes[result.outcome] += 1
                 usage += result.usage
-                unmetered += result.outcome == "succeeded" and result.usage == Usage()
-                out.write(line + b"\n")
+                out.write(result.line + b"\n")
     check_equation(shard.rows, outcomes)
     if shard.endpoint in FREE_ENDPOINTS:
         unmetered = 0
@@ -192,17 +209,12 @@ def helps_next_try(result: BatchResult) -> bool:
 
 
 def _error(result: BatchResult) -> dict[str, object]:
-    """Code and message of a row that did not succeed."""
+    """Code and message of a row that did not succeed, and the HTTP status where there was one."""
     line = orjson.loads(result.line)
-    error = line.get("error")
-    if isinstance(error, dict):
-        return error
+    code, message = fault_of(line)
+    error: dict[str, object] = {"code": code, "message": message}
     response = line.get("response")
-    body = response.get("body") if isinstance(response, dict) else None
-    inner = body.get("error") if isinstance(body, dict) else None
-    told = inner if isinstance(inner, dict) else {"code": None, "message": "no error was told"}
-    status = response.get("status_code") if isinstance(response, dict) else None
-    return {"code": told.get("code") or told.get("type"), "message": told.get("message"), "status_code": status}
+    return error if response is None else {**error, "status_code": response.get("status_code")}
 
 
 @dataclass(slots=True)
@@ -213,6 +225,7 @@ class Totals:
     retryable: int = 0
     withdrawn: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    answers: Counter[Quality] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
     def counts(self) -> dict[Outcome, int]:
@@ -242,6 +255,7 @@ def write_results(
                     left = few.get((shard.model, shard.endpoint, shard.variant)) if helps_next_try(told) else None
                     result = told if left is None else _below_minimum(told, left, min_rows)
                     totals.outcomes[result.outcome] += 1
+                    totals.answers.update(result.qualities)
                     out.write(result.line + b"\n")
                     if result.outcome != "succeeded":
                         totals.retryable += helps_next_try(result)
@@ -357,6 +371,7 @@ def summarise(
         by_round=tuple(by_round),
         stopped=stopped,
         withdrawn=totals.withdrawn,
+        answers={name: totals.answers[name] for name in QUALITIES},
     )
 
 

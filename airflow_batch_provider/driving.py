@@ -162,7 +162,11 @@ class Driver:
             return False
         own, now = not attempt.intent.get("attached"), self.clock()
         for _ in range(2):
-            end = self.read(lambda: collecting.collect(self.directory, self.backend, shard, job, now, own=own))
+            end = self.read(
+                lambda: collecting.collect(
+                    self.directory, self.backend, shard, job, now, own=own, on_unusable=self.options.on_unusable
+                )
+            )
             if end.lines["received"] >= min(shard.rows, (job.counts.completed or 0) + (job.counts.failed or 0)):
                 break  # an answer that was cut at the end of a line looks whole; a second look tells
         self.ledger.record_end(shard, attempt.number, end)

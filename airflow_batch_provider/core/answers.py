@@ -1,22 +1,57 @@
-"""What an author wants of an output line, flat: the text of the answer, why it ended, what it used, what went wrong."""
+"""What an author wants of an output line, flat: the content of the answer, why it ended, what it used, what went wrong.
+
+Shapes: OpenAI's API reference for chat completions, responses, completions, embeddings and moderations. "Answered" is
+not "usable": a model may spend all its tokens on reasoning and say nothing, be cut off, refuse, or only call a tool.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.core.records import JSON, Quality
+from airflow_batch_provider.core.refusals import words_of
+
+UNUSABLE: dict[Quality, tuple[str, str]] = {
+    "refused": ("refused", "The model refused: {refusal}"),
+    "filtered": ("filtered", "A content filter stopped the answer (finish_reason {finish_reason})."),
+    "cut": (
+        "cut_off",
+        "The answer was cut off at the token limit (finish_reason {finish_reason}), which includes reasoning.",
+    ),
+    "empty": ("empty", "The answer has no content (finish_reason {finish_reason})."),
+}
+"""Code and message of a row whose answer cannot be used; where several hold, the first is the reason."""
+
+UNUSABLE_CODES = frozenset(code for code, _ in UNUSABLE.values())
+
+_CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an answer says, whatever its endpoint.
+
+    :param text: of a chat, response or completion; where there is none, the arguments of its only tool call, its tool
+        calls as JSON, or the transcript of its audio; JSON of vectors or moderation results.
+    :param finish_reason: why a text ended; of responses the status, or why it is incomplete.
+    """
+
+    text: str | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    qualities: frozenset[Quality] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One output line of any endpoint.
 
-    :param content: text of a chat, response or completion; JSON of vectors or moderation results; None without answer.
-    :param finish_reason: why a text ended; of responses the status, or why it is incomplete.
+    :param content: see :class:`Content`; None without answer.
+    :param finish_reason: see :class:`Content`.
     :param response: the body as JSON, whole.
     """
 
@@ -44,16 +79,16 @@ def read_answer(line: bytes) -> Answer:
     response = _dict(data.get("response"))
     raw_body = response.get("body")
     body = _dict(raw_body)
-    content, finish_reason, refusal = _content(body)
-    error = _dict(data.get("error")) or _dict(body.get("error"))
+    content = read_content(body)
+    code, message = fault_of(data)
     usage = _dict(body.get("usage"))
     return Answer(
         custom_id=custom_id,
         status_code=_int(response.get("status_code")),
-        content=content,
-        finish_reason=finish_reason,
-        error_code=_str(error.get("code") or error.get("type")) or ("refusal" if refusal else None),
-        error_message=_str(error.get("message")) or refusal,
+        content=content.text,
+        finish_reason=content.finish_reason,
+        error_code=code or ("refusal" if content.refusal else None),
+        error_message=message or content.refusal,
         model=_str(body.get("model")),
         prompt_tokens=_int(usage.get("prompt_tokens", usage.get("input_tokens"))),
         completion_tokens=_int(usage.get("completion_tokens", usage.get("output_tokens"))),
@@ -61,34 +96,133 @@ def read_answer(line: bytes) -> Answer:
     )
 
 
-def _content(body: JSON) -> tuple[str | None, str | None, str | None]:
-    """Text, finish reason and refusal, by the fields that each endpoint's answer has."""
+def fault_of(line: JSON) -> tuple[str | None, str | None]:
+    """Code and message of what went wrong with a row, in whatever shape a provider wrote them; empty for an answer.
+
+    :param line: an output line in OpenAI's format.
+    """
+    error = _dict(line.get("error"))
+    response = _dict(line.get("response"))
+    status, body = response.get("status_code"), response.get("body")
+    if _is_good(status):
+        body = _dict(body).get("error")  # the Responses API and gateways put a failure into the body of a 200
+    words = words_of(body) if body else None
+    code = _str(error.get("code") or error.get("type")) or (words.code if words else None)
+    message = _str(error.get("message")) or (words.message if words else None)
+    if message is None and (error or (response and not body and not _is_good(status))):
+        message = "The provider gave no reason" + (f" (HTTP status {status})." if status is not None else ".")
+    return code, message
+
+
+def read_content(body: JSON) -> Content:
+    """What a body says, by the fields that each endpoint's answer has."""
     if "choices" in body:
-        return _of_choice(next(_dicts(body["choices"]), {}))
+        return _of_choices([*_dicts(body["choices"])])
     if "output" in body:
         return _of_response(body)
     if "data" in body:
         vectors = [item.get("embedding") for item in _dicts(body["data"])]
-        return orjson.dumps(vectors[0] if len(vectors) == 1 else vectors).decode(), None, None
+        if not vectors or not all(vectors):
+            return Content(qualities=frozenset({"empty"}))
+        return Content(orjson.dumps(vectors[0] if len(vectors) == 1 else vectors).decode())
     if "results" in body:
-        return orjson.dumps(body["results"]).decode(), None, None
-    return None, None, None
+        return Content(orjson.dumps(body["results"]).decode())
+    return Content()
 
 
-def _of_choice(choice: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+def unusable(content: Content) -> tuple[str, str] | None:
+    """Why an answer cannot be used, as code and message; None where it can."""
+    for quality, (code, message) in UNUSABLE.items():
+        if quality in content.qualities:
+            return code, message.format(refusal=content.refusal, finish_reason=content.finish_reason)
+    return None
+
+
+def _of_choices(choices: Sequence[JSON]) -> Content:
+    """The first choice; of several, one that was cut or filtered tells of it."""
+    read = [_of_choice(choice) for choice in choices]
+    if not read:
+        return Content(qualities=frozenset({"empty"}))
+    some = {quality for one in read for quality in one.qualities & {"cut", "filtered"}}
+    every = frozenset.intersection(*(one.qualities for one in read))
+    return Content(read[0].text, read[0].finish_reason, read[0].refusal, every | some)
+
+
+def _of_choice(choice: JSON) -> Content:
     message = _dict(choice.get("message"))
     text = choice.get("text") if "text" in choice else message.get("content")
+    media = bool(message.get("images"))
     if isinstance(text, list):
+        media = media or any("text" not in part and "refusal" not in part for part in _dicts(text))
         text = "".join(str(part["text"]) for part in _dicts(text) if "text" in part)
-    return _str(text), _str(choice.get("finish_reason")), _str(message.get("refusal"))
+    audio = _dict(message.get("audio"))
+    calls = [
+        _call(_dict(call.get("function")) or _dict(call.get("custom"))) for call in _dicts(message.get("tool_calls"))
+    ]
+    if message.get("function_call"):
+        calls.append(_call(_dict(message["function_call"])))
+    reason = _str(choice.get("finish_reason"))
+    return _content(
+        _str(text), calls, reason, _str(message.get("refusal")), transcript=_str(audio.get("transcript")),
+        media=media or bool(audio),
+    )  # fmt: skip
 
 
-def _of_response(body: JSON) -> tuple[str | None, str | None, str | None]:
-    parts = [part for item in _dicts(body["output"]) for part in _dicts(item.get("content"))]
+def _of_response(body: JSON) -> Content:
+    """The final answer: a model may comment on its way to it (``phase: "commentary"``; openai-python#3859)."""
+    items = [*_dicts(body["output"])]
+    messages = [
+        item for item in items if item.get("type", "message") == "message" and item.get("phase") != "commentary"
+    ]
+    final = [item for item in messages if item.get("phase") == "final_answer"]
+    parts = [part for item in final or messages for part in _dicts(item.get("content"))]
     texts = [str(part["text"]) for part in parts if part.get("type") == "output_text" and "text" in part]
     refusals = [str(part["refusal"]) for part in parts if part.get("type") == "refusal" and "refusal" in part]
+    calls = [_call(item) for item in items if item.get("type") in ("function_call", "custom_tool_call")]
+    media = any(item.get("type") == "image_generation_call" and item.get("result") for item in items)
     reason = _dict(body.get("incomplete_details")).get("reason") or body.get("status")
-    return "".join(texts) if texts else None, _str(reason), "".join(refusals) or None
+    text = "".join(texts) if texts else None
+    return _content(text, calls, _str(reason), "".join(refusals) or None, transcript=None, media=media)
+
+
+def _content(
+    text: str | None,
+    calls: Sequence[JSON],
+    reason: str | None,
+    refusal: str | None,
+    *,
+    transcript: str | None,
+    media: bool,
+) -> Content:
+    said = bool(text and text.strip())
+    qualities: set[Quality] = set()
+    if reason in _CUT:
+        qualities.add("cut")
+    if reason == "content_filter":
+        qualities.add("filtered")
+    if not said:
+        if calls:
+            qualities.add("tool_calls")
+            text = calls[0]["arguments"] if len(calls) == 1 else orjson.dumps(calls).decode()
+        elif media or transcript:
+            qualities.add("media")
+            text = transcript or text
+        elif refusal:
+            qualities.add("refused")
+        else:
+            qualities.add("empty")
+    return Content(text, reason, refusal, frozenset(qualities))
+
+
+def _call(call: JSON) -> JSON:
+    """``{"name", "arguments"}`` of a call of a function, or of a custom tool, whose input is plain text."""
+    arguments = call.get("arguments", call.get("input"))
+    text = arguments if isinstance(arguments, str) or arguments is None else orjson.dumps(arguments).decode()
+    return {"name": call.get("name"), "arguments": text}
+
+
+def _is_good(status: Any) -> bool:
+    return isinstance(status, int) and 200 <= status < 300
 
 
 def _dict(value: Any) -> JSON:

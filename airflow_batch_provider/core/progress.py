@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_batch_provider.core.records import Job, RunSummary, Usage
+from airflow_batch_provider.core.answers import UNUSABLE
+from airflow_batch_provider.core.records import Job, Quality, RunSummary, Usage
 
 QUIET_SECONDS = 10.0
 HEARTBEAT_SECONDS = 600.0
@@ -65,11 +66,41 @@ class Progress:
         return f"{tokens}; cost so far {self.spent_usd:,.4f} USD" if self.spent_usd else tokens
 
 
+_ANSWERS: dict[Quality, str] = {
+    "empty": "empty",
+    "cut": "cut off",
+    "refused": "refused by the model",
+    "filtered": "stopped by a content filter",
+    "tool_calls": "with tool calls only",
+    "media": "with images or audio only",
+}
+
+
 def summary_line(summary: RunSummary) -> str:
     """What a run became."""
     told = ", ".join(f"{count:,} {name}" for name, count in summary.outcomes.items() if count) or "nothing was asked"
     tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
-    return f"{summary.total:,} rows: {told}; {tokens}; {_total_cost(summary)}; all in {summary.run_path}"
+    rows = f"{summary.total:,} rows: {told}{_answers(summary)}"
+    return f"{rows}; {tokens}; {_total_cost(summary)}; all in {summary.run_path}"
+
+
+def _answers(summary: RunSummary) -> str:
+    """How many answers are no plain text, as a parenthesis; nothing where all are."""
+    counts = [f"{count:,} {_ANSWERS[name]}" for name, count in summary.answers.items() if count]
+    return f" (of these {', '.join(counts)})" if counts else ""
+
+
+def unusable_line(summary: RunSummary) -> str | None:
+    """What to do about answers that are of no use, None where there are none."""
+    counts = [f"{summary.answers[name]:,} {_ANSWERS[name]}" for name in UNUSABLE if summary.answers.get(name)]
+    if not counts:
+        return None
+    cut = summary.answers.get("cut")
+    remedy = "Raise max_tokens, which includes what the model spends on reasoning. " if cut else ""
+    return (
+        f"Of {summary.outcomes['succeeded']:,} answers that count as succeeded: {', '.join(counts)}. {remedy}To count "
+        'such rows as failed, set on_unusable="invalid".'
+    )
 
 
 def _total_cost(summary: RunSummary) -> str:

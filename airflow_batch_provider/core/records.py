@@ -48,9 +48,19 @@ _TERMINAL = frozenset(
 )
 
 OnLostCreate: TypeAlias = Literal["fail", "resubmit"]
+OnUnusable: TypeAlias = Literal["keep", "invalid"]
 OnDeadline: TypeAlias = Literal["fail", "cancel"]
 Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
+
+
+Quality: TypeAlias = Literal["empty", "cut", "refused", "filtered", "tool_calls", "media"]
+"""What is particular about an answer; several may hold, e.g. ``empty`` and ``cut`` where reasoning used up the tokens.
+
+``empty``: no content of any kind. ``cut``: ended at the token limit. ``refused``: a refusal and no other content.
+``filtered``: stopped by a content filter. ``tool_calls``: tool calls, no text. ``media``: images or audio, no text.
+"""
+QUALITIES: tuple[Quality, ...] = ("empty", "cut", "refused", "filtered", "tool_calls", "media")
 
 
 class Refusal(str, Enum):
@@ -128,6 +138,7 @@ class BatchResult:
         ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
     :param refusal: why there is no answer, so when asking again can help; None where there is one.
     :param usage: tokens of this answer.
+    :param qualities: whether the answer is empty, was cut off, ...; of rows that succeeded.
     """
 
     custom_id: str | None
@@ -135,6 +146,7 @@ class BatchResult:
     line: bytes
     refusal: Refusal | None = None
     usage: Usage = Usage()
+    qualities: frozenset[Quality] = frozenset()
 
     @property
     def retryable(self) -> bool:
@@ -318,6 +330,7 @@ class RunOptions:
     on_deadline: OnDeadline = "fail"
     on_lost_create: OnLostCreate = "fail"
     on_changed_input: Literal["fail", "restart"] = "fail"
+    on_unusable: OnUnusable = "keep"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -341,6 +354,8 @@ class RunSummary:
     :param jobs: ``{"id", "shard", "model", "status", "rows", "succeeded", "cost_usd", "console_url"}`` of each.
     :param by_round: ``{"round", "jobs", "rows", "succeeded", "input_tokens", "output_tokens", "cost_usd"}`` of each.
     :param job_errors: first reasons of jobs that failed as a whole.
+    :param answers: of the rows that succeeded, how many are ``empty``, ``cut``, ``refused``, ``filtered``, or answered
+        by ``tool_calls`` or ``media`` alone; an answer may count in several.
     :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline.
     """
 
@@ -360,6 +375,7 @@ class RunSummary:
     by_round: tuple[JSON, ...] = ()
     stopped: str | None = None
     withdrawn: int = 0
+    answers: Mapping[Quality, int] = field(default_factory=dict)
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""
@@ -367,6 +383,7 @@ class RunSummary:
             "run_path": self.run_path,
             "total": self.total,
             **{str(name): count for name, count in self.outcomes.items()},
+            **{str(name): self.answers.get(name, 0) for name in QUALITIES},
             "rounds": self.rounds,
             "jobs": len(self.jobs),
             "input_tokens": self.usage.input_tokens,

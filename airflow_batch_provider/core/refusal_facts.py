@@ -48,6 +48,12 @@ CODES: tuple[tuple[Refusal, Source, str], ...] = (
         ),
     ),
     (_REQUEST, "Anthropic API, errors", "request_too_large"),
+    # ---- an answer of the Responses API that is none
+    (
+        _PASSING,
+        "OpenAI API reference, the response object: status",
+        "response_failed response_cancelled response_queued response_in_progress",
+    ),
     # ---- the account: key, access, deployment, money
     (
         _ACCOUNT,

@@ -137,7 +137,9 @@ class Words(NamedTuple):
 
 
 _CODE_FIELDS = ("code", "type", "status", "errorCode", "statusCode", "reason")
-_MESSAGE_FIELDS = ("message", "errorMessage", "Message", "msg", "detail")
+_SHOWN_FIELDS = ("code", "type", "errorCode", "__type", "statusCode", "title")
+_MESSAGE_FIELDS = ("message", "errorMessage", "Message", "msg", "detail", "title")
+_INSIDE = ("error", "errors", "detail")
 
 
 def words_of(body: Any) -> Words:
@@ -155,17 +157,19 @@ def words_of(body: Any) -> Words:
         body = body[0]  # Google's REST wraps an error so where a stream was wanted.
     if not isinstance(body, dict):
         return Words((), str(body))
-    inner = body.get("error") or body
+    inner: Any = body
+    while isinstance(inner, dict) and (within := next((inner[name] for name in _INSIDE if inner.get(name)), None)):
+        inner = within[0] if isinstance(within, list) else within  # several are listed by FastAPI and Pydantic
     if not isinstance(inner, dict):
         return Words(_codes(body), str(body.get("message") or inner), _shown(body))
     # API Management's {"statusCode", "message"} and Portkey's {"status", "message"} have no "error".
     codes = (*_codes(inner), *(() if inner is body else _codes(body)))
     message = next((str(inner[name]) for name in _MESSAGE_FIELDS if inner.get(name)), str(inner))
-    return Words(codes, message, _shown(inner))
+    return Words(codes, message, _shown(inner) or _shown(body))
 
 
 def _shown(fields: dict[str, Any]) -> str | None:
-    code = fields.get("code") or fields.get("type") or fields.get("errorCode")
+    code = next((fields[name] for name in _SHOWN_FIELDS if fields.get(name)), None)
     return None if code is None else str(code)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from airflow_batch_provider.core.answers import UNUSABLE, UNUSABLE_CODES, read_content, unusable
 from airflow_batch_provider.core.counts import read_count
 from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Refusal, Usage
@@ -21,6 +22,8 @@ from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 
+_UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
+"""A response's ``status`` that is no answer (OpenAI API reference, the response object)."""
 _OUTCOMES: dict[str, Outcome] = {
     "batch_expired": "expired",
     "batch_cancelled": "cancelled",
@@ -160,7 +163,9 @@ def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
     response = data["response"]
     # An answer that is unusable was paid all the same.
     usage = read_usage(response["body"]) if response and _is_good(response["status_code"]) else Usage()
-    return BatchResult(data["custom_id"], outcome, orjson.dumps(data) if line is None else line, refusal, usage)
+    written = orjson.dumps(data) if line is None else line
+    qualities = read_content(response["body"]).qualities if outcome == "succeeded" else frozenset()
+    return BatchResult(data["custom_id"], outcome, written, refusal, usage, qualities)
 
 
 def _malformed(response: dict[str, Any] | None) -> str | None:
@@ -171,6 +176,16 @@ def _malformed(response: dict[str, Any] | None) -> str | None:
         if isinstance(reason, str) and reason.lower() in MALFORMED:
             return reason.lower()
     return None
+
+
+def without_unusable(result: BatchResult) -> BatchResult:
+    """The same result; one whose answer cannot be used, with the reason as its error and the answer left in place."""
+    if result.qualities.isdisjoint(UNUSABLE):
+        return result
+    data = orjson.loads(result.line)
+    code, message = unusable(read_content(data["response"]["body"])) or ("", "")
+    data["error"] = {"code": code, "message": message}
+    return result_of(data)
 
 
 def load_line(line: bytes) -> Any:
@@ -211,6 +226,8 @@ def _normalise(data: dict[str, Any]) -> bool:
                 body = orjson.loads(body)
             except orjson.JSONDecodeError:
                 body = {"error": {"message": body}}
+        if isinstance(body, list):
+            body = {"errors": body}  # Google's servers put their error into a list
         response = {
             "status_code": _status(response.get("status_code")),
             "request_id": response.get("request_id"),
@@ -225,7 +242,7 @@ def _normalise(data: dict[str, Any]) -> bool:
         "id": data.get("id"),
         "custom_id": data["custom_id"],
         "response": response,
-        "error": _error(data.get("error")),
+        "error": _error(data.get("error")) or _unfinished((response or {}).get("body")),
     }
     data.clear()
     data.update(normal)
@@ -254,12 +271,24 @@ def _error(error: Any) -> dict[str, Any] | None:
     return {"code": None, "message": text_of(error)}
 
 
+def _unfinished(body: Any) -> dict[str, Any] | None:
+    """The error of a response that ended without an answer and without an error of its own."""
+    if not isinstance(body, dict) or "output" not in body or body.get("error"):
+        return None
+    status = body.get("status")
+    if status not in _UNFINISHED:
+        return None
+    return {"code": f"response_{status}", "message": f"The response has the status {status} and no error."}
+
+
 def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
     response, error = data["response"], data["error"]
     status = response["status_code"] if response else None
     body = response["body"] if response else None
     if error is not None:
         code = error["code"] or ""
+        if code in UNUSABLE_CODES:
+            return "invalid", Refusal.REQUEST
         if response is None and code in OWN:
             return _OUTCOMES.get(code, "failed"), OWN[code]
         return _OUTCOMES.get(code, "failed"), refusal_of([code], error["message"], None if _is_good(status) else status)

@@ -27,7 +27,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.identity import run_key
 from airflow_batch_provider.core.polling import Wake, Watch
-from airflow_batch_provider.core.progress import Progress, summary_line
+from airflow_batch_provider.core.progress import Progress, summary_line, unusable_line
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
 from airflow_batch_provider.driving import Waiting
@@ -166,7 +166,8 @@ class RunOperator(BaseOperator):
             version = record.get("version")
             raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
         self.conn_id = conn_id or record["conn_id"]
-        return self.open(directory, RunOptions())
+        # How an answer is judged was decided when it was sent for.
+        return self.open(directory, RunOptions(on_unusable=record["options"].get("on_unusable", "keep")))
 
     def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
         """A run on this operator's connection."""
@@ -223,6 +224,8 @@ class RunOperator(BaseOperator):
     def ended(self, summary: RunSummary) -> JSON:
         """Push and judge what a run became."""
         self.log.info("%s", summary_line(summary))
+        if unusable := unusable_line(summary):
+            self.log.warning("%s", unusable)
         flat = summary.flat()
         self._context_push(flat)
         judge(summary, read_share("error_tolerance", self.error_tolerance))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, RunOptions
+from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnUnusable, RunOptions
 from airflow_batch_provider.operators._images import FOLDER, with_images
 from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
@@ -36,6 +36,7 @@ WORDS = {
     "on_lost_create": ("fail", "resubmit"),
     "on_changed_input": ("fail", "restart"),
     "on_deadline": ("fail", "cancel"),
+    "on_unusable": ("keep", "invalid"),
 }
 
 
@@ -55,8 +56,8 @@ class BatchInferenceOperator(RunOperator):
     Validate, split, upload, create, wait, fetch, reconcile, ask again what that can help. A retry, a cleared task and a
     restarted worker or triggerer go on where the run stands; none of them pays again for what was asked.
 
-    Returns, and pushes key by key, ``run_path, total, succeeded, invalid, failed, expired, cancelled, missing, rounds,
-    jobs, input_tokens, output_tokens, cost_usd, seconds``.
+    Returns, and pushes key by key, ``run_path, total, succeeded, invalid, failed, expired, cancelled, missing, empty,
+    cut, refused, filtered, tool_calls, media, rounds, jobs, input_tokens, output_tokens, cost_usd, seconds``.
 
     :param input_path: the JSONL, on any store; read when the run is planned, and by a new try to see if it changed.
     :param output_path: the run directory, one for each run: put ``{{ run_id }}`` in it.
@@ -81,6 +82,9 @@ class BatchInferenceOperator(RunOperator):
         check, ``"resubmit"`` creates again.
     :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to keep what was answered
         under ``history/`` and ask everything anew.
+    :param on_unusable: what becomes of a row whose answer is empty, cut off at the token limit, refused by the model or
+        stopped by a content filter: ``"keep"`` counts it as succeeded, and as ``empty``, ``cut``, ``refused`` or
+        ``filtered``; ``"invalid"`` ends the row so, which ``error_tolerance`` counts. The answer is kept in both cases.
     :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped.
     :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once all jobs are created.
     :param download_images: fetch ``http`` and ``https`` images and send them inside of the requests, for Bedrock and
@@ -129,6 +133,7 @@ class BatchInferenceOperator(RunOperator):
         max_enqueued_tokens: int | str | None = None,
         on_lost_create: OnLostCreate = "fail",
         on_changed_input: Literal["fail", "restart"] = "fail",
+        on_unusable: OnUnusable = "keep",
         cancel_on_kill: bool = True,
         wait_for_completion: bool = True,
         download_images: bool | Mapping[str, Any] = False,
@@ -158,6 +163,7 @@ class BatchInferenceOperator(RunOperator):
         self.on_deadline = on_deadline
         self.on_lost_create = on_lost_create
         self.on_changed_input = on_changed_input
+        self.on_unusable = on_unusable
         self.download_images = download_images
         self.allow_local_path = allow_local_path
         self.backend_options = backend_options
@@ -203,6 +209,7 @@ class BatchInferenceOperator(RunOperator):
             on_deadline=self.on_deadline,
             on_lost_create=self.on_lost_create,
             on_changed_input=self.on_changed_input,
+            on_unusable=self.on_unusable,
             backend_options=dict(self.backend_options or {}),
         )
 
