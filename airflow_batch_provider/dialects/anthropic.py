@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
+from airflow_batch_provider.dialects.chat_keys import CACHE, ChatKeys
 from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import LINKED, write_linked
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS, answer_in
@@ -29,6 +31,7 @@ from airflow_batch_provider.dialects.completion import (
     usage,
 )
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (
     bounded_tokens,
     check_turns,
@@ -41,6 +44,8 @@ from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, st
 _VERSIONS = {"": "bedrock-2023-05-31", "anthropic": "vertex-2023-10-16"}
 """``anthropic_version`` by Vertex's publisher; Bedrock has none."""
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_TITLE = 500
+"""The most characters of a document's title (Anthropic's OpenAPI, RequestDocumentBlock)."""
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FINISH = {
     "end_turn": "stop",
@@ -67,6 +72,15 @@ _ERRORS = {
 """Anthropic, "Errors"."""
 
 
+_CACHE_MARK = Keys(dict.fromkeys(("type", "ttl"), READ))
+_NESTED = ChatKeys(
+    citations=Keys({"enabled": READ}),
+    thinking_blocks=Each(Keys(dict.fromkeys(("type", "thinking", "signature", "data"), READ))),
+    format_strict=READ,
+)
+"""anthropic SDK, ``types.document_block_param``, ``thinking_block_param``, ``thinking_config_enabled_param``."""
+
+
 class Anthropic(ChatDialect):
     """Claude.
 
@@ -76,7 +90,9 @@ class Anthropic(ChatDialect):
     provider = "Claude"
 
     def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
+        # Google, "Claude prompt caching": as at Anthropic. AWS caches nothing in batches.
+        self._caches = family.publisher == "anthropic"
+        super().__init__(replace(_NESTED, cache=_CACHE_MARK if self._caches else CACHE))
         self._family = family
         self._model = model
         self._version = _VERSIONS.get(family.publisher, _VERSIONS[""])
@@ -101,10 +117,13 @@ class Anthropic(ChatDialect):
             self._pair(turns)
         out: JSON = {"anthropic_version": self._version, "max_tokens": self._most(body), "messages": turns}
         if system:
-            out["system"] = system[0] if len(system) == 1 else [self.text(text) for text in system]
+            bare = len(system) == 1 and len(system[0]) == 2
+            out["system"] = system[0]["text"] if bare else system
         self.write_fields(body, out)
         if self._called or not LINKED.isdisjoint(body):
             write_linked(self._family.facts, body, out, list(self._called), self.note)
+            if self._caches and body.get("tools"):
+                self._mark_tools(body["tools"], out)
         return out
 
     def _most(self, body: JSON) -> int:
@@ -121,9 +140,13 @@ class Anthropic(ChatDialect):
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         parts = super()._message(role, message, index, names)
-        if role == "assistant" and "thinking_blocks" in message:
-            return _thoughts(message["thinking_blocks"]) + parts
-        return parts
+        blocks = message.get("thinking_blocks") if role == "assistant" else None
+        if blocks is None:
+            return parts
+        thoughts = _thoughts(blocks)
+        if not isinstance(blocks, list) or len(thoughts) < len(blocks):
+            self.note(f"messages[{index}].thinking_blocks", "it takes back signed thoughts only")
+        return thoughts + parts
 
     def _pair(self, turns: list[JSON]) -> None:
         """Every call of a turn is answered in the next one, by results that stand first."""
@@ -146,6 +169,20 @@ class Anthropic(ChatDialect):
         """A text block."""
         return {"type": "text", "text": text}
 
+    def marked(self, made: JSON, given: JSON) -> JSON:
+        """The block with its cache mark and, for a document, the wish for citations."""
+        if self._caches and given.get("cache_control"):
+            made["cache_control"] = given["cache_control"]
+        if made["type"] == "document" and given.get("citations"):
+            made["citations"] = given["citations"]
+        return made
+
+    def _mark_tools(self, tools: list[JSON], out: JSON) -> None:
+        marks = {tool["function"]["name"]: tool["cache_control"] for tool in tools if tool.get("cache_control")}
+        for tool in out.get("tools", ()):
+            if tool["name"] in marks:
+                tool["cache_control"] = marks[tool["name"]]
+
     def image(self, blob: Blob, path: str) -> JSON:
         """An image block."""
         kind = "image/jpeg" if blob.media_type == "image/jpg" else blob.media_type
@@ -165,7 +202,7 @@ class Anthropic(ChatDialect):
             source = {"type": "text", "media_type": "text/plain", "data": text}
         else:
             raise self.refuse(f"{path}.file.file_data", f"{blob.media_type} is neither a PDF nor plain text")
-        return {"type": "document", "source": source, **({"title": blob.name} if blob.name else {})}
+        return {"type": "document", "source": source, **({"title": blob.name[:_TITLE]} if blob.name else {})}
 
     def call(self, call: ToolCall) -> JSON:
         """A tool_use block."""

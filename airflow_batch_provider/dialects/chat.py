@@ -14,9 +14,18 @@ from typing import Any, ClassVar, TypeAlias
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat_keys import ChatKeys
+from airflow_batch_provider.dialects.keys import check, pattern
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url
 
 TURNS = {"user": "user", "assistant": "assistant", "tool": "user", "function": "user"}
+UNHEARD = frozenset(
+    {
+        *("metadata", "safety_identifier", "service_tier", "store", "stream_options", "user"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    }
+)
+"""Fields that are for OpenAI's platform and change no answer."""
 INSTRUCTIONS = frozenset({"system", "developer"})
 
 Write: TypeAlias = "Callable[[Any, JSON, JSON], None]"
@@ -62,8 +71,10 @@ class Dialect(ABC):
 class ChatDialect(Dialect):
     """A dialect of chat completions.
 
-    Subclasses list in ``fields`` how each field of the body is written, and say how the parts of a message are. A field
-    that is not listed is refused by name: nobody knows whether it matters.
+    Subclasses list in ``fields`` how each field of the body is written, in ``keys`` what becomes of the keys below, and
+    say how the parts of a message are. A field that is not listed is refused by name: it is unknown whether it matters.
+
+    :param keys: the keys below the top level.
     """
 
     turn_roles: ClassVar[Mapping[str, str]] = TURNS
@@ -74,15 +85,18 @@ class ChatDialect(Dialect):
     blank_text: ClassVar[bool] = False
     """Whether a text of nothing but white space is accepted; otherwise it is left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: ChatKeys) -> None:
         super().__init__()
+        self._keys = keys.tree()
+        self._message_keys = keys.message()
+        self._linked = frozenset(self._keys)
         self.fields: dict[str, Write] = {
             "model": nothing,
             "messages": nothing,
-            "stream": nothing,
+            "stream": self._no("a batch cannot stream"),
             "max_tokens": nothing,
-            "max_completion_tokens": nothing,
-            "parallel_tool_calls": nothing,
+            "max_completion_tokens": self._newer_tokens,
+            "parallel_tool_calls": self._parallel,
             "n": self._one_choice,
             "seed": self._dropped("answers are not repeatable there"),
             "presence_penalty": self._no("it has no penalties; leave the field out"),
@@ -97,10 +111,7 @@ class ChatDialect(Dialect):
             "modalities": self._only_text,
             "prediction": self._dropped("predicted outputs only save time"),
             "web_search_options": self._no("web search is not to be had there"),
-            **dict.fromkeys(
-                ("user", "safety_identifier", "metadata", "store", "service_tier", "stream_options"), self._unheard
-            ),
-            **dict.fromkeys(("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), self._unheard),
+            **dict.fromkeys(UNHEARD, self._unheard),
         }
 
     # ---- writing fields ----------------------------------------------------------------------------------------
@@ -125,12 +136,15 @@ class ChatDialect(Dialect):
         return UntranslatableError(f"body.{field}", message)
 
     def note(self, field: str, reason: str, what: str = "left out") -> None:
-        """Tell, once in a run, that a field was left out, or what else became of it."""
-        self.notes.setdefault(f"body.{field}", f"{what} for {self.provider}: {reason}")
+        """Tell, once in a run, that a key was left out, or what else became of it, wherever in the arrays it stands."""
+        name = f"body.{pattern(field)}"
+        if name not in self.notes:
+            where = "" if "[" not in field else f" (first in body.{field})"
+            self.notes[name] = f"{what} for {self.provider}: {reason}{where}"
 
     def _no(self, remedy: str) -> Write:
         def write(value: Any, _body: JSON, _out: JSON) -> None:
-            if value not in (False, 0, [], {}):
+            if value not in (False, 0, [], {}, ""):
                 raise self.refuse(self._field, f"{self.provider} cannot do this: {remedy}")
 
         return write
@@ -152,11 +166,24 @@ class ChatDialect(Dialect):
         if value != ["text"]:
             raise self.refuse("modalities", f'{self.provider} answers in text only; write ["text"] or leave it out')
 
+    def _newer_tokens(self, value: Any, body: JSON, out: JSON) -> None:
+        if body.get("max_tokens") is not None:
+            self.note("max_tokens", "max_completion_tokens stands beside it")
+
+    def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
+        if value is not True:
+            self.note("parallel_tool_calls", "it calls no tools")
+
     # ---- messages ----------------------------------------------------------------------------------------------
 
-    def conversation(self, body: JSON) -> tuple[list[str], list[JSON]]:
-        """The texts of all system and developer messages, and the turns: neighbours of one role are one turn."""
-        system: list[str] = []
+    def conversation(self, body: JSON) -> tuple[list[JSON], list[JSON]]:
+        """The parts of all system and developer messages, and the turns: neighbours of one role are one turn.
+
+        The keys of the whole body are looked at here, for every dialect begins with this.
+        """
+        if not self._linked.isdisjoint(body):
+            self._check_keys(body)
+        system: list[JSON] = []
         turns: list[JSON] = []
         names: dict[str, str] = {}
         last = ""
@@ -164,13 +191,13 @@ class ChatDialect(Dialect):
         for index, message in enumerate(body["messages"]):
             role = message["role"]
             content = message.get("content")
-            if role == "user" and type(content) is str:
-                parts = [self.text(content)] if self.blank_text or (content and not content.isspace()) else []
+            bare = type(content) is str and len(message) == 2
+            if not bare:
+                check(message, self._message_keys, f"messages[{index}]", self.note, self.provider)
+            if bare and role == "user" and (self.blank_text or (content and not content.isspace())):
+                parts = [self.text(content)]
             elif role in INSTRUCTIONS:
-                if type(content) is str and content and not content.isspace():
-                    system.append(content)
-                else:
-                    system += self._texts(content, index)
+                system += self._instructions(message, f"messages[{index}]")
                 continue
             else:
                 parts = self._message(role, message, index, names)
@@ -186,17 +213,35 @@ class ChatDialect(Dialect):
             raise self.refuse("messages", f"{self.provider} needs a user message; system messages alone ask nothing")
         return system, turns
 
-    def _texts(self, content: Any, index: int) -> list[str]:
-        if isinstance(content, str):
-            return [content] if content.strip() else []
-        if content is not None and not isinstance(content, list):
-            raise self.refuse(f"messages[{index}].content", "must be a string or an array of parts")
-        texts = []
-        for number, part in enumerate(content or ()):
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-                raise self.refuse(f"messages[{index}].content[{number}]", "a system message takes text only")
-            texts += [part["text"]] if part["text"].strip() else []
-        return texts
+    def _check_keys(self, body: JSON) -> None:
+        for name, fate in self._keys.items():
+            if body.get(name) is not None:
+                check(body[name], fate, name, self.note, self.provider)
+
+    def _instructions(self, message: JSON, where: str) -> list[JSON]:
+        """The parts of a system message, which are texts."""
+        content = message.get("content")
+        if isinstance(content, list):
+            for number, part in enumerate(content):
+                if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                    raise self.refuse(f"{where}.content[{number}]", "a system message takes text only")
+            parts = [
+                self.marked(self.text(part["text"]), part) for part in content if self._said(part["text"], where, "")
+            ]
+        elif content is None or isinstance(content, str):
+            parts = [self.text(content)] if content and self._said(content, where, "") else []
+        else:
+            raise self.refuse(f"{where}.content", "must be a string or an array of parts")
+        if parts:
+            self.marked(parts[-1], message)
+        return parts
+
+    def _said(self, text: str, where: str, part: str) -> bool:
+        """Whether a text says anything; white space alone is left out where it is not taken."""
+        if not text.strip():
+            self.note(f"{where}.content{part}", "white space alone is not taken")
+            return False
+        return True
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         """The parts of any message but a system message."""
@@ -207,6 +252,8 @@ class ChatDialect(Dialect):
         if role in ("tool", "function"):
             return [self._result(message, where, names)]
         parts = self._content(message.get("content"), where)
+        if parts:
+            self.marked(parts[-1], message)
         if message.get("refusal"):
             parts.append(self.text(str(message["refusal"])))
         calls = message.get("tool_calls") or []
@@ -224,7 +271,7 @@ class ChatDialect(Dialect):
         if content is None:
             return []
         if isinstance(content, str):
-            return [self.text(content)] if self.blank_text or content.strip() else []
+            return [self.text(content)] if self.blank_text or self._said(content, where, "") else []
         if not isinstance(content, list):
             raise self.refuse(f"{where}.content", "must be a string or an array of parts")
         parts = []
@@ -233,13 +280,13 @@ class ChatDialect(Dialect):
             if not isinstance(part, dict):
                 raise self.refuse(path, "must be an object")
             if part.get("type") in ("text", "refusal"):
-                text = part.get("text", part.get("refusal"))
+                text = part.get(part["type"])
                 if not isinstance(text, str):
-                    raise self.refuse(f"{path}.text", "must be a string")
-                if self.blank_text or text.strip():
-                    parts.append(self.text(text))
+                    raise self.refuse(f"{path}.{part['type']}", "must be a string")
+                if self.blank_text or self._said(text, where, f"[{number}]"):
+                    parts.append(self.marked(self.text(text), part))
             else:
-                parts.append(self._media(part, path))
+                parts.append(self.marked(self._media(part, path), part))
         return parts
 
     def _media(self, part: JSON, path: str) -> JSON:
@@ -249,14 +296,14 @@ class ChatDialect(Dialect):
             url = given.get("url") if isinstance(given, dict) else given
             if not isinstance(url, str):
                 raise self.refuse(f"{path}.image_url.url", "must be a string")
-            if isinstance(given, dict) and given.get("detail") not in (None, "auto"):
-                self.note("messages.content.image_url.detail", "it has no equivalent")
             blob = read_data_url(url)
             if blob is None:
                 return self.image_link(url, path)
             return self.image(self._checked(blob, f"{path}.image_url.url"), path)
         if kind == "file":
             given = part["file"] if isinstance(part.get("file"), dict) else {}
+            if given.get("file_data") and given.get("file_id"):
+                raise self.refuse(f"{path}.file.file_id", "write file_data or file_id, not both")
             blob = read_data_url(str(given.get("file_data") or ""))
             address = given.get("file_id") or given.get("file_data")
             if blob is None and isinstance(address, str) and "://" in address:
@@ -283,9 +330,15 @@ class ChatDialect(Dialect):
     def _result(self, message: JSON, where: str, names: Mapping[str, str]) -> JSON:
         call_id = str(message.get("tool_call_id") or message.get("name") or "")
         name = names.get(call_id) or message.get("name")
+        if message["role"] == "function" and call_id not in names:
+            raise self.refuse(f"{where}.role", "write tool_calls and a tool message, which names its call, instead")
         if not name:
             raise self.refuse(f"{where}.tool_call_id", f"{call_id!r} answers no call of an assistant message before it")
-        return self.result(ToolResult(call_id, str(name), "".join(self._texts_of_result(message, where))))
+        made = self.result(ToolResult(call_id, str(name), "".join(self._texts_of_result(message, where))))
+        content = message.get("content")
+        for given in (*(content if isinstance(content, list) else ()), message):
+            self.marked(made, given)
+        return made
 
     def _texts_of_result(self, message: JSON, where: str) -> list[str]:
         content = message.get("content")
@@ -300,6 +353,13 @@ class ChatDialect(Dialect):
     @abstractmethod
     def text(self, text: str) -> JSON:
         """A text part."""
+
+    def marked(self, made: JSON, given: JSON) -> JSON:
+        """A part with what the author's part, or its message, says beside its content.
+
+        :param made: the part as the provider has it, to add to.
+        """
+        return made
 
     @abstractmethod
     def image(self, blob: Blob, path: str) -> JSON:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.dialects.chat_keys import HELD
 from airflow_batch_provider.dialects.claude_schema import answer_tool, check_tool_schema, is_native
 from airflow_batch_provider.dialects.claude_thinking import (
     REMEDY,
@@ -55,6 +56,8 @@ def write_linked(facts: Facts, body: JSON, out: JSON, called: Sequence[str], not
         told = out.setdefault("tool_choice", {"type": "auto"})
         if told["type"] != "none":
             told["disable_parallel_tool_use"] = True
+    elif body.get("parallel_tool_calls") is False:
+        note("parallel_tool_calls", "there are no tools")
 
 
 # ---- tools -------------------------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ def _tool(facts: Facts, tool: Tool, note: Note) -> JSON:
             told["strict"] = True
         else:
             reason = "this schema" if facts.strict_tools else "a tool's schema"
-            note("tools.function.strict", f"the model cannot be held to {reason} strictly there")
+            note(f"{tool.path}.function.strict", f"the model cannot be held to {reason} strictly there")
     return told
 
 
@@ -126,10 +129,14 @@ def _write_format(facts: Facts, body: JSON, out: JSON, choice: Choice, thinks: T
     schema = wanted.schema
     if wanted.description and "description" not in schema:
         schema = {"description": wanted.description, **schema}
-    if facts.schema == "native" and is_native(schema):
+    native = facts.schema == "native" and is_native(schema)
+    if wanted.strict is not None:
+        note("response_format.json_schema.strict", HELD.reason if native else "what stands in is not held strictly")
+    if native:
+        _check_citations(out)
         out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif choice.mode == "required":
-        return  # A call is wanted, not an answer.
+        note("response_format", "tool_choice wants a call, not an answer")
     elif facts.schema != "prompt" and _may_force(facts, thinks, out, note):
         _force_answer(answer_tool(wanted, schema), out, choice)
     else:
@@ -137,6 +144,11 @@ def _write_format(facts: Facts, body: JSON, out: JSON, choice: Choice, thinks: T
         note(
             "response_format", "the schema is asked for in words, and nothing enforces it; check the answers", "changed"
         )
+
+
+def _check_citations(out: JSON) -> None:
+    if any("citations" in block for turn in out["messages"] for block in turn["content"]):
+        raise refuse("response_format", "Claude gives no citations in an answer by a schema; leave one of them out")
 
 
 def _force_answer(tool: JSON, out: JSON, choice: Choice) -> None:

@@ -30,10 +30,14 @@ def write_thinking(facts: Facts, body: JSON, out: JSON, note: Note) -> Thinks:
     given, effort = body.get("thinking"), body.get("reasoning_effort")
     wanted = None if effort is None else read_effort(effort)
     kind, budget = _read_thinking(given, facts)
+    if given is not None and given.get("budget_tokens") is not None and kind != "enabled":
+        note("thinking.budget_tokens", f"it goes with enabled only, not with {kind}")
     if kind in ("disabled", "between_tools") or (kind is None and wanted == "none"):
         if wanted not in (None, "none"):
             note("reasoning_effort", "thinking is switched off in the same request")
         switch_off(facts, out, "reasoning_effort" if kind is None else "thinking.type")
+        if given is not None and given.get("display") is not None:
+            note("thinking.display", "thinking is switched off in the same request")
         return "off"
     if wanted == "none":
         note("reasoning_effort", "the request's own thinking is sent instead")
@@ -43,6 +47,8 @@ def write_thinking(facts: Facts, body: JSON, out: JSON, note: Note) -> Thinks:
         wanted = None
     if kind is None and wanted is None:
         return "unasked" if facts.thinks_unasked else "off"
+    if budget and wanted is not None and facts.thinking != "adaptive":
+        note("reasoning_effort", "the request's own budget_tokens is sent instead")
     if facts.thinking == "adaptive":
         _write_adaptive(facts, body, out, wanted, note)
         if budget:

@@ -6,12 +6,13 @@ Shapes: botocore, service ``bedrock-runtime``, ConverseRequest and ConverseRespo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, Failure
+from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.completion import (
     completion,
     finish_reason,
@@ -29,6 +30,7 @@ from airflow_batch_provider.dialects.converse_leftovers import (
 )
 from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.keys import READ
 from airflow_batch_provider.dialects.leftovers import unread
 from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
@@ -77,9 +79,10 @@ class Converse(ChatDialect):
     """
 
     provider = "Bedrock Converse"
+    nested: ClassVar[ChatKeys] = ChatKeys(format_name=READ)
 
     def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
+        super().__init__(self.nested)
         self._family = family
         self._model = model
         self._titles: set[str] = set()
@@ -110,7 +113,7 @@ class Converse(ChatDialect):
         config: JSON = {} if most is None else {"maxTokens": most}
         out: JSON = {"messages": turns, "inferenceConfig": config}
         if system:
-            out["system"] = [{"text": text} for text in system]
+            out["system"] = system
         self.write_fields(body, out)
         if not self._family.facts.system and "system" in out:
             self._merge_system(out)
@@ -198,8 +201,8 @@ class Converse(ChatDialect):
         out["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": told}}}
 
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
-        if read_effort(value) != "none":
-            self.note("reasoning_effort", "there is no such dial")
+        read_effort(value)
+        self.note("reasoning_effort", "there is no such dial")
 
     def _thinking(self, value: Any, body: JSON, out: JSON) -> None:
         if object_of(value).get("type") != "disabled":

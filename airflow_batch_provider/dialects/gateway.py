@@ -20,12 +20,13 @@ from airflow_batch_provider.core.errors import ConfigurationError, Untranslatabl
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.dialects import gateway_messages as messages
 from airflow_batch_provider.dialects.base import LineFormat, Sent
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.chat import UNHEARD, Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
 from airflow_batch_provider.dialects.embeddings import embedding_list
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
+from airflow_batch_provider.dialects.keys import READ, Each, Keys, Left, Never, check, pattern
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
 from airflow_batch_provider.dialects.options import bounded_tokens, read_max_tokens
 
@@ -57,6 +58,25 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 """Values that say nothing, so that nothing is lost with them."""
 _SAMPLING = frozenset({"temperature", "top_p"})
+_LEFT_OUT: dict[str, frozenset[str]] = {
+    kind: frozenset({*UNHEARD, "prediction", "seed", "verbosity", *more})
+    for kind, more in {
+        "claude": (),
+        "llama3": ("reasoning_effort",),
+        "mistral": ("reasoning_effort",),
+        "gemini": ("parallel_tool_calls",),
+        "embedding": (),
+    }.items()
+}
+"""What our own dialect of the same model leaves out with a note, whatever its value."""
+_CHEAPER = Left("the gateway does not send it on, which changes the price and not the answer")
+_LOST = Never("the gateway leaves it out without a word, which changes the answer; use the provider's own connection")
+_PARTS = Each(Keys({"cache_control": _CHEAPER}, others=READ))
+_KEPT: dict[str, Keys] = {
+    "messages": Keys({"content": _PARTS, "cache_control": _CHEAPER, "thinking_blocks": _LOST}, others=READ),
+    "tools": Keys({"cache_control": _CHEAPER}, others=READ),
+}
+"""What our own dialect of Claude writes, and a gateway's does not; it has looked at all other keys already."""
 _SPELLINGS = frozenset({"model", "messages", "max_tokens", "max_completion_tokens"})
 _RAW = frozenset({"request", "instance", "status", "processed_time", "recordId", "modelInput", "modelOutput"})
 """What only a provider's own output line has, of which gateways hand out files as they are."""
@@ -140,6 +160,9 @@ class GatewayFormat(LineFormat):
     def encode(self, request: BatchRequest, position: int) -> bytes:
         """The wire line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
         self._own.encode(request, position)
+        if self._found.kind == "claude":
+            for name, keys in _KEPT.items():
+                check(request.body.get(name), Each(keys), name, self._note, "The gateway")
         write = self._embedding if self._found.kind == "embedding" else self._chat
         bodies = [write(body) for body in self.split(request.body)]
         lines = [self._wire.write(request.custom_id, body, position + part) for part, body in enumerate(bodies)]
@@ -185,7 +208,7 @@ class GatewayFormat(LineFormat):
                 continue  # Our own dialect has noted it: 1 is what the model does anyway.
             if name in taken:
                 out[name] = value
-            elif f"body.{name}" not in self.notes:
+            elif name not in _LEFT_OUT[kind]:
                 raise self._lost(name)
         if isinstance(out.get("stop"), str):
             out["stop"] = [out["stop"]]
@@ -194,6 +217,9 @@ class GatewayFormat(LineFormat):
         if "response_format" in out:
             messages.check_schema("response_format", _schema_of(out["response_format"]), self._found.remedy)
         return out
+
+    def _note(self, path: str, reason: str) -> None:
+        self.notes.setdefault(f"body.{pattern(path)}", f"{reason} (first in body.{path})")
 
     def _messages(self, given: list[JSON]) -> list[JSON]:
         remedy = self._found.remedy
@@ -248,7 +274,7 @@ class GatewayFormat(LineFormat):
         """One text; the gateway joins several to one, and keeps nothing else."""
         for name, value in body.items():
             harmless = value is None or (name == "encoding_format" and value == "float")
-            if name not in {"model", "input"} and not harmless and f"body.{name}" not in self.notes:
+            if name not in {"model", "input"} and not harmless and name not in _LEFT_OUT["embedding"]:
                 raise self._lost(name)
         given = body["input"]
         return {"input": given[0] if isinstance(given, list) else given}

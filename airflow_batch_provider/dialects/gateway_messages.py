@@ -62,7 +62,7 @@ def for_prompt(given: list[JSON], remedy: str, *, merge_system: bool) -> list[JS
         for number, part in enumerate(content if isinstance(content, list) else ()):
             if part.get("type") not in ("text", "refusal"):
                 raise _lost(f"messages[{index}].content[{number}]", "it keeps the text alone", remedy)
-        text = _text(content, "\n") or str(message.get("refusal") or "")
+        text = _said(message, _text(content, "\n"))
         if system and merge_system and message["role"] == "user":
             text = f"{system['content']}\n{text}"
             system = None
@@ -131,12 +131,17 @@ def _text(content: Any, between: str = "") -> str:
 def _assistant(message: JSON) -> JSON:
     """Text and calls; of several parts the gateway reads the first, and empty arguments break the whole upload."""
     made: JSON = {"role": "assistant"}
-    text = _text(message.get("content")) or str(message.get("refusal") or "")
+    text = _said(message, _text(message.get("content")))
     if text:
         made["content"] = text
     if message.get("tool_calls"):
         made["tool_calls"] = [_call(call) for call in message["tool_calls"]]
     return made
+
+
+def _said(message: JSON, text: str) -> str:
+    """A message's text and, after it, its refusal."""
+    return "\n".join(filter(None, (text, str(message.get("refusal") or ""))))
 
 
 def _call(call: JSON) -> JSON:

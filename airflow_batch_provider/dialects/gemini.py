@@ -13,10 +13,12 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import TURNS, ChatDialect, Failure, Write
+from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.gemini_answer import read_answer
 from airflow_batch_provider.dialects.gemini_schema import clean
+from airflow_batch_provider.dialects.keys import READ, Keys, Left
 from airflow_batch_provider.dialects.options import (
     Schema,
     Tool,
@@ -53,6 +55,13 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _SAFETY = ("category", "threshold", "method")
 
 
+_NESTED = ChatKeys(
+    filename=Left("its files have no names; the name's ending tells the type where nothing else does"),
+    signature=Keys({"google": Keys({"thought_signature": READ})}),
+    tool_strict=Left("its functions have no such mode"),
+)
+
+
 class GeminiDialect(ChatDialect):
     """Chat with Gemini.
 
@@ -65,7 +74,7 @@ class GeminiDialect(ChatDialect):
     provider: ClassVar[str] = "Gemini"
 
     def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
+        super().__init__(_NESTED)
         self._family = family
         self._model = model
         self._cleaned: dict[bytes, JSON] = {}
@@ -102,7 +111,7 @@ class GeminiDialect(ChatDialect):
         config: JSON = {}
         out: JSON = {"contents": turns, "generationConfig": config}
         if system:
-            out["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+            out["systemInstruction"] = {"parts": system}
         self.write_fields(body, out)
         if not config:
             del out["generationConfig"]
@@ -154,6 +163,9 @@ class GeminiDialect(ChatDialect):
         self.free = True
         made: JSON = {"name": call.name}
         arguments = pruned(call.arguments)
+        if call.arguments and arguments != call.arguments:
+            reason = "nulls and empty objects in it have no type, which the importer wants"
+            self.note("messages[].tool_calls[].function.arguments", reason)
         if arguments:
             made["args"] = arguments
         part: JSON = {"functionCall": made}
@@ -169,6 +181,7 @@ class GeminiDialect(ChatDialect):
 
     def _max_tokens(self, value: Any, body: JSON, out: JSON) -> None:
         if self._field == "max_tokens" and body.get("max_completion_tokens") is not None:
+            self._newer_tokens(value, body, out)
             return
         out["generationConfig"]["maxOutputTokens"] = read_whole(self._field, value, 1)
 
@@ -218,6 +231,8 @@ class GeminiDialect(ChatDialect):
             good = isinstance(setting, dict) and setting.keys() <= set(_SAFETY) and len(setting) > 1
             if not good or not all(isinstance(word, str) for word in setting.values()):
                 raise self.refuse(f"{self._field}[{index}]", 'must be {"category": "...", "threshold": "..."}')
+        if settings and "safetySettings" in out:
+            raise self.refuse(self._field, "write safety_settings or safetySettings, not both")
         if settings:
             out["safetySettings"] = settings
 
@@ -228,8 +243,11 @@ class GeminiDialect(ChatDialect):
         config = out["generationConfig"]
         config["responseMimeType"] = "application/json"
         if isinstance(asked, Schema):
-            path = "body.response_format.json_schema.schema"
-            if schema := self._once(asked.schema, lambda: clean(asked.schema, path)):
+            wanted = asked.schema
+            if asked.description and "description" not in wanted:
+                wanted = {"description": asked.description, **wanted}
+            path = "response_format.json_schema.schema"
+            if schema := self._once(wanted, lambda: clean(wanted, path, self.note)):
                 config["responseJsonSchema"] = schema
                 self.free = True
 
@@ -250,7 +268,7 @@ class GeminiDialect(ChatDialect):
         if not tools:
             return
         choice = read_choice(body.get("tool_choice"), tools)
-        made = self._once(["tools", value], lambda: {"functionDeclarations": [_declared(tool) for tool in tools]})
+        made = self._once(["tools", value], lambda: {"functionDeclarations": [self._declared(tool) for tool in tools]})
         names = [choice.named] if choice.named else [tool.name for tool in tools if tool.name in (choice.allowed or ())]
         if names and choice.mode == "auto":
             # Names may be given with ANY only; to offer no other functions comes to the same.
@@ -263,6 +281,17 @@ class GeminiDialect(ChatDialect):
         if names and choice.mode == "required":
             calling["allowedFunctionNames"] = names
         out["toolConfig"] = {"functionCallingConfig": calling}
+
+    def _declared(self, tool: Tool) -> JSON:
+        """A function; one without arguments has no schema, for an empty one would break the import."""
+        made: JSON = {"name": tool.name}
+        if tool.description:
+            made["description"] = tool.description
+        if tool.parameters:
+            schema = clean(tool.parameters, f"{tool.path}.function.parameters", self.note)
+            if schema.keys() - {"type", "additionalProperties", "title", "description"}:
+                made["parametersJsonSchema"] = schema
+        return made
 
     def _tool_choice(self, value: Any, body: JSON, out: JSON) -> None:
         if not body.get("tools"):
@@ -284,18 +313,6 @@ def _inline(media_type: str, data: str) -> JSON:
 
 def _media_type(name: str) -> str | None:
     return _MEDIA.get(name.rpartition(".")[2].lower())
-
-
-def _declared(tool: Tool) -> JSON:
-    """A function; one without arguments has no schema, for an empty one would break the import."""
-    made: JSON = {"name": tool.name}
-    if tool.description:
-        made["description"] = tool.description
-    if tool.parameters:
-        schema = clean(tool.parameters, f"body.{tool.path}.function.parameters")
-        if schema.keys() - {"type", "additionalProperties", "title", "description"}:
-            made["parametersJsonSchema"] = schema
-    return made
 
 
 def _object(text: str) -> JSON | None:

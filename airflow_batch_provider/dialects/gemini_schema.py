@@ -11,8 +11,11 @@ from typing import Any
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.columns import pruned
+from airflow_batch_provider.dialects.keys import Note
 
-_ANNOTATIONS = frozenset({"default", "examples", "example", "deprecated", "readOnly", "writeOnly"})
+_ANNOTATIONS = frozenset(
+    {"default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$schema", "$id", "$comment", "$anchor"}
+)
 _BY_NAME = frozenset({"properties", "dependentSchemas", "patternProperties"})
 _SINGLE = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
 _SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
@@ -24,21 +27,32 @@ _ANYTHING: JSON = {"title": "any"}
 """Stands for the empty schema, where leaving it out would say something else."""
 
 
-def clean(schema: Any, path: str) -> JSON:
+def clean(schema: Any, path: str, note: Note) -> JSON:
     """The same schema with references inlined, in keywords that the importer takes; ``{}`` when nothing is left.
 
-    :param path: where it is in the line, for messages.
-    :raises UntranslatableError: for recursion and for references that lead nowhere.
+    :param path: where it is in the body, for messages.
+    :param note: takes what is left out; a keyword once for the whole schema, whatever the properties are called.
+    :raises UntranslatableError: for recursion, for references that lead nowhere and for rules without an equivalent.
     """
     if not isinstance(schema, dict):
-        raise UntranslatableError(path, "must be a JSON schema, that is an object")
-    return _Cleaner(schema).schema(schema, path, ())
+        raise UntranslatableError(f"body.{path}", "must be a JSON schema, that is an object")
+    cleaner = _Cleaner(schema)
+    made = cleaner.schema(schema, f"body.{path}", ())
+    for keyword, place in cleaner.left.items():
+        note(f"{path}..{keyword}", f"it binds no answer, and the importer wants one type for a column: {place}")
+    return made
 
 
 class _Cleaner:
+    """Cleans one schema.
+
+    :ivar left: keyword that was left out -> where first.
+    """
+
     def __init__(self, root: JSON) -> None:
         self._root = root
         self._nodes = 0
+        self.left: dict[str, str] = {}
 
     def schema(self, schema: Any, path: str, inside: tuple[str, ...]) -> JSON:
         """One schema; ``true`` is the empty one."""
@@ -52,7 +66,11 @@ class _Cleaner:
         for name, value in schema.items():
             if value is None and name == "const":
                 out["type"] = "null"
-            elif value is not None and name not in _ANNOTATIONS and name not in _DEFINITIONS and name[0:1] != "$":
+            elif name in _ANNOTATIONS:
+                self.left.setdefault(name, f"{path}.{name}")
+            elif name[0:1] == "$" and name not in _DEFINITIONS:
+                raise UntranslatableError(f"{path}.{name}", "Gemini batches know no such rule; write it out")
+            elif value is not None and name not in _DEFINITIONS:
                 self._keyword(name, value, f"{path}.{name}", inside, out)
         return _one_type(out)
 
@@ -95,6 +113,8 @@ class _Cleaner:
         elif name in _FLOATS and isinstance(value, int) and not isinstance(value, bool):
             out[name] = float(value)
         elif (made := pruned(value)) not in (None, []):
+            if made != value:
+                self.left.setdefault(name, path)
             # A copy, for the importer's columns may need its numbers widened.
             out[name] = made
 

@@ -15,9 +15,11 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Failure, nothing
+from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
 from airflow_batch_provider.dialects.converse import Converse
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.keys import Left
 from airflow_batch_provider.dialects.leftovers import PARTS
 from airflow_batch_provider.dialects.nova_schema import tool_schema
 from airflow_batch_provider.dialects.options import (
@@ -46,6 +48,10 @@ class Nova(Converse):
     """
 
     provider = "Nova"
+    nested = ChatKeys(
+        format_strict=Left("its tools, which stand in for schemas, have no such mode"),
+        tool_strict=Left("its tools have no such mode"),
+    )
 
     def __init__(self, family: Family, model: str) -> None:
         super().__init__(family, model)
@@ -125,7 +131,7 @@ class Nova(Converse):
         out["inferenceConfig"]["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": level}
 
     def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
-        if value is False and body.get("tools"):
+        if value is False:
             self.note("parallel_tool_calls", "it calls as many tools at once as it likes")
 
     def _write_tools(self, body: JSON, out: JSON) -> None:
@@ -158,14 +164,13 @@ class Nova(Converse):
         if tool.description:
             spec["description"] = tool.description
         spec["inputSchema"] = {"json": tool_schema(tool.parameters, f"{tool.path}.function.parameters", self.note)}
-        if tool.strict:
-            self.note("tools.function.strict", "its tools have no such mode")
         return spec
 
     def _answer_tool(self, wanted: Schema, specs: list[JSON], told: JSON, choice: Choice) -> JSON:
         """The tool whose input is the answer, beside the others, and what must be called."""
         if told:
-            return told  # A call is wanted, not an answer.
+            self.note("response_format", "tool_choice wants a call, not an answer")
+            return told
         described = wanted.description or "Give the answer, the whole answer and nothing but the answer."
         schema = tool_schema(wanted.schema, "response_format.json_schema.schema", self.note)
         free = bool(specs) and choice.mode == "auto"

@@ -31,7 +31,7 @@ def tool_schema(schema: JSON | None, path: str, note: Callable[[str, str], None]
     for name in given.keys() - _TOP - _DEFINITIONS:
         if name not in _COSMETIC:
             raise refuse(f"{path}.{name}", "Nova knows type, properties and required there; move it into a property")
-        note(f"schema.{name}", "at the top of a schema it knows type, properties and required only")
+        note(f"{path}.{name}", "at the top of a schema it knows type, properties and required only")
     return {
         "type": "object",
         "properties": given.get("properties") or {},

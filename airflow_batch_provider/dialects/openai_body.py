@@ -10,25 +10,12 @@ from typing import Any
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.chat import UNHEARD, Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, made_id, object_of, objects_of
 from airflow_batch_provider.dialects.families import Family
 
 _BEGIN, _END = "<reasoning>", "</reasoning>"
-_UNHEARD = frozenset(
-    {
-        "metadata",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream_options",
-        "user",
-    }
-)
+_UNHEARD = UNHEARD | {"prediction"}
 _APART = _UNHEARD | {"model", "stream"}
 
 
@@ -49,6 +36,8 @@ class OpenAIBody(Dialect):
         if not _UNHEARD.isdisjoint(body):
             for name in sorted(_UNHEARD.intersection(body)):
                 self.notes.setdefault(f"body.{name}", "left out for Bedrock: it changes no answer")
+        if body.get("stream"):
+            raise _refuse("stream", "a batch cannot stream; leave it out")
         if out.get("n", 1) != 1:
             raise _refuse("n", f"Bedrock gives one answer a request; write {out['n']} lines instead")
         if out.get("logprobs"):

@@ -17,6 +17,7 @@ JSON_ONLY = "Answer with one JSON object and nothing else: no explanation, no co
 """What stands in for ``json_object`` where a provider has no such mode."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Schema:
     name: str
     schema: JSON
     description: str | None
-    strict: bool
+    strict: bool | None
 
 
 class Note(Protocol):
@@ -90,7 +91,9 @@ def _read_tool(entry: Any, path: str) -> Tool:
     if description is not None and not isinstance(description, str):
         raise refuse(f"{path}.function.description", "must be a string")
     strict = function.get("strict")
-    return Tool(function["name"], description or None, parameters, strict if isinstance(strict, bool) else None, path)
+    if strict is not None and not isinstance(strict, bool):
+        raise refuse(f"{path}.function.strict", "must be true or false")
+    return Tool(function["name"], description or None, parameters, strict, path)
 
 
 def read_choice(value: Any, tools: Sequence[Tool]) -> Choice:
@@ -143,10 +146,10 @@ def read_format(value: Any) -> Schema | Literal["text", "json_object"]:
         raise refuse("response_format.json_schema.schema", "missing; it must be a JSON schema")
     name, description = given.get("name"), given.get("description")
     return Schema(
-        name if isinstance(name, str) and _NAME.fullmatch(name) else "answer",
+        (_NOT_IN_NAME.sub("_", name)[:64] if isinstance(name, str) else "") or "answer",
         schema,
         description if isinstance(description, str) and description else None,
-        given.get("strict") is True,
+        given["strict"] if isinstance(given.get("strict"), bool) else None,
     )
 
 

@@ -67,6 +67,8 @@ def read_call(call: Any, path: str) -> ToolCall:
 
     :param path: where it stands in the body, for the error.
     """
+    if isinstance(call, dict) and call.get("type") not in (None, "function"):
+        raise UntranslatableError(f"body.{path}.type", "only calls of functions have an equivalent")
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise UntranslatableError(f"body.{path}.function.name", "missing; every tool call names its function")

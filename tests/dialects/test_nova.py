@@ -96,7 +96,7 @@ def test_tools() -> None:
     made = one.request({"messages": HELLO, "tools": [tool(parameters={**SCHEMA, "additionalProperties": False})]})
     valid(made)
     assert made["toolConfig"] == {"tools": [{"toolSpec": {"name": "look_up", "inputSchema": {"json": SCHEMA}}}]}
-    assert "body.schema.additionalProperties" in one.notes
+    assert "body.tools[].function.parameters.additionalProperties" in one.notes
     empty = request(tools=[tool(description="d")])["toolConfig"]["tools"][0]["toolSpec"]
     assert empty == {
         "name": "look_up",
