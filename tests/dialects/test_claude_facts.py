@@ -201,7 +201,7 @@ def test_strict_tools() -> None:
     ):
         made = dialect(cloud, model)
         assert "strict" not in made.request({"messages": HELLO, "tools": [TOOL]})["tools"][0]
-        assert "strict" in made.notes["body.tools.function.strict"]
+        assert "strict" in made.notes["body.tools[].function.strict"]
 
 
 # ---- thinking and output ---------------------------------------------------------------------------------------------
