@@ -97,6 +97,8 @@ class Budget:
                 for attempt in a_round.attempts.get(shard.name, []):
                     end = attempt.end
                     cost = None if end is None else cost_of(self._backend, shard, end)
+                    if attempt.twins and (twin := cost_range(self._backend, [shard], self._expected)) is not None:
+                        total += twin.high * len(attempt.twins)
                     if cost is None and (end is not None or not attempt.made_nothing):
                         if (most := cost_range(self._backend, [shard], self._expected)) is None:
                             raise BudgetError(

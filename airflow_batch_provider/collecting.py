@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of, total_cost
+from airflow_batch_provider.budget import cost_of, cost_range, total_cost
 from airflow_batch_provider.core.answers import fault_of
 from airflow_batch_provider.core.jsonl import load_exactly, read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import OVER_QUOTA, Books, absence, check_equation
@@ -38,9 +38,9 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
 from airflow_batch_provider.ledger import End, Round
+from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger
 
 FREE_ENDPOINTS = frozenset({"/v1/moderations"})
 """They tell no tokens and cost nothing."""
@@ -372,6 +372,11 @@ def summarise(
         stopped=stopped,
         withdrawn=totals.withdrawn,
         answers={name: totals.answers[name] for name in QUALITIES},
+        surplus=tuple(
+            one
+            for a_round in rounds
+            for one in _surplus_of(a_round, backend, record["options"].get("expected_output_tokens"))
+        ),
     )
 
 
@@ -392,7 +397,25 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
                 "rows": shard.rows,
                 "succeeded": end.outcomes.get("succeeded", 0),
                 "cost_usd": cost_of(backend, shard, end),
-                "console_url": attempt.facts["job"].get("console_url"),
+                "console_url": attempt.facts.get("job", {}).get("console_url"),
             }
         )
+        if attempt.is_borrowed:
+            jobs[-1]["borrowed"] = True
     return jobs, usage
+
+
+def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | None) -> list[JSON]:
+    """What may be billed beside the jobs of a round."""
+    surplus: list[JSON] = []
+    for shard in a_round.shards:
+        most = cost_range(backend, [shard], expected_output_tokens)
+        named = {"shard": shard.name, "most_usd": None if most is None else round(most.high, 9)}
+        for attempt in a_round.attempts.get(shard.name, []):
+            token = attempt.intent.get("token")
+            for twin in attempt.twins:
+                told = {"status": twin["status"], "cancelled": twin["cancelled"]}
+                surplus.append({"id": twin["job_id"], "token": token, **named, **told})
+            if attempt.may_live:
+                surplus.append({"id": None, "token": token, **named, "status": "unknown", "cancelled": False})
+    return surplus

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
@@ -11,17 +11,20 @@ from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
 from airflow_batch_provider.core.errors import (
     AccountError,
+    BatchInferenceError,
     BudgetError,
     DeadlineError,
     LostCreateError,
     RunConflictError,
 )
+from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.polling import WakeRule
-from airflow_batch_provider.core.reconciling import OVER_BUDGET, OVER_QUOTA, TOO_LATE
+from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
 from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
+from airflow_batch_provider.reading import Logger, Read
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger, Read, Submitter, full_refusals
+from airflow_batch_provider.submitting import Submitter, Unsure, full_refusals
 
 QUEUE_TRIES = 5
 """How often a job alone may be refused by a full queue before it is halved."""
@@ -47,10 +50,45 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class _Sending:
+    """What one pass has sent.
+
+    :param jobs: ids by shard.
+    :param look_at: when to look again.
+    :param unsure: creates of which a look must tell what became.
+    """
+
+    live: list[Shard]
+    jobs: dict[str, str]
+    look_at: list[float] = field(default_factory=list)
+    lost: list[LostCreateError] = field(default_factory=list)
+    created: list[Shard] = field(default_factory=list)
+    unsure: list[tuple[Shard, Unsure]] = field(default_factory=list)
+
+    def take(self, shard: Shard, send: Callable[[], str | float | Unsure | None]) -> None:
+        """Send one shard, and note what came of it."""
+        try:
+            outcome = send()
+        except LostCreateError as error:
+            self.lost.append(error)
+            return
+        if isinstance(outcome, str):
+            self.jobs[shard.name] = outcome
+            self.live.append(shard)
+            self.created.append(shard)
+        elif isinstance(outcome, Unsure):
+            self.unsure.append((shard, outcome))
+        elif outcome is not None:
+            self.look_at.append(outcome)
+
+
+@dataclass(slots=True)
 class Driver:
     """Drives the rounds of one run.
 
     :param submitter: creates jobs; None for those who only read a run.
+    :param planned: rounds that this very process has planned, so that nobody else can have sent of them.
+    :param was_lost: whether the directory was found gone, so that its jobs may live.
     :param cancel: asks the provider to stop every live job.
     :param clock: seconds since the epoch.
     :param read: carries out calls that pay nothing.
@@ -61,6 +99,8 @@ class Driver:
     backend: Backend
     options: RunOptions
     submitter: Submitter | None
+    planned: Collection[int]
+    was_lost: bool
     cancel: Callable[[], object]
     clock: Callable[[], float]
     read: Read
@@ -111,48 +151,89 @@ class Driver:
         return Waiting(tuple(jobs.values()), WakeRule(deadline, min(look_at, default=None), on_any_end=bool(waiting)))
 
     def _send(self, a_round: Round, shards: list[Shard], live: list[Shard], jobs: dict[str, str]) -> list[float]:
-        """Create what may be created.
+        """Create what may be created; the provider's list is read at most twice, whatever the number of shards.
 
         :param jobs: ids by shard; the new ones are added.
         :return: when to look again for those whose create was not answered.
         """
-        look_at: list[float] = []
-        lost: list[LostCreateError] = []
-        refused: AccountError | None = None
-        for shard in shards:
-            try:
-                outcome = self._sent(a_round, shard, live)
-            except LostCreateError as error:
-                lost.append(error)
-                continue
-            except AccountError as error:
-                refused = error
-                break  # the others would be refused, too
-            if isinstance(outcome, str):
-                jobs[shard.name] = outcome
-                live.append(shard)
-            elif outcome is not None:
-                look_at.append(outcome)
-        if lost and not look_at:
+        if not shards or self.submitter is None:
+            return []
+        sending = _Sending(live, jobs)
+        wanted = [shard for shard in shards if self._must_look(a_round, shard)]
+        seen = self._look(a_round, wanted)
+        failure: BatchInferenceError | None = None
+        try:
+            for shard in shards:
+                sending.take(shard, lambda shard=shard: self._sent(a_round, shard, live, seen.get(shard.name)))  # type: ignore[misc]
+        except BatchInferenceError as error:
+            failure = error  # the others may be refused, too; what was sent before is looked after all the same
+        self._look_back(sending)
+        if failure is not None and not (isinstance(failure, AccountError) and (sending.look_at or jobs)):
+            raise failure
+        if sending.lost and not sending.look_at:
             # All at once, for a person checks every one before allowing for second creates.
-            raise LostCreateError("\n".join(str(error) for error in lost))
-        if refused and not look_at and not jobs:
-            raise refused
-        return look_at
+            raise LostCreateError("\n".join(str(error) for error in sending.lost))
+        return sending.look_at
 
-    def _sent(self, a_round: Round, shard: Shard, live: list[Shard]) -> str | float | None:
-        """The id of a shard's job, when to look again, or None when it was given up."""
+    def _must_look(self, a_round: Round, shard: Shard) -> bool:
+        last = a_round.last(shard)
+        return self._memory(a_round) != "new" if last is None else "given_up" not in last.intent
+
+    def _memory(self, a_round: Round) -> submission.Memory:
+        """What it means that the ledger has nothing of a shard."""
+        return "lost" if self.was_lost else "new" if a_round.number in self.planned else "unsure"
+
+    def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
+        """One look for all shards of which an earlier process may have made jobs."""
+        assert self.submitter is not None
+        wanted = [(shard, a_round.attempts.get(shard.name, [])) for shard in shards]
+        # A lost answer or a lost directory must be looked into; else a look is a precaution.
+        must = self._memory(a_round) == "lost" or any(many and many[-1].may_live for _, many in wanted)
+        looker = self.submitter.looker
+        return looker.look(wanted) if must else looker.look_or_go_on(wanted)
+
+    def _look_back(self, sending: _Sending) -> None:
+        """One look for all creates of this pass: what became of those without an answer, and what else they made."""
+        assert self.submitter is not None
+        if not sending.created and not sending.unsure:
+            return
+        shards = [*sending.created, *(shard for shard, _ in sending.unsure)]
+        rounds = self.ledger.rounds()
+        wanted = [(shard, rounds[shard.round].attempts.get(shard.name, [])) for shard in shards]
+        seen = self.submitter.looker.look_for_twins(wanted)
+        unsure, sending.unsure = sending.unsure, []
+        for shard, one in unsure:
+            shown = seen.get(shard.name)
+            if shown is None or (one.at is not None and not shown.own):
+                sending.look_at.append(one.at or self.clock() + submission.LOOK_AGAIN_SECONDS)
+                continue
+            a_round = rounds[shard.round]
+            sending.take(shard, lambda: self._sent(a_round, shard, sending.live, shown))  # noqa: B023 - called at once
+        # Sent once more and not answered again.
+        sending.look_at += [self.clock() + submission.LOOK_AGAIN_SECONDS] * bool(sending.unsure)
+
+    def _sent(self, a_round: Round, shard: Shard, live: list[Shard], seen: Seen | None) -> str | float | Unsure | None:
+        """The id of a shard's job, when to look again, that a look is needed, or None when it was given up."""
         assert self.submitter is not None
         if self._never_fits(a_round, shard, live):
             return None
+        attempts = a_round.attempts.get(shard.name, [])
         try:
-            return self.submitter.submit(shard, a_round.last(shard))
+            return self.submitter.submit(shard, attempts, self._memory(a_round), seen)
         except BudgetError as error:
             reason = str(error)
         self.log.error("%s is not sent: %s", shard.name, reason)
         tries = self.ledger.tries()
         self.ledger.write_tries(tries["series_start"], tries["deadline"], f"{OVER_BUDGET}: {reason}")
-        fenced = self._give_up(a_round, shard, OVER_BUDGET, reason)
+        code = OVER_BUDGET
+        if attempts and attempts[-1].may_live:
+            settled_at = float(attempts[-1].intent.get("at", 0.0)) + self.backend.find_settle_seconds
+            if self.clock() < settled_at:
+                return min(settled_at, self.clock() + submission.LOOK_AGAIN_SECONDS)
+            # It is not asked again, for it may have been: its upper end stays counted, and the summary names it.
+            code = CREATE_LOST
+            reason = f"The create may have been accepted, and the budget does not allow for sending it again: {reason}"
+        fenced = self._give_up(a_round, shard, code, reason)
         return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
 
     def collected(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:

@@ -9,6 +9,10 @@
     ledger/r0-00000.1.job.json      the job's id
     ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
     ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
+    ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X tells them apart
+    ledger/unsent.json              nothing was sent from here yet; removed before the first plan is written
+    ledger/lost.json                the ledger was found gone while run.json was there, so its jobs may live
+    ledger/id.json                  the directory's id, where run.json is of version 1 and has none
     ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
 
 Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read. One
@@ -19,16 +23,28 @@ later still: so a process that has slept since an old refusal cannot take a numb
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
 from airflow_batch_provider.core.errors import RunConflictError
+from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.reconciling import why_failed
-from airflow_batch_provider.core.records import JSON, JobError, JobStatus, Outcome, Refusal, RunSummary, Shard, Usage
+from airflow_batch_provider.core.records import (
+    JSON,
+    Job,
+    JobError,
+    JobStatus,
+    Outcome,
+    Refusal,
+    RunSummary,
+    Shard,
+    Usage,
+)
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
 
-Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "end"]
+Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "end", "twin"]
 _FACTS = get_args(Fact)
 
 
@@ -63,26 +79,41 @@ class End:
 
 @dataclass(slots=True)
 class Attempt:
-    """One create of one shard, as far as it got."""
+    """One create of one shard, as far as it got.
+
+    :param twins: ``{job_id, status, cancelled}`` of each second job of the same create.
+    """
 
     number: int
     facts: dict[Fact, JSON] = field(default_factory=dict)
+    twins: list[JSON] = field(default_factory=list)
 
     @property
     def intent(self) -> JSON:
-        """``{token, at, input_id, request}``; empty when lost."""
+        """``{token, at, input_id, request}``; of a job that was found without its record ``{token, at, job_id,
+        borrowed}``; empty when lost."""
         return self.facts.get("intent", {})
 
     @property
     def made_nothing(self) -> bool:
         """Whether the provider is known to have made no job of it: it was refused, or given up before it was sent."""
-        return "refused" in self.facts or "given_up" in self.intent
+        return ("refused" in self.facts or "given_up" in self.intent) and self.job_id is None
 
     @property
     def job_id(self) -> str | None:
         """The provider's id, None while it is not known."""
-        job = self.facts.get("job")
-        return None if job is None else str(job["job_id"])
+        job_id = self.facts.get("job", self.intent).get("job_id")
+        return None if job_id is None else str(job_id)
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether the job was not made by this directory, so that it is read and never cancelled."""
+        return bool(self.facts.get("job", self.intent).get("borrowed"))
+
+    @property
+    def may_live(self) -> bool:
+        """Whether nobody knows what became of the create: it may have made a job that bills."""
+        return self.end is None and self.job_id is None and not self.made_nothing and bool(self.intent)
 
     @property
     def end(self) -> End | None:
@@ -138,10 +169,45 @@ class Ledger:
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
         self._facts: dict[str, JSON] = {}
+        self._lost: bool | None = None
 
     def run(self) -> JSON | None:
         """``run.json``, None where no run was begun."""
         return self._directory.read_json("run.json")
+
+    def directory_id(self, run: JSON) -> str:
+        """The directory's own random id.
+
+        :param run: ``run.json``.
+        """
+        if run.get("id"):
+            return str(run["id"])
+        self._directory.create_json("ledger/id.json", {"id": new_directory_id()})
+        return str(self._fact("id.json")["id"])
+
+    def note_unsent(self) -> None:
+        """Leave word that nothing was sent from this directory, before anything else is written."""
+        self._directory.create_json("ledger/unsent.json", {})
+
+    def is_unsent(self) -> bool:
+        """Whether it is certain that nothing was ever sent from this directory."""
+        return self._directory.read("ledger/unsent.json") is not None and not self.is_begun()
+
+    def note_lost(self) -> None:
+        """Leave word that an earlier ledger of this directory was deleted."""
+        self._directory.create_json("ledger/lost.json", {})
+        self._lost = True
+
+    def was_lost(self) -> bool:
+        """Whether an earlier ledger of this directory was deleted."""
+        if self._lost is None:
+            self._lost = self._directory.read("ledger/lost.json") is not None
+        return self._lost
+
+    def is_begun(self) -> bool:
+        """Whether there is any record of a create."""
+        self._directory.refresh()
+        return any(_parts(name)[2] for name in self._directory.names("ledger"))
 
     def begin(self, run: JSON) -> bool:
         """Write ``run.json``; False when another process did."""
@@ -173,7 +239,10 @@ class Ledger:
                 attempts = rounds[round_no].attempts.setdefault(shard, [])
                 if not attempts or attempts[-1].number != int(number_text):
                     attempts.append(Attempt(int(number_text)))
-                attempts[-1].facts[kind] = self._fact(name)
+                if kind == "twin":
+                    attempts[-1].twins.append(self._fact(name))
+                else:
+                    attempts[-1].facts[kind] = self._fact(name)
         for a_round in rounds:
             for attempts in a_round.attempts.values():
                 attempts.sort(key=lambda attempt: attempt.number)
@@ -191,15 +260,16 @@ class Ledger:
 
     def plan(
         self, number: int, shards: list[Shard], now: float, not_before: float = 0.0, max_tokens: JSON | None = None
-    ) -> None:
-        """Record a round whose files are all written."""
+    ) -> bool:
+        """Record a round whose files are all written; False when another process has planned it."""
         record = {
             "shards": [asdict(shard) for shard in shards],
             "planned_at": now,
             "not_before": not_before,
             "max_tokens": max_tokens or {},
         }
-        self._directory.create_json(f"ledger/r{number}.plan.json", record)
+        self._directory.remove("ledger/unsent.json")
+        return self._directory.create_json(f"ledger/r{number}.plan.json", record)
 
     def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
         """Add a fact; False when it is there already."""
@@ -227,6 +297,12 @@ class Ledger:
         self._directory.remove(f"ledger/{shard.name}.{number}.refused.json")
         if number != first:
             self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+
+    def record_twin(self, shard: Shard, number: int, job: Job, *, cancelled: bool) -> bool:
+        """Add that a create made a second job; False when it is known already."""
+        fact = {"job_id": job.id, "status": job.status.value, "cancelled": cancelled}
+        apart = hashlib.sha256(job.id.encode()).hexdigest()[:12]
+        return self._directory.create_json(f"ledger/{shard.name}.{number}.twin-{apart}.json", fact)
 
     def record_end(self, shard: Shard, number: int, end: End) -> bool:
         """Add how a create's job ended; False when it is there already."""
@@ -258,7 +334,8 @@ class Ledger:
         data = self._directory.read_json("summary.json")
         if data is None:
             return None
-        lists = {name: tuple(data[name]) for name in ("jobs", "job_errors", "by_round")}
+        names = ("jobs", "job_errors", "by_round", "surplus")
+        lists: JSON = {name: tuple(data[name]) for name in names if name in data}
         return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
 
     def write_summary(self, summary: RunSummary) -> None:
@@ -282,6 +359,7 @@ def _without_replaced(attempts: list[Attempt]) -> list[Attempt]:
 def _parts(name: str) -> tuple[str, str, Fact | None]:
     """``r0-00000.1.intent.json`` -> shard, number, kind; kind None for any other file."""
     pieces = name.split(".")
-    if len(pieces) != 4 or pieces[3] != "json" or pieces[2] not in _FACTS:
+    kind = pieces[2].partition("-")[0] if len(pieces) == 4 else ""
+    if kind not in _FACTS or pieces[3] != "json":
         return "", "", None
-    return pieces[0], pieces[1], cast(Fact, pieces[2])
+    return pieces[0], pieces[1], cast(Fact, kind)

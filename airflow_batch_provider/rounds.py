@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
@@ -14,8 +15,8 @@ from airflow_batch_provider.core.reconciling import OVER_BUDGET
 from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.core.validation import Group, Report, Rules
 from airflow_batch_provider.ledger import Ledger, Round
+from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger
 
 WINDOW_SLACK_HOURS = 2
 QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0
@@ -27,6 +28,7 @@ class Planner:
     """Plans the rounds of one run.
 
     :param clock: seconds since the epoch.
+    :param planned: the rounds that this process has planned; added to.
     """
 
     directory: RunDirectory
@@ -35,6 +37,7 @@ class Planner:
     options: RunOptions
     clock: Callable[[], float]
     log: Logger
+    planned: set[int]
 
     def rules(self) -> Rules:
         """What a line is read against."""
@@ -126,7 +129,7 @@ class Planner:
         """Begin a round whose files are written, with a deadline of its own."""
         now = self.clock()
         self.ledger.write_tries(series_start, now + self.timeout())
-        self.ledger.plan(number, [*shards], now)
+        self._plan(number, [*shards], now)
 
     def timeout(self) -> float:
         """Seconds that a round may take."""
@@ -166,4 +169,8 @@ class Planner:
         self.log.warning(
             "The provider's queue was too full: smaller jobs of at most %s tokens follow in %.0f s", most, pause
         )
-        self.ledger.plan(len(rounds), [*shards], now, now + pause, most)
+        self._plan(len(rounds), [*shards], now, now + pause, most)
+
+    def _plan(self, number: int, shards: list[Shard], *rest: Any) -> None:
+        if self.ledger.plan(number, shards, *rest):
+            self.planned.add(number)

@@ -21,14 +21,17 @@ from airflow_batch_provider.core.errors import (
     ConfigurationError,
     RunConflictError,
 )
+from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
 from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.driving import Driver, Waiting
 from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.looking import Looker
+from airflow_batch_provider.reading import Logger, read
 from airflow_batch_provider.rounds import Planner
 from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.submitting import Logger, Submitter, read
+from airflow_batch_provider.submitting import Submitter
 
 T = TypeVar("T")
 
@@ -83,7 +86,8 @@ class BatchRun:
         self._clock = clock
         self._pause = pause
         self._log: Logger = log or logging.getLogger(__name__)
-        self._look_first = False
+        self._was_lost = False
+        self._planned: set[int] = set()
 
     # ---- the life of a run -------------------------------------------------------------------------------------
 
@@ -96,15 +100,16 @@ class BatchRun:
         :raises RunConflictError: when the directory belongs to another run, input or provider.
         """
         record = self.ledger.run()
+        rounds = self.ledger.rounds()
         if record is not None:
             self._check_ours(record)
             if self._changed(record):
-                record = None
-        elif not first_try:
-            message = "%s is gone, and this is not the first try: every job is looked for before one is created"
+                record, rounds, first_try = None, [], True
+        if not rounds and not first_try and not self.ledger.is_unsent():
+            message = "The record of %s is gone, and this is not the first try: jobs are looked for before any is made"
             self._log.warning(message, self.directory.uri)
-            self._look_first = True
-        if record is None or not self.ledger.rounds():
+            self._was_lost = True
+        if record is None or not rounds:
             self._plan_first_round(record)
         else:
             self._rearm(record)
@@ -151,7 +156,10 @@ class BatchRun:
         """
         cancelled = []
         for shard, attempt in self.ledger.open_attempts():
-            if attempt.job_id:
+            if attempt.job_id and attempt.is_borrowed:
+                told = "Job %s was made by another run directory and is left alone; it may still bill"
+                self._log.warning(told, attempt.job_id)
+            elif attempt.job_id:
                 try:
                     self._read(functools.partial(self.backend.cancel, attempt.job_id))
                 except BatchInferenceError as error:
@@ -195,7 +203,7 @@ class BatchRun:
             if attempt.job_id:
                 self._driver(record).collected(shard, attempt, attempt.job_id)
             else:
-                self._submitter(record).forget(shard, attempt)
+                self._submitter(record).forget(shard, [attempt])
         self.cancel()
         where = self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
@@ -205,13 +213,17 @@ class BatchRun:
     # ---- rounds ------------------------------------------------------------------------------------------------
 
     def _planner(self) -> Planner:
-        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self._log)
+        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self._log, self._planned)
 
     def _plan_first_round(self, record: JSON | None) -> None:
         planner = self._planner()
+        if record is None and not self._was_lost:
+            self.ledger.note_unsent()
         report, planned = planner.first(self.input_path)
         if record is None:
             self._record(report.fingerprint, report.rows)
+        elif self._was_lost:
+            self.ledger.note_lost()
         if self.ledger.rounds():
             return  # another process has planned it meanwhile; its files are not to be written over
         shards = planner.stage(self.input_path, report, planned)
@@ -226,14 +238,15 @@ class BatchRun:
     def _record(self, fingerprint: str, rows: int) -> None:
         """Write ``run.json``, or make sure that the one that is there is ours."""
         run = {
-            "version": 1,
+            "version": 2,
+            "id": new_directory_id(),
             "run_key": self.run_key,
             "fingerprint": fingerprint,
             "conn_id": self.conn_id,
             "identity": dict(self.backend.identity),
             "input_path": self.input_path,
             "rows": rows,
-            "look_first": self._look_first,
+            "look_first": self._was_lost,
             "options": _recorded(self.options),
             "begun_at": self._clock(),
         }
@@ -277,6 +290,8 @@ class BatchRun:
             self.backend,
             self.options,
             None if self.run_key is None else self._submitter(record),
+            self._planned,
+            record.get("look_first", False) or self.ledger.was_lost(),
             self.cancel,
             self._clock,
             self._read,
@@ -289,14 +304,23 @@ class BatchRun:
             self.ledger,
             self.backend,
             self.options,
-            run_key=record["run_key"],
-            fingerprint=record["fingerprint"],
-            input_file_id=self.input_file_id,
-            look_first=record.get("look_first", False),
+            self._looker(record),
             stopped=self._stopped,
             clock=self._clock,
             read=self._read,
             log=self._log,
+        )
+
+    def _looker(self, record: JSON) -> Looker:
+        return Looker(
+            self.directory,
+            self.ledger,
+            self.backend,
+            record["run_key"],
+            self.ledger.directory_id(record),
+            self.input_file_id,
+            self._read,
+            self._log,
         )
 
     def _read(self, call: Callable[[], T]) -> T:
@@ -311,6 +335,10 @@ class BatchRun:
         if done is not None:
             return done
         rounds = self.ledger.rounds()
+        if self.run_key is not None:
+            made = [(shard, a_round.attempts.get(shard.name, [])) for a_round in rounds for shard in a_round.shards]
+            self._looker(record).look_for_twins([one for one in made if one[1]])
+            rounds = self.ledger.rounds()
         summary = collecting.summarise(
             self.directory,
             self.backend,

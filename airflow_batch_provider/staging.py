@@ -7,11 +7,12 @@ Each shard is ``input/<shard>.jsonl``, the requests as the author wrote them, an
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import BinaryIO, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError, UntranslatableError
@@ -70,14 +71,17 @@ class _Pen:
     wire: BinaryIO | None
     rows: int = 0
     lines: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
 
     def write(self, request: BatchRequest) -> bool:
         """Write one request; True when the shard is full and its files are in place."""
-        self.snapshot.write(request.raw + b"\n")
+        sent = request.raw
+        self.snapshot.write(sent + b"\n")
         if self.wire:
-            wire = self.line_format.encode(request, self.lines)
-            self.wire.write(wire + b"\n")
-            self.lines += wire.count(b"\n") + 1
+            sent = self.line_format.encode(request, self.lines)
+            self.wire.write(sent + b"\n")
+            self.lines += sent.count(b"\n") + 1
+        self.digest.update(sent + b"\n")
         self.rows += 1
         if self.rows < self.shard.rows:
             return False
@@ -108,6 +112,7 @@ def stage(
     formats: dict[tuple[str | None, str], LineFormat] = {}
     content = Content()
     pens: dict[_Key, _Pen] = {}
+    digests: dict[str, str] = {}
     try:
         for request in read_requests(content.of(source()), path, rules):
             asked = (request.model, request.endpoint)
@@ -121,7 +126,8 @@ def stage(
                     raise _replaced(path)
                 pens[key] = _open_pen(directory, waiting[key].pop(), formats[asked])
             if pens[key].write(request):
-                del pens[key]
+                full = pens.pop(key)
+                digests[full.shard.name] = full.digest.hexdigest()
         if pens or any(waiting.values()) or content.hexdigest() != report.digest:
             raise _replaced(path)
     except (InputError, UntranslatableError) as error:
@@ -131,7 +137,7 @@ def stage(
         for pen in pens.values():
             pen.files.__exit__(*sys.exc_info())
         raise
-    return staged
+    return [replace(shard, digest=digests[shard.name]) for shard in staged]
 
 
 def _replaced(path: str) -> RunConflictError:
@@ -151,6 +157,17 @@ def _open_pen(directory: RunDirectory, shard: Shard, line_format: LineFormat) ->
     snapshot = files.enter_context(directory.writer(f"input/{shard.name}.jsonl"))
     wire = files.enter_context(directory.writer(f"shards/{shard.name}.jsonl")) if shard.rewritten else None
     return _Pen(shard, line_format, files, snapshot, wire)
+
+
+def digest_of(directory: RunDirectory, shard: Shard) -> str:
+    """The digest of a shard's wire file; read again only where an earlier version planned it."""
+    if shard.digest:
+        return shard.digest
+    digest = hashlib.sha256()
+    with directory.open(wire_name(shard)) as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def wire_name(shard: Shard) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from airflow_batch_provider import staging
 from airflow_batch_provider.backends.base import Backend
@@ -24,20 +22,14 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
     WaitError,
 )
-from airflow_batch_provider.core.identity import shard_token
-from airflow_batch_provider.core.records import JSON, Found, Job, RunOptions, Shard
+from airflow_batch_provider.core.finding import Seen
+from airflow_batch_provider.core.identity import content_of
+from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
 from airflow_batch_provider.core.refusals import pause_after
 from airflow_batch_provider.ledger import Attempt, Ledger
+from airflow_batch_provider.looking import Looker
+from airflow_batch_provider.reading import Logger, Read
 from airflow_batch_provider.storage import RunDirectory
-
-CLOCK_SLACK_SECONDS = 300.0
-READ_PAUSES = (1.0, 4.0, 10.0)
-LONGEST_READ_PAUSE = 120.0
-"""The most that is waited within the worker for one answer; OpenAI's own client waits as long."""
-LOST_CREATES = 5
-
-T = TypeVar("T")
-
 
 _FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
 """Refusals that say nothing of the one shard."""
@@ -52,43 +44,21 @@ def _full(refused: JSON) -> int:
     return int(refused.get("full") or 0)
 
 
-class Logger(Protocol):
-    """What is asked of a logger: the standard library's and Airflow's both are one."""
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """A look at the provider must tell what became of a shard's newest create.
 
-    def info(self, message: str, /, *args: Any) -> Any:
-        """Tell."""
+    :param at: when to try again, where it was refused and no job shows.
+    """
 
-    def warning(self, message: str, /, *args: Any) -> Any:
-        """Warn."""
-
-    def error(self, message: str, /, *args: Any) -> Any:
-        """Tell what went wrong."""
-
-
-class Read(Protocol):
-    """Carries out a call that pays nothing, again after a pause when the provider stumbles."""
-
-    def __call__(self, call: Callable[[], T], /) -> T:
-        """Return what the call returns."""
-
-
-def read(call: Callable[[], T], pause: Callable[[float], None], log: Logger) -> T:
-    """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
-    for least in READ_PAUSES:
-        try:
-            return call()
-        except (ProviderError, RateLimitedError) as error:  # noqa: PERF203 - a retry is one
-            seconds = max(least, min(error.retry_after or 0.0, LONGEST_READ_PAUSE))
-            log.warning("%s; trying again in %g s", error, seconds)
-            pause(seconds)
-    return call()
+    at: float | None = None
 
 
 class Submitter:
     """Creates, or finds again, the jobs of one run.
 
+    :param looker: names creates and finds their jobs.
     :param input_file_id: the upload to use, where the author made it.
-    :param look_first: True when the ledger was lost, so that every create is looked for before it is made.
     :param stopped: asked before each create; True once the task was killed.
     :param read: carries out calls that pay nothing.
     """
@@ -99,11 +69,8 @@ class Submitter:
         ledger: Ledger,
         backend: Backend,
         options: RunOptions,
+        looker: Looker,
         *,
-        run_key: str,
-        fingerprint: str,
-        input_file_id: str | None,
-        look_first: bool,
         stopped: Callable[[], bool],
         clock: Callable[[], float],
         read: Read,
@@ -114,48 +81,49 @@ class Submitter:
         self._backend = backend
         self._options = options
         self._budget = Budget(backend, options)
-        self._run_key = run_key
-        self._fingerprint = fingerprint
-        self._input_file_id = input_file_id
-        self._look_first = look_first
+        self.looker = looker
         self._stopped = stopped
         self._clock = clock
         self._read = read
         self._log = log
         self._held_until = 0.0
 
-    def submit(self, shard: Shard, attempt: Attempt | None) -> str | float:
-        """One shard by the table of decisions: the id of its job, or when to look again.
+    def submit(
+        self, shard: Shard, attempts: Sequence[Attempt], memory: submission.Memory, seen: Seen | None = None
+    ) -> str | float | Unsure:
+        """One shard by the table of decisions.
 
+        :param attempts: its creates so far, oldest first.
+        :param seen: what a look has just shown of them.
+        :return: the id of its job, when to look again, or that a look is needed.
         :raises BudgetError: when a create could cost more than is left; nothing was uploaded.
         """
-        looked: Found | None = None
-        while True:
-            decision = submission.decide(
-                self._last(attempt),
-                looked=looked,
-                now=self._clock(),
-                settle_seconds=self._backend.find_settle_seconds,
-                on_lost_create=self._options.on_lost_create,
-            )
-            match decision:
-                case submission.Create(number):
-                    made = self._create(shard, number, attempt)
-                    if not isinstance(made, Attempt):
-                        return made
-                    attempt, looked = made, None
-                case submission.Attached(job_id):
-                    return job_id
-                case submission.Look():
-                    looked = self._look(attempt)
-                case submission.Attach(job, surplus):
-                    return self._attach(shard, attempt, job, surplus)
-                case submission.Repeat():
-                    return self._repeat(shard, attempt)
-                case submission.LookAgain(at):
-                    return at
-                case submission.Refuse(reason):
-                    raise self._lost(shard, attempt, reason)
+        attempt = attempts[-1] if attempts else None
+        decision = submission.decide(
+            self._last(attempt),
+            memory=memory,
+            looked=seen,
+            now=self._clock(),
+            settle_seconds=self._backend.find_settle_seconds,
+            on_lost_create=self._options.on_lost_create,
+        )
+        match decision:
+            case submission.Create(number):
+                return self._create(shard, number, attempts, seen)
+            case submission.Attached(job_id):
+                return job_id
+            case submission.Look():
+                return Unsure()
+            case submission.Attach(job, surplus):
+                return self._attach(shard, attempts, job, surplus)
+            case submission.Borrow(job):
+                return self._borrow(shard, job)
+            case submission.Repeat():
+                return self._repeat(shard, attempt)
+            case submission.LookAgain(at):
+                return at
+            case submission.Refuse(reason):
+                raise self._lost(shard, attempt, reason)
 
     def _last(self, attempt: Attempt | None) -> submission.LastCreate | None:
         if attempt is None:
@@ -164,7 +132,7 @@ class Submitter:
             attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(attempt.intent.get("request"))
         )
 
-    def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float:
+    def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float | Unsure:
         """Send a create whose answer was lost again; the provider makes no second job of it.
 
         A refusal now is not recorded as one: the first sending may have been accepted all the same.
@@ -178,56 +146,44 @@ class Submitter:
         except WaitError as error:
             self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
             return self._clock() + (pause_after(error, 1, 0.0) or submission.LOOK_AGAIN_SECONDS)
-        return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Attempt) else made
+        return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Unsure) else made
 
-    def _create(self, shard: Shard, number: int, before: Attempt | None) -> str | float | Attempt:
-        """Upload, record the intent, create, record the job.
-
-        :return: the job's id, when to try again, or the attempt whose answer was lost.
-        """
-        # What was refused made nothing, so its token is still nobody's; a lost ledger is then easier to make up for.
+    def _create(
+        self, shard: Shard, number: int, attempts: Sequence[Attempt], seen: Seen | None
+    ) -> str | float | Unsure:
+        """Upload, record the intent, create, record the job."""
+        before = attempts[-1] if attempts else None
         refused = before.facts.get("refused") if before else None
         if (later := self._not_before(refused)) > self._clock():
             return later
-        token = before.intent["token"] if before and refused else self._token(shard, number)
-        if self._look_first and (orphan := self._orphan(shard, number, token)):
-            return orphan
         self._refuse_when_stopped()
         if self._budget.is_set and (refusal := self._budget.refusal([shard], self._ledger.rounds())):
             raise BudgetError(refusal)
+        token = self.looker.free_token(shard, attempts, seen)
         options = self._options.backend_options
         # The author's upload holds all rows, so it serves the first round only.
-        input_id = self._input_file_id if shard.round == 0 else None
-        if before and refused and refused.get("wait"):
+        input_id = self.looker.input_file_id if shard.round == 0 else None
+        if before and refused and refused.get("wait") and before.intent.get("token") == token:
             input_id = before.intent.get("input_id")
         if input_id is None:
             input_id = self._read(lambda: self._upload(shard, token))
         request = self._backend.create_request(shard, token, input_id, options)
         intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
         if not self._ledger.claim(shard, number, intent):
-            self._log.warning("Another process is creating %s; this one waits for it", shard.name)
-            return self._clock() + submission.LOOK_AGAIN_SECONDS
+            return self._another(shard)
         try:
             return self._send(shard, number, intent)
         except BatchInferenceError as error:
             return self._refused(shard, number, error, refused or {})
 
-    def _token(self, shard: Shard, number: int) -> str:
-        return shard_token(self._run_key, self._fingerprint, shard.name, number)
+    def _another(self, shard: Shard) -> float:
+        self._log.warning("Another process is creating %s; this one waits for it", shard.name)
+        return self._clock() + submission.LOOK_AGAIN_SECONDS
 
-    def _orphan(self, shard: Shard, number: int, token: str) -> str | None:
-        """The job of a shard whose ledger was lost; that may have known later creates, each after one given up."""
-        for known in (token, *(self._token(shard, later) for later in range(number + 1, number + LOST_CREATES))):
-            if (found := self._look_for(known, None, 0.0)).jobs:
-                attempt = Attempt(number, {"intent": {"token": known, "at": 0.0}})
-                self._ledger.record(shard, number, "intent", attempt.intent)
-                return self._attach(shard, attempt, found.jobs[0], found.jobs[1:])
-        return None
-
-    def _send(self, shard: Shard, number: int, intent: JSON) -> str | Attempt:
+    def _send(self, shard: Shard, number: int, intent: JSON) -> str | Unsure:
         """Send the recorded create and record the job.
 
-        :return: the job's id, or the attempt whose answer was lost.
+        :return: the job's id, or that the answer was lost.
         :raises BatchInferenceError: when nothing was created by this call.
         """
         try:
@@ -237,7 +193,7 @@ class Submitter:
             if not error.ambiguous:
                 raise
             self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
-            return Attempt(number, {"intent": intent})
+            return Unsure()
         self._record_job(shard, number, job, found=False)
         return job.id
 
@@ -251,11 +207,11 @@ class Submitter:
             self._held_until = max(self._held_until, again_at)
         return max(again_at, self._held_until)
 
-    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: JSON) -> float:
+    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: JSON) -> Unsure:
         """Record a refusal, which stands for those before it.
 
         :param before: the refusal of the create before.
-        :return: when to send it again.
+        :return: when to send it again, unless a look shows a job: a gateway may have made one all the same.
         :raises BatchInferenceError: when it is for good, or was so too often.
         """
         now, kind = self._clock(), type(error).__name__
@@ -282,7 +238,7 @@ class Submitter:
             self._log.warning("%s is not accepted, trying again in %.0f s: %s", shard.name, pause, error)
             if kind in _FOR_ALL:
                 self._held_until = max(self._held_until, now + pause)
-            return now + pause
+            return Unsure(now + pause)
         if isinstance(error, AccountError):
             raise AccountError(f"{shard.name} was refused {times} times: {error}") from error
         if isinstance(error, NotReadyError):
@@ -299,49 +255,61 @@ class Submitter:
         with self._directory.open(staging.wire_name(shard)) as stream:
             return self._backend.upload(shard, token, stream, self._options.backend_options)
 
-    def _record_job(self, shard: Shard, number: int, job: Job, *, found: bool) -> None:
+    def _record_job(self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False) -> None:
         url = self._backend.console_url(job.id)
-        fact = {"job_id": job.id, "at": self._clock(), "found": found, "console_url": url}
+        fact = {"job_id": job.id, "at": self._clock(), "found": found, "borrowed": borrowed, "console_url": url}
         self._ledger.record(shard, number, "job", fact)
         verb = "Found" if found else "Created"
         self._log.info("%s job %s for %s: %d rows%s", verb, job.id, shard.name, shard.rows, f", {url}" if url else "")
 
-    def _look(self, attempt: Attempt | None) -> Found:
-        intent = attempt.intent if attempt else {}
-        since = max(0.0, float(intent.get("at", 0.0)) - CLOCK_SLACK_SECONDS)
-        # An upload that the author made may serve other runs too: then only our token tells whose a job is.
-        shared = self._input_file_id is not None and intent.get("input_id") == self._input_file_id
-        return self._look_for(str(intent.get("token", "")), None if shared else intent.get("request"), since)
+    # ---- what was found ----------------------------------------------------------------------------------------
 
-    def _look_for(self, token: str, request: JSON | None, since: float) -> Found:
-        return self._read(lambda: self._backend.find(token, request, since))
-
-    def _attach(self, shard: Shard, attempt: Attempt | None, job: Job, surplus: tuple[Job, ...]) -> str:
-        number = attempt.number if attempt else 1
-        for other in surplus:
-            self._log.error("Job %s repeats job %s and is cancelled; it may be billed", other.id, job.id)
-            try:
-                self._read(functools.partial(self._backend.cancel, other.id))
-            except PermanentError as error:
-                self._log.error("Job %s could not be cancelled and may still bill: %s", other.id, error)
+    def _attach(self, shard: Shard, attempts: Sequence[Attempt], job: Job, surplus: tuple[Job, ...]) -> str | float:
+        if not attempts and not self._note_found(shard, job, borrowed=False):
+            return self._another(shard)
+        self.looker.end_surplus(shard, attempts, job, surplus)
         # Recorded last, so that a process killed before finds the others again.
-        self._record_job(shard, number, job, found=True)
+        self._record_job(shard, attempts[-1].number if attempts else 1, job, found=True)
         return job.id
 
-    def forget(self, shard: Shard, attempt: Attempt) -> None:
+    def _borrow(self, shard: Shard, job: Job) -> str | float:
+        if not self._note_found(shard, job, borrowed=True):
+            return self._another(shard)
+        told = "Job %s asks what %s would send and was made by another run directory: it is read and never cancelled"
+        self._log.warning(told, job.id, shard.name)
+        self._record_job(shard, 1, job, found=True, borrowed=True)
+        return job.id
+
+    def _note_found(self, shard: Shard, job: Job, *, borrowed: bool) -> bool:
+        """Fence the first create of a shard whose job exists already; False where another process creates it."""
+        token = next(self.looker.tokens(shard))
+        intent = {"token": token, "at": self._clock(), "job_id": job.id, "borrowed": borrowed}
+        return self._ledger.record(shard, 1, "intent", intent)
+
+    def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""
-        found = self._look(attempt)
-        for job in found.jobs:
+        token = str(attempts[-1].intent.get("token", ""))
+        found = self.looker.look([(shard, attempts)])[shard.name].own
+        for job in found:
+            if not content_of(token):
+                self._log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
+                continue
             self._log.warning("Job %s of %s is cancelled; what it answered is not kept", job.id, shard.name)
-            self._read(functools.partial(self._backend.cancel, job.id))
-        if not found.jobs:
+            self._read(lambda job=job: self._backend.cancel(job.id))  # type: ignore[misc]
+        if not found:
             told = "The create of %s was not answered and no job shows; one tagged %r may still bill"
-            self._log.error(told, shard.name, attempt.intent.get("token"))
+            self._log.error(told, shard.name, token)
 
     def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
-        token = attempt.intent.get("token") if attempt else None
+        if attempt is None:
+            return LostCreateError(
+                f"The record of this run was deleted, and whether {shard.name} was sent before is unknown: {reason}. "
+                f"Look at the provider for a batch whose name, tag or input file holds "
+                f"{self.looker.content(shard)!r}. If there is none, run this task again with "
+                'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
+            )
         return LostCreateError(
             f"Whether the job of {shard.name} was created is unknown: {reason}. Look at the provider for a batch named "
-            f"or tagged {token!r}. If there is none, run this task again with "
+            f"or tagged {attempt.intent.get('token')!r}. If there is none, run this task again with "
             'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
         )

@@ -7,17 +7,23 @@ triggerer and a DAG parser import this package without ever needing them.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
 from airflow_batch_provider.backends.boundary import CALLS, guarded
+from airflow_batch_provider.backends.paging import Pages
+from airflow_batch_provider.core.finding import Handle, Matcher
 from airflow_batch_provider.core.records import JSON, Admission, Found, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.base import LineFormat
 
 _MOST_HIDDEN = 64
 """Tokens of an hour pile up in a triggerer that runs for weeks."""
+BESIDE_SECONDS = 3600.0
+"""How much older than the job that it tells of a gateway's first attempt at a create may be: it waits before it
+repeats."""
 
 
 class Backend(ABC):
@@ -143,21 +149,52 @@ class Backend(ABC):
     def create(self, request: JSON) -> Job:
         """Send a recorded create call once."""
 
-    @abstractmethod
-    def find(self, token: str, request: JSON | None, since: float) -> Found:
-        """Jobs that a create with this token may have made, by every handle there is.
+    @guarded
+    def find(self, handles: Sequence[Handle], beside: Collection[str] = ()) -> Found:
+        """Jobs that bear any of these handles, by one reading of the list.
 
-        :param request: the recorded create call, None when the ledger is lost.
-        :param since: look at jobs created after this time (seconds since the epoch, slack already taken off).
+        The order of most lists is not documented, so they are read to their end, and no time leaves anything out: what
+        a token proves needs no clock.
+
+        :param beside: ids of jobs that are known to exist. Where given, others are looked for that were made at about
+            the same time: the reading ends once all of them were seen and a page came that is older than they are, by
+            the provider's own clock.
         """
+        bears = Matcher(handles)
+        pages = self.job_pages()
+        left, oldest = set(beside), math.inf
+        found: list[Job] = []
+        for page in pages.pages():
+            found += filter(bears, page)
+            times = [job.created_at for job in page]
+            if (
+                beside
+                and not left
+                and None not in times
+                and max(filter(None, times), default=0.0) < oldest - BESIDE_SECONDS
+            ):
+                break
+            known = [job for job in page if job.id in left]
+            left -= {job.id for job in known}
+            oldest = min([oldest, *(job.created_at or 0.0 for job in known)])
+        # Most lists begin with the newest, and most times are whole seconds (Azure tells fractions only while a batch
+        # is new): within a second the last listed is the oldest.
+        found.reverse()
+        found.sort(key=lambda job: int(job.created_at or 0))
+        return Found(tuple(found), self.find_is_complete and not pages.broken, pages.broken)
 
     @abstractmethod
     def retrieve(self, job_id: str) -> Job:
         """One job as it stands."""
 
     @abstractmethod
+    def job_pages(self, limit: int | None = None) -> Pages:
+        """Jobs of this account, each once, newest first where the provider orders them, page by page."""
+
+    @guarded
     def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
-        """Jobs of this account, newest first where the provider orders them, across pages."""
+        """The same without the pages."""
+        yield from self.job_pages(limit)
 
     @abstractmethod
     def outputs(self, job: Job) -> Iterator[bytes]:

@@ -12,7 +12,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import orjson
@@ -20,10 +19,11 @@ import orjson
 from airflow_batch_provider.backends import bedrock_checks as checks
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.bedrock_errors import translated
-from airflow_batch_provider.backends.bedrock_jobs import TOKEN_KEY, read_job
+from airflow_batch_provider.backends.bedrock_jobs import read_job
 from airflow_batch_provider.backends.bedrock_place import BedrockPlace, check_values, create_call, named
 from airflow_batch_provider.backends.bedrock_probe import probe
 from airflow_batch_provider.backends.bedrock_store import BedrockStore
+from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard_aws
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
@@ -35,7 +35,6 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.records import (
     JSON,
     Admission,
-    Found,
     Job,
     JobStatus,
     Limits,
@@ -246,41 +245,15 @@ class BedrockBackend(Backend):
 
     # ---- look --------------------------------------------------------------------------------------------------
 
-    def find(self, token: str, request: JSON | None, since: float) -> Found:
-        """Jobs with the request's own token, name or input; all pages."""
-        request = request or {}
-        upload = ((request.get("inputDataConfig") or {}).get("s3InputDataConfig") or {}).get("s3Uri") or "-"
-        name = request.get("jobName") or "-"
-        # A summary need not tell its token, and that none is told is no match.
-        tokens = {checks.plain(token), request.get("clientRequestToken")} - {None, ""}
-        after = datetime.fromtimestamp(max(0, int(since)), timezone.utc)
-        found = [
-            job
-            # Not by nameContains: a job is ours by any of its handles.
-            for job in self._pages(submitTimeAfter=after, sortOrder="Ascending")
-            if job.metadata.get(TOKEN_KEY) in tokens
-            or any(token in (job.name or "") for token in tokens if token)
-            or job.name == name
-            or job.input_id == upload
-        ]
-        return Found(tuple(sorted(found, key=lambda job: job.created_at or 0)), self.find_is_complete)
-
-    def _pages(self, limit: int | None = None, **asked: Any) -> Iterator[Job]:
+    def _page(self, size: int, token: str | None) -> Page:
+        following = {"nextToken": token} if token else {}
         client = self.client
-        size = _SMALL_PAGE if limit is None else max(1, min(limit, _LARGE_PAGE))
-        asked = {"maxResults": size, "sortBy": "CreationTime", "sortOrder": "Descending", **asked}
-        given = 0
-        while True:
-            with translated("ListModelInvocationJobs"):
-                page = client.list_model_invocation_jobs(**asked)
-            for item in page.get("invocationJobSummaries") or []:
-                yield read_job(item)
-                given += 1
-                if limit is not None and given >= limit:
-                    return
-            if not page.get("nextToken"):
-                return
-            asked["nextToken"] = page["nextToken"]
+        with translated("ListModelInvocationJobs"):
+            answer = client.list_model_invocation_jobs(
+                maxResults=size, sortBy="CreationTime", sortOrder="Descending", **following
+            )
+        jobs = [read_job(item) for item in answer.get("invocationJobSummaries") or []]
+        return Page(jobs, answer.get("nextToken"), bool(answer.get("nextToken")))
 
     def retrieve(self, job_id: str) -> Job:
         """One job as it stands."""
@@ -288,9 +261,10 @@ class BedrockBackend(Backend):
         with translated("GetModelInvocationJob"):
             return read_job(client.get_model_invocation_job(jobIdentifier=job_id))
 
-    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
+    def job_pages(self, limit: int | None = None) -> Pages:
         """Jobs of this account and region, newest first, page by page."""
-        return self._pages(limit)
+        size = _SMALL_PAGE if limit is None else max(1, min(limit, _LARGE_PAGE))
+        return Pages(functools.partial(self._page, size), limit)
 
     def outputs(self, job: Job) -> Iterator[bytes]:
         """Every output file below the job's own prefix."""
@@ -366,15 +340,12 @@ class BedrockBackend(Backend):
 
     def _newest(self, count: int) -> dict[str, Job]:
         """The newest jobs, in one page, by the last part of their ARN; nothing where they may not be listed."""
-        client = self.client
         size = _SMALL_PAGE if count <= _SMALL_PAGE // 2 else _LARGE_PAGE
         try:
-            with translated("ListModelInvocationJobs"):
-                page = client.list_model_invocation_jobs(maxResults=size, sortBy="CreationTime", sortOrder="Descending")
+            page = self._page(size, None)
         except AuthenticationError:
             return {}
-        jobs = [read_job(item) for item in page.get("invocationJobSummaries") or []]
-        return {job.id.rpartition("/")[2]: job for job in jobs}
+        return {job.id.rpartition("/")[2]: job for job in page.jobs}
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """Stop all, whatever becomes of one of them."""

@@ -52,15 +52,9 @@ def safe_key(text: str) -> str:
     return "/".join(part for part in parts if part.strip("."))
 
 
-def plain(token: str) -> str:
-    """A token as letters and digits only."""
-    return safe_name(token, 200).replace("-", "")
-
-
 def job_name(stem: str, token: str) -> str:
     """A readable name that holds the token and fits ``jobName``."""
-    ending = plain(token)
-    return f"{safe_name(stem, JOB_NAME_LENGTH - 1 - len(ending))}-{ending}"
+    return f"{safe_name(stem, JOB_NAME_LENGTH - 1 - len(token))}-{token}"
 
 
 def split_uri(uri: str) -> tuple[str, str]:

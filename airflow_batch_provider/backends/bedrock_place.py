@@ -9,6 +9,7 @@ from typing import Any
 from airflow_batch_provider.backends import bedrock_checks as checks
 from airflow_batch_provider.backends.bedrock_jobs import TOKEN_KEY
 from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.identity import own_of
 from airflow_batch_provider.core.records import JSON, Shard
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import Family, bedrock_family
@@ -113,10 +114,11 @@ def create_call(place: BedrockPlace, shard: Shard, token: str, input_id: str, op
     owner = {"s3BucketOwner": place.bucket_owner} if place.bucket_owner else {}
     kms_key_id = place.kms_key(options)
     key = {"s3EncryptionKeyId": kms_key_id} if kms_key_id else {}
-    tags = {**place.all_tags(options), TOKEN_KEY: checks.plain(token)}
+    tags = {**place.all_tags(options), TOKEN_KEY: token}
     request: JSON = {
         "jobName": job_name,
-        "clientRequestToken": checks.plain(token),
+        # AWS answers a token that it knows with that job, even one that was stopped: so it is this create's alone.
+        "clientRequestToken": own_of(token),
         "modelId": model,
         "roleArn": place.role(options),
         "modelInvocationType": place.family(model).invocation,

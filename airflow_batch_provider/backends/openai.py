@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.extra_body import ExtraBody
+from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire_checks import check_address, check_options
 from airflow_batch_provider.backends.wire_errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire_jobs import read_job
@@ -28,7 +29,7 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
 )
 from airflow_batch_provider.core.identity import safe_name
-from airflow_batch_provider.core.records import JSON, Found, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import header_secrets
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.openai import OpenAIFormat
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
 WINDOW = "24h"
+_PAGE = 100
 TIMEOUT_SECONDS = 600.0
 
 CHAT = "/v1/chat/completions"
@@ -263,43 +265,24 @@ class OpenAIBackend(Backend):
             raise ProviderError("POST /batches: the answer has no batch id")
         return job
 
-    def find(self, token: str, request: JSON | None, since: float) -> Found:
-        """Look through every page for the upload, which serves one create only, or the token in the metadata.
-
-        The order of the list is not documented, so it is read to its end; ``since`` leaves out what is surely older.
-        """
-        input_id = (request or {}).get("input_file_id")
-        found = [
-            job
-            for job in self.list_jobs()
-            if (job.created_at is None or job.created_at >= since)
-            and ((input_id and job.input_id == input_id) or job.metadata.get(TOKEN_KEY) == token)
-        ]
-        # Lists begin with the newest, and most times are whole seconds (Azure tells fractions only while a batch is
-        # new): within a second the last listed is the oldest.
-        found.reverse()
-        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.find_is_complete)
-
     def retrieve(self, job_id: str) -> Job:
         """One batch as it stands."""
         return read_job(self._call("GET", f"/batches/{_segment(job_id)}"))
 
-    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
+    def job_pages(self, limit: int | None = None) -> Pages:
         """All batches of this key, page by page."""
-        after = ""
-        given = 0
-        while True:
-            page = self._call("GET", f"/batches?limit=100{f'&after={quote(after)}' if after else ''}")
-            batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
-            for batch in batches:
-                yield read_job(batch)
-                given += 1
-                if limit is not None and given >= limit:
-                    return
-            last = page.get("last_id") or (batches[-1].get("id") if batches else None)
-            if not page.get("has_more") or not last or last == after:
-                return
-            after = str(last)
+        return Pages(self._page, limit)
+
+    def _page(self, after: str | None) -> Page:
+        """One page; a full one that does not say whether there is more is taken to have more."""
+        page = self._call("GET", f"/batches?limit={_PAGE}{f'&after={quote(after)}' if after else ''}")
+        items = page.get("data", page)  # null is how some servers write an empty list
+        listed = [] if items is None else items if isinstance(items, list) else [None]
+        jobs = [read_job(batch) for batch in listed if isinstance(batch, dict)]
+        last = page.get("last_id") or (jobs[-1].id if jobs else None)
+        more = page.get("has_more")
+        more = more if isinstance(more, bool) else len(listed) >= _PAGE
+        return Page(jobs, str(last) if last else None, more, len(listed) - len(jobs))
 
     def outputs(self, job: Job) -> Iterator[bytes]:
         """Output and error file, or what a gateway has in their place."""

@@ -7,16 +7,17 @@ predictions with open models".
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, BinaryIO, ClassVar
 
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.openai import Route
+from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
 from airflow_batch_provider.backends.vertex_errors import authenticated, translated
 from airflow_batch_provider.backends.vertex_jobs import TOKEN_LABEL, read_job
@@ -38,7 +39,7 @@ from airflow_batch_provider.core.errors import (
     ProviderError,
     RequestRejectedError,
 )
-from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, Limits, ModelRules, Shard
+from airflow_batch_provider.core.records import JSON, Job, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 
@@ -240,37 +241,14 @@ class VertexBackend(Backend):
 
     # ---- look --------------------------------------------------------------------------------------------------
 
-    def find(self, token: str, request: JSON | None, since: float) -> Found:
-        """Jobs with the token's label, else those with the recorded input or output; all pages.
-
-        The order of Google's pages is not documented, so none is relied on.
-        """
-        found = list(self._pages(f'labels.{TOKEN_LABEL}="{token.lower()}"'))
-        if not found and request:
-            asked = read_job(request)
-            inputs = {asked.input_id} - {None}
-            begun = datetime.fromtimestamp(max(since, 0), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            # Input and output prefix serve one create only; a job's directory is below its prefix.
-            found = [
-                job
-                for job in self._pages(f'create_time>="{begun}"')
-                if job.input_id in inputs or (job.outputs and job.outputs[0].startswith(asked.outputs))
-            ]
-        jobs = [job for job in found if job.created_at is None or job.created_at >= since]
-        return Found(tuple(sorted(jobs, key=lambda job: job.created_at or 0)), self.find_is_complete)
-
-    def _pages(self, condition: str | None, limit: int | None = None) -> Iterator[Job]:
+    def _page(self, size: int, token: str | None) -> Page:
         client = self.client
-        asked: JSON = {"parent": self.place.parent, "page_size": _PAGE if limit is None else min(limit, _PAGE)}
-        if condition:
-            asked["filter"] = condition
-        given = 0
+        asked = {"parent": self.place.parent, "page_size": size, "page_token": token or ""}
         with translated("list of batch prediction jobs"):
-            for item in client.list_batch_prediction_jobs(request=asked, retry=None, timeout=_SECONDS):
-                yield _read(item)
-                given += 1
-                if limit is not None and given >= limit:
-                    return
+            listed = client.list_batch_prediction_jobs(request=asked, retry=None, timeout=_SECONDS)
+            answer = next(listed.pages)  # the pager's own loop believes every page
+        jobs = [_read(item) for item in answer.batch_prediction_jobs]
+        return Page(jobs, answer.next_page_token or None, bool(answer.next_page_token))
 
     def retrieve(self, job_id: str) -> Job:
         """One job as it stands.
@@ -284,9 +262,9 @@ class VertexBackend(Backend):
     def _name(self, job_id: str) -> str:
         return job_id if "/" in job_id else f"{self.place.parent}/batchPredictionJobs/{job_id}"
 
-    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
-        """Jobs of this project and region, newest first, page by page."""
-        return self._pages(None, limit)
+    def job_pages(self, limit: int | None = None) -> Pages:
+        """Jobs of this project and region, page by page; the order of Google's pages is not documented."""
+        return Pages(functools.partial(self._page, _PAGE if limit is None else min(limit, _PAGE)), limit)
 
     def outputs(self, job: Job) -> Iterator[bytes]:
         """Every output file below the job's own directory."""

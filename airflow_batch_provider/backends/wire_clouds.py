@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, ClassVar
 
@@ -17,14 +17,15 @@ import orjson
 
 from airflow_batch_provider.backends.cloud_place import CloudPlace
 from airflow_batch_provider.backends.openai import WINDOW, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire_errors import HONO_HINT
-from airflow_batch_provider.backends.wire_jobs import read_job
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     NotFoundError,
     ProviderError,
     RequestRejectedError,
 )
+from airflow_batch_provider.core.finding import Handle
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Found, Job, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
@@ -296,27 +297,24 @@ class CloudBackend(OpenAIBackend):
 
     # ---- find and list -----------------------------------------------------------------------------------------
 
-    def find(self, token: str, request: JSON | None, since: float) -> Found:
-        """Look for the upload, whose key holds the token, on the one page that the gateway shows; what is not there is
-        unknown, never absent."""
+    def find(self, handles: Sequence[Handle], beside: Collection[str] = ()) -> Found:
+        """As every backend, by the uploads, whose keys hold the token, on the one page that the gateway shows; what is
+        not there is unknown, never absent."""
         try:
-            jobs = [job for job in self.list_jobs() if job.created_at is None or job.created_at >= since]
+            found: Found = super().find(handles, beside)
         except (NotFoundError, RequestRejectedError, ProviderError) as error:
             if not _is_unsupported(error):
                 raise
-            jobs = []
-        input_id = (request or {}).get("input_file_id")
-        found = [job for job in jobs if job.input_id and (job.input_id == input_id or f"-{token}/" in job.input_id)]
-        # The newest come first, and within a second the last listed is the oldest.
-        found.reverse()
-        return Found(tuple(sorted(found, key=lambda job: int(job.created_at or 0))), self.find_is_complete)
+            return Found((), complete=False)
+        return found
 
-    def list_jobs(self, limit: int | None = None) -> Iterator[Job]:
+    def job_pages(self, limit: int | None = None) -> Pages:
         """The newest batches: over Bedrock a gateway shows one page, over Vertex AI it keeps the next one's token to
         itself."""
-        page = self._call("GET", "/batches?limit=100")
-        jobs = [read_job(batch) for batch in page.get("data") or [] if isinstance(batch, dict)]
-        yield from jobs[:limit]
+        return Pages(self._only_page, limit)
+
+    def _only_page(self, _: str | None) -> Page:
+        return self._page(None)._replace(more=False)
 
     def probe(self) -> str:
         """List one batch, where the gateway can."""

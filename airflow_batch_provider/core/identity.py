@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 
 import orjson
 
-from airflow_batch_provider.core.records import BatchRequest
+from airflow_batch_provider.core.records import BatchRequest, Shard
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
@@ -44,14 +45,48 @@ class Fingerprint:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def shard_token(key: str, fingerprint: str, shard_name: str, create_no: int) -> str:
-    """The name of one create, computable without the ledger; letters and digits, begins with a letter.
+def new_directory_id() -> str:
+    """The random id of a run directory, which no other has."""
+    return secrets.token_hex(16)
 
-    :param shard_name: holds round and shard (``r0-00000``).
+
+def own_part(directory_id: str, shard: Shard, digest: str, create_no: int) -> str:
+    """What proves that a job was made by this directory, for these bytes, by this create: 20 letters and digits.
+
+    :param digest: of the wire file, as it is sent.
     :param create_no: 1 for the first create of the shard, counted up where a create is known not to have happened.
     """
-    text = "\0".join((key, fingerprint, shard_name, str(create_no)))
-    return "b" + hashlib.sha256(text.encode()).hexdigest()[:23]
+    return _part("b", 19, directory_id, digest, *_asked(shard), str(create_no))
+
+
+def content_part(run_key: str, shard: Shard, digest: str) -> str:
+    """What a job asks, whichever directory of this run made it: 16 letters and digits. Model and endpoint are in it,
+    because clouds name them in the job and not in the lines."""
+    return _part("c", 15, run_key, digest, *_asked(shard))
+
+
+def make_token(own: str, content: str) -> str:
+    """The name of one create: letters, digits and one hyphen, at most 37 characters, begins with a letter, so that
+    with a readable stem it fits Bedrock's job names and Google's labels (63 each)."""
+    return f"{own}-{content}"
+
+
+def own_of(token: str) -> str:
+    """The first part of a token; all of one that an earlier version wrote."""
+    return token.partition("-")[0]
+
+
+def content_of(token: str) -> str:
+    """The second part of a token; empty for one that an earlier version wrote."""
+    return token.partition("-")[2]
+
+
+def _asked(shard: Shard) -> tuple[str, str, str]:
+    return shard.name, shard.model or "", shard.endpoint
+
+
+def _part(letter: str, length: int, *texts: str) -> str:
+    return letter + hashlib.sha256("\0".join(texts).encode()).hexdigest()[:length]
 
 
 def safe_name(text: str, length: int) -> str:

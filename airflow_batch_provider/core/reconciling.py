@@ -26,7 +26,9 @@ from airflow_batch_provider.core.records import (
 from airflow_batch_provider.core.refusals import decided
 
 OVER_QUOTA, OVER_BUDGET, TOO_LATE = "token_limit_exceeded", "budget_exceeded", "deadline_passed"
-"""Codes of rows that were given up: the queue stayed full, the budget was spent, the deadline came first."""
+CREATE_LOST = "create_lost"
+"""Codes of rows that were given up: the queue stayed full, the budget was spent, the deadline came first, the create's
+answer was lost for good."""
 BATCH_FAILED, BATCH_REFUSED, BATCH_INTERRUPTED = "batch_failed", "batch_refused", "batch_interrupted"
 """Codes of rows of a batch that failed as a whole: for the file's sake, for the account's, or for a passing reason."""
 

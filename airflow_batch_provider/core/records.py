@@ -219,6 +219,7 @@ class Shard:
     :param output_tokens: the most output tokens of the rows that name a bound.
     :param uncapped: how many rows name none.
     :param variant: rows of different variants may not share a file; 0 where the provider does not mind.
+    :param digest: SHA-256 of the wire file; empty where it was planned by an earlier version.
     """
 
     round: int
@@ -232,6 +233,7 @@ class Shard:
     output_tokens: int = 0
     uncapped: int = 0
     variant: int = 0
+    digest: str = ""
 
     @property
     def name(self) -> str:
@@ -302,13 +304,15 @@ class Admission:
 class Found:
     """Answer of a look for a job that may have been created.
 
-    :param jobs: the matching jobs, oldest first.
+    :param jobs: the matching jobs, each once, oldest first.
     :param complete: whether every page was read and the list is known to show every job, so that an empty answer
         means *absent*; False means *unknown*.
+    :param broken: why the list could not be read to its end; empty where it could.
     """
 
     jobs: tuple[Job, ...]
     complete: bool
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +361,9 @@ class RunSummary:
     :param answers: of the rows that succeeded, how many are ``empty``, ``cut``, ``refused``, ``filtered``, or answered
         by ``tool_calls`` or ``media`` alone; an answer may count in several.
     :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline.
+    :param surplus: what may be billed beside ``jobs``: second jobs of one create, and creates whose answer was lost for
+        good. ``{"id": job or null, "token", "shard", "status", "cancelled", "most_usd": upper end or null}`` of each;
+        it is not in ``cost_usd``.
     """
 
     run_key: str
@@ -376,6 +383,7 @@ class RunSummary:
     stopped: str | None = None
     withdrawn: int = 0
     answers: Mapping[Quality, int] = field(default_factory=dict)
+    surplus: tuple[JSON, ...] = ()
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""

@@ -24,6 +24,7 @@ OWN: dict[str, Refusal] = {
     "budget_exceeded": _WITHDRAWN,
     "deadline_passed": _WITHDRAWN,
     "below_minimum": _REQUEST,
+    "create_lost": _REQUEST,
     "unreadable_answer": _REQUEST,
 }
 """Our own codes, and OpenAI's ``batch_cancelled``, of rows for which no answer came; see :mod:`.reconciling`. A paid

@@ -1,31 +1,53 @@
 """Whether to create a job for a shard: the one table that keeps us from paying twice.
 
-What is known of a shard's last create, the answer of a look at the provider, and the time decide:
+What is known of a shard's last create, what a look at the provider shows, and the time decide. *Own* jobs are proven to
+be this directory's, *same* ones to ask the same bytes (:mod:`airflow_batch_provider.core.finding`):
 
-=============  ===================  ===================  ==========================================
-ledger         look at provider     time since intent    decision
-=============  ===================  ===================  ==========================================
-nothing        (not needed)         any                  Create 1
-job            (not needed)         any                  Attached
-refused        (not needed)         any                  Create next number
-intent alone   not looked yet       any                  Look
-intent alone   one job              any                  Attach it
-intent alone   several jobs         any                  Attach the oldest, cancel the others
-intent alone   none                 any, repeatable      Repeat: the provider knows the request again
-intent alone   none                 before settle time   LookAgain
-intent alone   none                 after, "resubmit"    Create next number
-intent alone   none                 after, "fail"        Refuse
-=============  ===================  ===================  ==========================================
+=================  ==========================  ====================  ===============================================
+ledger             look at the provider        time since intent     decision
+=================  ==========================  ====================  ===============================================
+nothing, new       (not needed)                any                   Create 1
+nothing            not looked yet              any                   Look
+nothing            own, not dead               any                   Attach the best, cancel the other own ones
+nothing            same, not dead               any                   Borrow the best: read it, never cancel it
+nothing            none of these               any                   Create 1
+nothing, lost      none, whole list            any                   Create 1
+nothing, lost      none, list not whole        any, "resubmit"       Create 1
+nothing, lost      none, list not whole        any, "fail"           Refuse
+job                (not needed)                any                   Attached
+refused            not looked yet              any                   Look
+refused            own                         any                   Attach the best, cancel the others
+refused            none                        any                   Create next number
+intent alone       not looked yet              any                   Look
+intent alone       own                         any                   Attach the best, cancel the others
+intent alone       none                        any, repeatable       Repeat: the provider knows the request again
+intent alone       none                        before settle time    LookAgain
+intent alone       none, list broke off        after                 Refuse
+intent alone       none                        after, "resubmit"     Create next number
+intent alone       none                        after, "fail"         Refuse
+=================  ==========================  ====================  ===============================================
+
+*New* is what this very process has planned; *lost* is a directory that was found gone. In between, an earlier process
+may have sent a shard whose record was deleted since, so one look comes before its first create. A list that broke off
+proves nothing, so with a lost directory it is refused whatever the policy is.
+
+The best job is one that was answered, then one that is alive, then one that expired; the oldest of equals. One that
+was cancelled or failed is dead: it is never borrowed and never better than a fresh create, but where the ledger knows
+of the create that made it, its end is collected as any other, so that what it answered is not asked again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from airflow_batch_provider.core.records import Found, Job, OnLostCreate
+from airflow_batch_provider.core.finding import Seen, best, others
+from airflow_batch_provider.core.records import Job, OnLostCreate
 
 LOOK_AGAIN_SECONDS = 60.0
+
+Memory: TypeAlias = Literal["new", "unsure", "lost"]
+"""What an empty ledger says of a shard: that nothing was sent, that something may have been, that it very well may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +57,7 @@ class LastCreate:
     :param number: 1 for the first.
     :param intent_at: when the intent was written, seconds since the epoch.
     :param job_id: the job, when its id was recorded.
-    :param refused: whether the provider is known not to have created it.
+    :param refused: whether the provider answered that it did not create it.
     :param repeatable: whether the provider answers the recorded request, sent again, with the same job.
     """
 
@@ -69,6 +91,13 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Borrow:
+    """Another directory's job asks the same bytes; it is read and left alone."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Look at the provider, then decide again."""
 
@@ -92,40 +121,63 @@ class Refuse:
     reason: str
 
 
-Decision: TypeAlias = Create | Attached | Attach | Look | Repeat | LookAgain | Refuse
+Decision: TypeAlias = Create | Attached | Attach | Borrow | Look | Repeat | LookAgain | Refuse
 
 
 def decide(
     last: LastCreate | None,
     *,
-    looked: Found | None,
+    memory: Memory = "new",
+    looked: Seen | None,
     now: float,
     settle_seconds: float,
     on_lost_create: OnLostCreate,
 ) -> Decision:
     """Decide one shard; see the table above.
 
+    :param memory: what it means that the ledger has nothing of the shard.
     :param looked: the provider's answer to a look made now, None before looking.
     :param settle_seconds: how long an accepted create may take to show in the provider's list.
     """
     if last is None:
-        return Create(1)
+        return _first(memory, looked, on_lost_create)
     if last.job_id is not None:
         return Attached(last.job_id)
-    if last.refused:
-        return Create(last.number + 1)
     if looked is None:
         return Look()
-    if looked.jobs:
-        return Attach(looked.jobs[0], looked.jobs[1:])
+    if (found := best(looked.own)) is not None:
+        return Attach(found, others(looked.own, found))
+    if last.refused:
+        return Create(last.number + 1)
     if last.repeatable:
         return Repeat()
     settled_at = last.intent_at + settle_seconds
     if now < settled_at:
         return LookAgain(min(settled_at, now + LOOK_AGAIN_SECONDS))
-    if on_lost_create == "resubmit":
+    if on_lost_create == "resubmit" and not looked.broken:
         return Create(last.number + 1)
-    known = (
-        "the provider lists no such job" if looked.complete else "the provider's list cannot prove that there is none"
-    )
-    return Refuse(known)
+    return Refuse(_reason(looked))
+
+
+def _first(memory: Memory, looked: Seen | None, on_lost_create: OnLostCreate) -> Decision:
+    """A shard of which the ledger has nothing."""
+    if memory == "new":
+        return Create(1)
+    if looked is None:
+        return Look()
+    if (found := best(looked.own, at_worst=3)) is not None:
+        return Attach(found, others(looked.own, found))
+    if (found := best(looked.same, at_worst=2)) is not None:
+        return Borrow(found)
+    unknown = memory == "lost" and not looked.complete
+    if unknown and (looked.broken or on_lost_create == "fail"):
+        return Refuse(_reason(looked))
+    return Create(1)
+
+
+def _reason(looked: Seen) -> str:
+    if looked.broken:
+        return f"the provider's list of jobs could not be read to its end: {looked.broken}"
+    if looked.complete:
+        return "the provider lists no such job"
+    return "the provider's list cannot prove that there is none"

@@ -30,6 +30,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "budget_exceeded": "cancelled",
     "deadline_passed": "cancelled",
     "missing": "missing",
+    "create_lost": "missing",
 }
 """What became of a row that has no answer, by OpenAI's code and ours; any other failed."""
 MALFORMED = frozenset(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError
-from airflow_batch_provider.submitting import Logger
+from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.triggers.batch_inference import FINISH, KILLED_STATES, jobs, task_state
 
 if TYPE_CHECKING:

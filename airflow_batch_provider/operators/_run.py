@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
 BACKSTOP_SECONDS = 600
 """How long after our own deadline Airflow ends the deferral, in case no triggerer is alive to do so."""
-RUN_RECORD_VERSION = 1
+RUN_RECORD_VERSIONS = (1, 2)
 KILL_SECONDS = 4.0
 """Airflow ends a killed task's process five seconds after it has told it."""
 
@@ -162,7 +162,7 @@ class RunOperator(BaseOperator):
         record = directory.read_json("run.json")
         if record is None:
             raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
-        if record.get("version") != RUN_RECORD_VERSION:
+        if record.get("version") not in RUN_RECORD_VERSIONS:
             version = record.get("version")
             raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
         self.conn_id = conn_id or record["conn_id"]

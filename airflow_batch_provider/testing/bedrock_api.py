@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import unquote
 
@@ -162,6 +162,8 @@ class ControlPlane:
         if faults.late_accept:
             self.keep(_later(faults.late_accept.pop(0), lambda: self._accept(body)))
             return None
+        if faults.take("create_twice"):
+            await self._accept(body)  # which the request token makes one of
         job = await self._accept(body)
         if faults.slow_accept:
             await asyncio.sleep(faults.slow_accept.pop(0))
@@ -235,6 +237,9 @@ class ControlPlane:
             told = {name: value for name, value in told.items() if name not in _COUNTS}
         if faults.null_times:
             told = {name: value for name, value in told.items() if name not in _TIMES}
+        for name in _TIMES if faults.clock_ahead else ():
+            if name in told:
+                told[name] = (_time(told[name]) + timedelta(seconds=faults.clock_ahead)).isoformat()
         for name in _TIMES if faults.ms_times or faults.iso_times else ():
             if name in told:
                 told[name] = _time(told[name]).timestamp() if faults.ms_times else told[name].replace("Z", "+00:00")
@@ -254,8 +259,12 @@ class ControlPlane:
             if not query["nextToken"].startswith("page-"):
                 raise ServiceError(400, "The pagination token is invalid.")
             start = int(query["nextToken"].removeprefix("page-"))
-        page: JSON = {"invocationJobSummaries": [self._told(job) for job in found[start : start + size]]}
-        if start + size < len(found):
+        faults = self.faults
+        if faults.take("hollow_list"):
+            return {"invocationJobSummaries": [], "nextToken": f"page-{start}"}
+        start = 0 if faults.stuck_list else start
+        page: JSON = {"invocationJobSummaries": faults.page([self._told(job) for job in found[start : start + size]])}
+        if start + size < len(found) or faults.stuck_list:
             page["nextToken"] = f"page-{start + size}"
         return page
 

@@ -48,6 +48,12 @@ class FaultPlan:
     :param cut_after_accept: so many creates end in a closed connection although the batch exists.
     :param late_accept: creates that end in a closed connection and make their batch so many seconds later.
     :param slow_accept: seconds between accepting these creates and answering them; the time to kill who waits.
+    :param create_twice: so many creates make two batches and tell of the second: what a gateway does that repeats a
+        create whose answer it did not get.
+    :param double_list: every batch stands twice on each page of a list.
+    :param stuck_list: a list ignores where to go on, and says for ever that there is more.
+    :param hollow_list: so many pages of a list are empty and say that there is more.
+    :param clock_ahead: seconds by which the provider's clock is ahead of ours; negative for behind.
     :param cut_downloads: so many downloads are cut in the middle, before the promised length.
     :param short_downloads: so many downloads end in the middle of a line as if that were all: the length fits.
     :param cancel_in_vain: cancels are accepted, and the batch goes on to its end; not for one that is held.
@@ -95,6 +101,11 @@ class FaultPlan:
     cut_after_accept: int = 0
     late_accept: list[float] = field(default_factory=list)
     slow_accept: list[float] = field(default_factory=list)
+    create_twice: int = 0
+    double_list: bool = False
+    stuck_list: bool = False
+    hollow_list: int = 0
+    clock_ahead: float = 0.0
     cut_downloads: int = 0
     short_downloads: int = 0
     cancel_in_vain: bool = False
@@ -151,6 +162,10 @@ class FaultPlan:
         if left > 0:
             setattr(self, name, left - 1)
         return left > 0
+
+    def page(self, items: list[JSON]) -> list[JSON]:
+        """What one page of a list shows of these items."""
+        return [item for item in items for _ in range(2)] if self.double_list else items
 
     def reset(self) -> None:
         """From now on, no faults."""

@@ -90,6 +90,8 @@ class Shell:
             return await self._output(call, path.split("/")[3])
         if call.kind == "list" and "after" in call.query:
             query = {**call.query, "after": self._flavor.inner_id(unquote(call.query["after"])) or ""}
+            if self._faults.stuck_list:
+                del query["after"]
             inner["query_string"] = urlencode(query).encode()
         if call.kind == "cancel" and self._faults.cancel_in_vain:
             inner = {**inner, "method": "GET", "path": path.removesuffix("/cancel")}
@@ -143,6 +145,8 @@ class Shell:
         if self._faults.late_accept:
             self._keep(_later(self._faults.late_accept.pop(0), accept))
             return None
+        if self._faults.take("create_twice"):
+            await accept()
         answer = self._told(call, await accept())
         if self._faults.slow_accept:
             await asyncio.sleep(self._faults.slow_accept.pop(0))
@@ -170,12 +174,21 @@ class Shell:
         items = body["data"] if body.get("object") == "list" else [body]
         told = [self._object(call, item) for item in items]
         if body.get("object") == "list":
+            if call.kind == "list":
+                body, told = self._page(body, told)
             body = {**body, "data": told, "first_id": None, "last_id": None}
             if told:
                 body.update(first_id=told[0]["id"], last_id=told[-1]["id"])
         else:
             body = told[0]
         return Answer.of(answer.status, body)
+
+    def _page(self, body: JSON, told: list[JSON]) -> tuple[JSON, list[JSON]]:
+        """A page of the list of batches, with what is wrong with it."""
+        if self._faults.take("hollow_list"):
+            return {**body, "has_more": True}, []
+        more = {"has_more": True} if self._faults.stuck_list else {}
+        return {**body, **more}, self._faults.page(told)
 
     def _in_vain(self, call: Call, answer: Answer) -> Answer:
         """A cancel that is accepted, of a batch that goes on."""
@@ -201,7 +214,7 @@ class Shell:
             shaped = {**shaped, "status": _NEW_WORD}
         if faults.lying_counts:
             shaped = {**shaped, "request_counts": {"total": 1_000_000, "completed": 0, "failed": 7}}
-        if faults.null_times or faults.ms_times or faults.iso_times:
+        if faults.null_times or faults.ms_times or faults.iso_times or faults.clock_ahead:
             shaped = _retimed(shaped, faults)
         if faults.no_output and batch["status"] in TERMINAL:
             shaped = {**shaped, "output_file_id": None, "error_file_id": None}
@@ -267,6 +280,8 @@ def _retimed(batch: JSON, faults: FaultPlan) -> JSON:
         if faults.null_times or not isinstance(value, int):
             return None if faults.null_times else value
         seconds = value / 1000 if value > _MILLISECONDS else float(value)
+        if faults.clock_ahead:
+            value, seconds = value + int(faults.clock_ahead * value / seconds), seconds + faults.clock_ahead
         if faults.ms_times:
             return int(seconds * 1000)
         return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if faults.iso_times else value

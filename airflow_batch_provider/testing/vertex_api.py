@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -210,6 +210,8 @@ class Google:
         if faults.late_accept:
             self.keep(_later(faults.late_accept.pop(0), lambda: self._accept(body)))
             return None
+        if faults.take("create_twice"):
+            self._accept(body)
         job = self._accept(body)
         if faults.slow_accept:
             await asyncio.sleep(faults.slow_accept.pop(0))
@@ -251,6 +253,13 @@ class Google:
             told["completionStats"] = {"successfulCount": "0", "failedCount": "7", "incompleteCount": "1000000"}
         if faults.null_times:
             told = {name: value for name, value in told.items() if not name.endswith("Time")}
+        if faults.clock_ahead:
+            ahead = timedelta(seconds=faults.clock_ahead)
+            told |= {
+                name: (_moment(value) + ahead).isoformat().replace("+00:00", "Z")
+                for name, value in told.items()
+                if name.endswith("Time")
+            }
         if faults.iso_times:
             told |= {name: value.replace("Z", "123Z") for name, value in told.items() if name.endswith("Time")}
         if "enum-encoding=int" in call.query.get("$alt", ""):
@@ -263,8 +272,13 @@ class Google:
         size = int(query.get("pageSize", "50"))
         found = [job for job in reversed(self.jobs) if _fits(job.told, query.get("filter", ""))]
         start = int(query.get("pageToken", "page-0").removeprefix("page-"))
-        page: JSON = {"batchPredictionJobs": [self._told(job, call) for job in found[start : start + size]]}
-        if start + size < len(found):
+        faults = self.faults
+        if faults.take("hollow_list"):
+            return {"batchPredictionJobs": [], "nextPageToken": f"page-{start}"}
+        start = 0 if faults.stuck_list else start
+        told = [self._told(job, call) for job in found[start : start + size]]
+        page: JSON = {"batchPredictionJobs": faults.page(told)}
+        if start + size < len(found) or faults.stuck_list:
             page["nextPageToken"] = f"page-{start + size}"
         return page
 

@@ -63,10 +63,10 @@ with DAG(dag_id="secrets", schedule=None, params={"conn_id": "x", "rows": "x", "
 RUN_ALL = """
 import json, sys
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
-from airflow_batch_provider import submitting
+from airflow_batch_provider import reading
 from secret_dag import dag
 
-submitting.READ_PAUSES = (0.01, 0.01, 0.01)
+reading.READ_PAUSES = (0.01, 0.01, 0.01)
 serialize = BatchInferenceTrigger.serialize
 
 def told(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from airflow_batch_provider.core.records import Job, JobStatus, ModelRules
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY, new_token
 from tests.backends.faulty_contract import FaultyContract
+from tests.backends.tools import known_by
 from tests.backends.wire_contract import LEAKS
 
 ROLE = "arn:aws:iam::123456789012:role/batch"
@@ -60,12 +60,13 @@ class CloudContract(FaultyContract):
         request = self.uploaded(backend, 1, token)
         job = backend.create(request)
         self.make_others(backend, world, 3)
-        since = time.time() - 900
-        for found in (backend.find("nosuchtoken", request, since), backend.find(token, None, since)):
+        for found in (backend.find([known_by("nosuchtoken", request)]), backend.find([known_by(token)])):
             assert ([one.id for one in found.jobs], found.complete) == ([job.id], False)
-        absent = backend.find("nosuchtoken", None, since)
+        absent = backend.find([known_by("nosuchtoken")])
         assert (absent.jobs, absent.complete) == ((), False)
-        assert backend.find(token, request, time.time() + 3600).jobs == ()
+        world.faults.clock_ahead = -7200.0
+        assert [one.id for one in backend.find([known_by(token, request)]).jobs] == [job.id]
+        world.faults.clock_ahead = 0.0
         assert len(list(backend.list_jobs(limit=3))) == 3
         before = len(world.calls("list"))
         assert len(list(backend.list_jobs())) >= 7
@@ -75,7 +76,7 @@ class CloudContract(FaultyContract):
         """Where there is no list, nothing is known, and the connection can still be tested."""
         with FakeProvider(self.flavor, api_key=KEY, behind=self.behind, lists=False) as world:  # type: ignore[arg-type]
             backend = self.make(world)
-            found = backend.find(new_token(), None, 0)
+            found = backend.find([known_by(new_token())])
             assert (found.jobs, found.complete) == ((), False)
             assert "lists no batches" in backend.probe()
             backend.close()

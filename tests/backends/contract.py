@@ -30,7 +30,7 @@ from airflow_batch_provider.core.errors import AuthenticationError, NotFoundErro
 from airflow_batch_provider.core.records import JobStatus
 from tests.backends.harness import CHAT, KEY, LEAK, NOWHERE, Harness, new_token
 from tests.backends.scripted import free_port
-from tests.backends.tools import Feed, chain, sha
+from tests.backends.tools import Feed, chain, known_by, sha
 
 __all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "new_token"]
 
@@ -81,9 +81,8 @@ class BackendContract(Harness):
         token = new_token()
         request = self.uploaded(backend, 1, token, **self.greedy)
         job = backend.create(request)
-        since = time.time() - 900
-        assert [found.id for found in backend.find(token, None, since).jobs] == [job.id]
-        assert [found.id for found in backend.find("nosuchtoken", request, since).jobs] == [job.id]
+        assert [found.id for found in backend.find([known_by(token)]).jobs] == [job.id]
+        assert [found.id for found in backend.find([known_by("nosuchtoken", request)]).jobs] == [job.id]
 
     # ---- find, retrieve, list ----------------------------------------------------------------------------------
 
@@ -94,17 +93,23 @@ class BackendContract(Harness):
         job = backend.create(request)
         self.make_others(backend, world, self.page + 2)
         before = len(world.calls("list"))
-        since = time.time() - 900
-        by_call = backend.find("nosuchtoken", request, since)
+        by_call = backend.find([known_by("nosuchtoken", request)])
         assert [found.id for found in by_call.jobs] == [job.id]
         assert len(world.calls("list")) - before >= 2
         self.check_lists(backend, world.calls("list")[before:])
-        by_token = backend.find(token, None, since)
+        by_token = backend.find([known_by(token)])
         assert [found.id for found in by_token.jobs] == [job.id]
-        absent = backend.find("nosuchtoken", self.request(backend, new_token(), self.handle_of_nobody(backend)), since)
+        absent = backend.find(
+            [known_by("nosuchtoken", self.request(backend, new_token(), self.handle_of_nobody(backend)))]
+        )
         assert absent.jobs == ()
         assert absent.complete is self.complete
-        assert backend.find(token, request, time.time() + 3600).jobs == ()
+        # X7: whoever's clock is wrong, what a token proves needs none.
+        world.faults.clock_ahead = -7200.0
+        assert [found.id for found in backend.find([known_by(token, request)]).jobs] == [job.id]
+        world.faults.clock_ahead = 0.0
+        several = [known_by(new_token()), known_by(token), known_by("nosuchtoken", request)]
+        assert [found.id for found in backend.find(several).jobs] == [job.id]
         assert len(list(backend.list_jobs(limit=3))) == 3
         assert len({listed.id for listed in backend.list_jobs()}) >= self.page + 3
 
@@ -114,7 +119,7 @@ class BackendContract(Harness):
         request = self.uploaded(backend, 1, token)
         ids = list(dict.fromkeys(backend.create(request).id for _ in range(3)))
         assert len(ids) == (1 if self.idempotent else 3)
-        assert [job.id for job in backend.find(token, request, time.time() - 900).jobs] == ids
+        assert [job.id for job in backend.find([known_by(token, request)]).jobs] == ids
 
     def test_retrieve(self, backend: Any) -> None:
         """A job is told in one vocabulary: seconds, whole counts, decoded handles, our token."""

@@ -21,7 +21,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.records import Job, JobStatus
 from tests.backends.contract import BackendContract, new_token
-from tests.backends.tools import heartbeat
+from tests.backends.tools import heartbeat, known_by
 
 ERRORS: dict[int, type[BatchInferenceError]] = {
     401: AuthenticationError,
@@ -100,8 +100,8 @@ class FaultyContract(BackendContract):
         assert caught.value.ambiguous is True
         assert len(self.creates(world)) == 1
         assert len(world.batches) - before == made
-        assert len(backend.find(token, request, time.time() - 900).jobs) == made
-        assert len(backend.find(token, None, time.time() - 900).jobs) == made
+        assert len(backend.find([known_by(token, request)]).jobs) == made
+        assert len(backend.find([known_by(token)]).jobs) == made
 
     def test_late_accept_is_found(self, backend: Any, world: Any) -> None:
         """A job that comes to be only after its create was cut is found once it is there."""
@@ -112,10 +112,10 @@ class FaultyContract(BackendContract):
         with pytest.raises(ProviderError) as caught:
             backend.create(request)
         assert caught.value.ambiguous is True
-        early = backend.find(token, request, time.time() - 900)
+        early = backend.find([known_by(token, request)])
         assert early.jobs == () or time.monotonic() - begun >= 0.3
         deadline = time.monotonic() + 10
-        while not (found := backend.find(token, request, time.time() - 900).jobs):
+        while not (found := backend.find([known_by(token, request)]).jobs):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert len(found) == len(self.creates(world)) == 1
@@ -135,7 +135,7 @@ class FaultyContract(BackendContract):
             "upload": lambda: backend.upload_file("x.jsonl", io.BytesIO(b"{}\n")),
             "create": lambda: backend.create(request),
             "poll": lambda: backend.retrieve(job.id),
-            "list": lambda: backend.find("t", None, 0),
+            "list": lambda: backend.find([known_by("t")]),
             "download": lambda: list(backend.download(handle)),
             "cancel": lambda: backend.cancel(job.id),
         }

@@ -14,6 +14,7 @@ import pytest
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Job, Shard
 from airflow_batch_provider.dialects.base import Sent, token
+from tests.backends.tools import known_by
 
 KEY = "fake-key-7e1b"
 LEAK = "leaked-from-the-environment"
@@ -96,7 +97,7 @@ class Harness:
             "create": lambda: backend.create(request),
             "poll": lambda: backend.retrieve(job),
             "list": lambda: list(backend.list_jobs()),
-            "find": lambda: backend.find("nosuchtoken", request, 0),
+            "find": lambda: backend.find([known_by("nosuchtoken", request)]),
             "download": lambda: list(backend.download(handle)),
             "cancel": lambda: backend.cancel(job),
             "delete": lambda: backend.delete(handle),

@@ -13,6 +13,7 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
+from tests.backends.tools import known_by
 from tests.backends.wire_contract import FaultyWireContract
 
 
@@ -79,7 +80,7 @@ class TestAzureLegacy(AzureContract):
         """Below ``/openai``, and every call names the version, lists and the triggerer's too."""
         job = self.until(backend, self.send(backend, 1))
         list(backend.outputs(job))
-        backend.find("t", None, 0)
+        backend.find([known_by("t")])
         await backend.apoll([job.id])
         assert {call.query.get("api-version") for call in world.requests} == {"2024-10-21"}
         assert all(call.path.startswith("/openai/") and "/v1/" not in call.path for call in world.requests)

@@ -20,6 +20,7 @@ from airflow_batch_provider.hooks.aws_credentials import AwsAccess, session_fact
 from airflow_batch_provider.testing.bedrock import BedrockFaults, FakeBedrock
 from tests.backends.faulty_contract import FaultyContract
 from tests.backends.harness import CHAT, LEAK, NOWHERE, new_token
+from tests.backends.tools import known_by
 
 CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 LLAMA = "meta.llama3-1-8b-instruct-v1:0"
@@ -258,7 +259,7 @@ def test_a_conflict_is_ambiguous(backend: BedrockBackend, world: FakeBedrock) ->
     with pytest.raises(ProviderError, match="ConflictException") as caught:
         backend.create({**request, "timeoutDurationInHours": 25})
     assert caught.value.ambiguous
-    assert [found.id for found in backend.find(token, request, 0).jobs] == [job.id]
+    assert [found.id for found in backend.find([known_by(token, request)]).jobs] == [job.id]
 
 
 def test_repeating_a_lost_create_makes_one_job(backend: BedrockBackend, world: FakeBedrock) -> None:
@@ -602,5 +603,5 @@ def test_a_job_without_a_token_is_not_ours(backend: BedrockBackend, world: FakeB
     job = sent(backend)
     for known in world._plane.jobs:
         known.told.pop("clientRequestToken", None)
-    assert backend.find("nosuchtoken", None, 0).jobs == ()
+    assert backend.find([known_by("nosuchtoken")]).jobs == ()
     assert job.id in {listed.id for listed in backend.list_jobs()}

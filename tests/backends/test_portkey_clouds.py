@@ -15,7 +15,7 @@ from airflow_batch_provider.backends.gateways import portkey_backend
 from airflow_batch_provider.backends.openai import CHAT, OpenAIBackend
 from airflow_batch_provider.backends.wire_clouds import CloudBackend
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.identity import shard_token
+from airflow_batch_provider.core.identity import content_part, make_token, own_part
 from airflow_batch_provider.core.records import BatchRequest, ModelRules, Shard
 from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing import FakeProvider
@@ -159,7 +159,7 @@ def test_create_body_for_bedrock() -> None:
 
 def test_names_are_what_bedrock_takes() -> None:
     """Whatever a stem holds, the job's name is within 63 letters, digits and hyphens, and ends in the token."""
-    token = shard_token("dag/task/run/-1", "f", "r0-00000", 1)
+    token = make_token(own_part("d", shard(CLAUDE), "f", 1), content_part("dag/task/run/-1", shard(CLAUDE), "f"))
     for stem in ("x" * 200, "scheduled__2026-01-01T00:00:00+00:00", "äöü", ""):
         name = bedrock(job_name=stem).create_request(shard(CLAUDE), token, "s3://b/i.jsonl", {})["job_name"]
         assert re.fullmatch(r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9+.-]){0,63}", name)

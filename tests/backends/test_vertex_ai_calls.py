@@ -19,7 +19,7 @@ from airflow_batch_provider.testing.vertex import FakeVertex, VertexFaults
 from tests.backends.harness import Harness, new_token
 from tests.backends.scripted import Scripted, answer
 from tests.backends.test_vertex_ai import CLAUDE, GEMINI, backend_of
-from tests.backends.tools import heartbeat
+from tests.backends.tools import heartbeat, known_by
 
 
 class Tools(Harness):
@@ -62,26 +62,24 @@ def told(world: FakeVertex, job_id: str) -> dict[str, Any]:
 
 
 def test_a_job_without_its_label_is_found(backend: VertexBackend, world: FakeVertex) -> None:
-    """By input or by output, whatever order the pages have and whatever is on them."""
+    """By its name, input or output, whatever order the pages have and whatever is on them."""
     request = tools.uploaded(backend, 1, token := new_token())
     job = tools.until(backend, backend.create(request))
     told(world, job.id)["labels"] = {}
     tools.make_others(backend, world, 3)
     # The newest on the page is older than all: no order can be relied on.
     told(world, world.batches[-1]["name"])["createTime"] = "2020-01-01T00:00:00Z"
-    since = time.time() - 900
-    assert backend.find(token, None, since).jobs == ()
-    by_output = {**request, "inputConfig": {"gcsSource": {"uris": ["gs://b/another.jsonl"]}}}
-    by_input = {**request, "outputConfig": {}}
-    for known in (request, by_input, by_output):
-        assert [found.id for found in backend.find(token, known, since).jobs] == [job.id]
-    assert backend.find(token, {**by_output, "outputConfig": {}}, since).jobs == ()
+    assert [found.id for found in backend.find([known_by(token)]).jobs] == [job.id]
+    assert [found.id for found in backend.find([known_by("nosuchtoken", request)]).jobs] == [job.id]
+    told(world, job.id)["displayName"] = "somebody has renamed it"
+    for known in (request, None):
+        assert [found.id for found in backend.find([known_by(token, known)]).jobs] == [job.id]
 
 
 def test_a_token_of_capitals_is_found(backend: VertexBackend) -> None:
     """Labels are lower case, tokens need not be."""
     job = tools.send(backend, 1, "TOKEN7")
-    assert [found.id for found in backend.find("TOKEN7", None, 0).jobs] == [job.id]
+    assert [found.id for found in backend.find([known_by("TOKEN7")]).jobs] == [job.id]
 
 
 # ---- outputs -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from airflow_batch_provider.testing import FakeProvider
 from tests.backends.cloud_contract import CLAUDE, GEMINI, ROLE, VertexContract
 from tests.backends.contract import CHAT, KEY
 from tests.backends.scripted import Scripted, answer
+from tests.backends.tools import known_by
 
 
 class TestByAccount(VertexContract):
@@ -87,11 +88,11 @@ def test_only_a_list_that_is_not_there_is_unknown(message: str, is_none: bool) -
     with Scripted(failing(message)) as server:
         backend = bedrock(server.base_url)
         if is_none:
-            found = backend.find("tok", None, 0)
+            found = backend.find([known_by("tok")])
             assert (found.jobs, found.complete) == ((), False)
         else:
             with pytest.raises(ProviderError):
-                backend.find("tok", None, 0)
+                backend.find([known_by("tok")])
         backend.close()
 
 

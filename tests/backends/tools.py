@@ -9,6 +9,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_batch_provider.core.finding import Handle
+from airflow_batch_provider.core.records import JSON
+
+
+def known_by(token: str, request: JSON | None = None) -> Handle:
+    """What the job of a recorded create call is known by."""
+    request = request or {}
+    s3 = request.get("inputDataConfig", {}).get("s3InputDataConfig", {}).get("s3Uri")
+    gcs = request.get("inputConfig", {}).get("gcsSource", {}).get("uris", [None])[0]
+    return Handle(token, request.get("input_file_id") or s3 or gcs)
+
 
 class Feed(io.RawIOBase):
     """A seekable stream that is never read as a whole."""

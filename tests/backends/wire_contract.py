@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -29,6 +28,7 @@ from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import CHAT, LEAK, NOWHERE, BackendContract, new_token
 from tests.backends.faulty_contract import FaultyContract
+from tests.backends.tools import known_by
 
 LEAKS = {
     "OPENAI_BASE_URL": f"{NOWHERE}/v1",
@@ -137,7 +137,7 @@ class WireContract(BackendContract):
         job = backend.create(request)
         backend.create(backend.create_body(CHAT, other, {}, {}))
         for asked in (request, None):
-            assert [found.id for found in backend.find(token, asked, time.time() - 900).jobs] == [job.id]
+            assert [found.id for found in backend.find([known_by(token, asked)]).jobs] == [job.id]
 
     def test_good_rows_as_they_came(self, backend: OpenAIBackend) -> None:
         """The lines themselves carry the custom_ids, and decode without knowing what was sent."""
@@ -262,7 +262,7 @@ class FaultyWireContract(WireContract, FaultyContract):
         )
         world.faults.unknown_status_polls = 0
         assert self.until(backend, job).created_at is None
-        assert [found.id for found in backend.find(token, None, time.time() + 3600).jobs] == [job.id]
+        assert [found.id for found in backend.find([known_by(token)]).jobs] == [job.id]
 
     @pytest.mark.parametrize("status", [400, 409])
     async def test_refused_cancel_of_a_living_job(

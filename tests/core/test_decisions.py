@@ -10,14 +10,16 @@ from airflow_batch_provider.core.errors import (
     RowsFailedError,
     ToleranceError,
 )
+from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.polling import Wait, Wake, WakeRule
 from airflow_batch_provider.core.polling import decide as poll
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.reconciling import judge, tolerated
-from airflow_batch_provider.core.records import OUTCOMES, Found, Job, JobStatus, RequestCounts, RunSummary, Usage
+from airflow_batch_provider.core.records import OUTCOMES, Job, JobStatus, RequestCounts, RunSummary, Usage
 from airflow_batch_provider.core.submission import (
     Attach,
     Attached,
+    Borrow,
     Create,
     LastCreate,
     Look,
@@ -28,9 +30,23 @@ from airflow_batch_provider.core.submission import (
 )
 
 ONE, TWO = Job("j1", JobStatus.IN_PROGRESS), Job("j2", JobStatus.VALIDATING)
+DEAD, OVER = Job("j0", JobStatus.CANCELLED), Job("j4", JobStatus.COMPLETED)
+ENDING, LATE = Job("j5", JobStatus.CANCELLING), Job("j6", JobStatus.EXPIRED, counts=RequestCounts(5, 3, 0))
+NEVER = Job("j7", JobStatus.EXPIRED)
 INTENT = LastCreate(3, intent_at=1000.0)
 AGAIN = LastCreate(3, intent_at=1000.0, repeatable=True)
-NONE, UNSURE = Found((), complete=True), Found((), complete=False)
+REFUSED = LastCreate(2, 0, refused=True)
+NONE, UNSURE, BROKEN = Seen(), Seen(complete=False), Seen(complete=False, broken="it did not end")
+ABSENT, UNKNOWN = "the provider lists no such job", "the provider's list cannot prove that there is none"
+ENDLESS = "the provider's list of jobs could not be read to its end: it did not end"
+
+
+def own(*jobs):
+    return Seen(own=jobs)
+
+
+def same(*jobs):
+    return Seen(same=jobs)
 
 
 @pytest.mark.parametrize(
@@ -38,26 +54,79 @@ NONE, UNSURE = Found((), complete=True), Found((), complete=False)
     [
         (None, None, 0, "fail", Create(1)),
         (LastCreate(1, 0, "j"), None, 9e9, "fail", Attached("j")),
-        (LastCreate(2, 0, refused=True), None, 0, "fail", Create(3)),
+        (LastCreate(1, 0, "j", refused=True), None, 9e9, "fail", Attached("j")),
+        (REFUSED, None, 0, "fail", Look()),
+        (REFUSED, NONE, 0, "fail", Create(3)),
+        (REFUSED, BROKEN, 0, "fail", Create(3)),
+        (REFUSED, own(ONE, TWO), 0, "fail", Attach(ONE, (TWO,))),
+        (REFUSED, same(ONE), 0, "fail", Create(3)),
         (INTENT, None, 1000, "resubmit", Look()),
-        (INTENT, Found((ONE,), complete=True), 1001, "fail", Attach(ONE)),
-        (INTENT, Found((ONE,), complete=False), 9e9, "fail", Attach(ONE)),
-        (INTENT, Found((ONE, TWO), complete=True), 1001, "fail", Attach(ONE, (TWO,))),
+        (INTENT, own(ONE), 1001, "fail", Attach(ONE)),
+        (INTENT, Seen(own=(ONE,), complete=False), 9e9, "fail", Attach(ONE)),
+        (INTENT, own(ONE, TWO), 1001, "fail", Attach(ONE, (TWO,))),
+        (INTENT, own(DEAD, ONE), 1001, "fail", Attach(ONE, (DEAD,))),
+        (INTENT, own(ONE, OVER), 1001, "fail", Attach(OVER, (ONE,))),
+        (INTENT, own(DEAD, ENDING), 1001, "fail", Attach(ENDING, (DEAD,))),
+        (INTENT, own(DEAD), 1001, "fail", Attach(DEAD)),
+        (INTENT, same(ONE), 1001, "fail", LookAgain(1061)),
         (AGAIN, None, 1000, "fail", Look()),
-        (AGAIN, Found((ONE,), complete=True), 1001, "fail", Attach(ONE)),
+        (AGAIN, own(ONE), 1001, "fail", Attach(ONE)),
         (AGAIN, NONE, 1001, "fail", Repeat()),
         (AGAIN, UNSURE, 9e9, "resubmit", Repeat()),
         (INTENT, NONE, 1001, "resubmit", LookAgain(1061)),
         (INTENT, NONE, 1890, "resubmit", LookAgain(1900)),
         (INTENT, NONE, 1900, "resubmit", Create(4)),
         (INTENT, UNSURE, 1900, "resubmit", Create(4)),
-        (INTENT, NONE, 1900, "fail", Refuse("the provider lists no such job")),
-        (INTENT, UNSURE, 1900, "fail", Refuse("the provider's list cannot prove that there is none")),
+        (INTENT, BROKEN, 1001, "resubmit", LookAgain(1061)),
+        (INTENT, BROKEN, 1900, "resubmit", Refuse(ENDLESS)),
+        (INTENT, NONE, 1900, "fail", Refuse(ABSENT)),
+        (INTENT, UNSURE, 1900, "fail", Refuse(UNKNOWN)),
     ],
 )
 def test_submission_table(last, looked, now, policy, wanted):
-    """Every row of the table in the module's docstring."""
+    """Every row of the table in the module's docstring of which the ledger has something, or nothing because the shard
+    is new."""
     assert decide(last, looked=looked, now=now, settle_seconds=900, on_lost_create=policy) == wanted
+
+
+@pytest.mark.parametrize("memory", ["unsure", "lost"])
+@pytest.mark.parametrize(
+    ("looked", "policy", "wanted"),
+    [
+        (None, "fail", Look()),
+        (own(ONE, TWO), "fail", Attach(ONE, (TWO,))),
+        (Seen(own=(ONE,), same=(OVER,)), "fail", Attach(ONE)),
+        (own(ENDING), "fail", Attach(ENDING)),
+        (own(DEAD), "fail", Create(1)),
+        (same(ONE, TWO), "fail", Borrow(ONE)),
+        (same(ONE, OVER), "fail", Borrow(OVER)),
+        (same(LATE), "fail", Borrow(LATE)),
+        (Seen(own=(DEAD,), same=(ONE,)), "fail", Borrow(ONE)),
+        (same(DEAD), "fail", Create(1)),
+        (same(ENDING), "fail", Create(1)),
+        (same(NEVER), "fail", Borrow(NEVER)),
+        (NONE, "fail", Create(1)),
+    ],
+)
+def test_a_shard_whose_record_may_have_been_deleted(memory, looked, policy, wanted):
+    """X3, X6: what is proven ours is gone on with, what asks the same is read, what is dead is nobody's."""
+    assert decide(None, memory=memory, looked=looked, now=0, settle_seconds=900, on_lost_create=policy) == wanted
+
+
+@pytest.mark.parametrize(
+    ("memory", "looked", "policy", "wanted"),
+    [
+        ("unsure", UNSURE, "fail", Create(1)),
+        ("unsure", BROKEN, "fail", Create(1)),
+        ("lost", UNSURE, "fail", Refuse(UNKNOWN)),
+        ("lost", UNSURE, "resubmit", Create(1)),
+        ("lost", BROKEN, "fail", Refuse(ENDLESS)),
+        ("lost", BROKEN, "resubmit", Refuse(ENDLESS)),
+    ],
+)
+def test_a_list_that_proves_nothing(memory, looked, policy, wanted):
+    """A13: after a lost directory nothing is created on a list that cannot prove that nothing lives."""
+    assert decide(None, memory=memory, looked=looked, now=0, settle_seconds=900, on_lost_create=policy) == wanted
 
 
 RULE = WakeRule(1000.0)

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     NotFoundError,
@@ -14,7 +15,7 @@ from airflow_batch_provider.core.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
-from airflow_batch_provider.core.records import Found, Job, JobError, JobStatus, Limits, RunOptions
+from airflow_batch_provider.core.records import Job, JobError, JobStatus, Limits, RunOptions
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 from airflow_batch_provider.run import BatchRun
 from airflow_batch_provider.storage import RunDirectory
@@ -58,6 +59,7 @@ class Batch:
     :param appears: when it is accepted; before, nobody can see it.
     :param listed: when a look finds it.
     :param surplus: the provider's own doing: one create, two jobs.
+    :param given_up: nobody can know any more what it was made for.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Batch:
     listed: float
     created_at: float
     surplus: bool = False
+    given_up: bool = False
     status: JobStatus = JobStatus.IN_PROGRESS
     output: bytes = b""
     cancel_asked: bool = False
@@ -88,6 +91,7 @@ class World:
     :param armed: what the next calls of a kind meet, in turn.
     :param meanwhile: what another process does in the middle of a call.
     :param far: how late, or for how long hidden, the next such job is.
+    :param doubled: whether its list shows jobs twice.
     :param prompt: True while nothing may come later than :data:`SOON`.
     """
 
@@ -97,6 +101,7 @@ class World:
     skew: float = 0.0
     far: float = 100.0
     prompt: bool = False
+    doubled: bool = False
     now: float = 1_800_000_000.0
     files: dict = field(default_factory=dict)
     batches: list = field(default_factory=list)
@@ -135,6 +140,10 @@ class World:
 
     def visible(self):
         return [batch for batch in self.batches if batch.appears <= self.now]
+
+    def shown(self, jobs):
+        """A page of the list, on which any job may stand twice."""
+        return [job for number, job in enumerate(jobs) for _ in range(2 if self.doubled and number % 2 == 0 else 1)]
 
     def live(self):
         return [batch for batch in self.visible() if not batch.status.is_terminal]
@@ -268,23 +277,23 @@ class MisbehavingBackend(Backend):
             world.accept(request, surplus=True)
         return batch
 
-    def find(self, token, request, since):
+    def find(self, handles, beside=()):
         self.world.meet("find")
-        seen = [
-            batch
-            for batch in self.world.visible()
-            if batch.listed <= self.world.now and batch.token == token and batch.created_at >= since
-        ]
-        seen.sort(key=lambda batch: batch.created_at)
-        self.world.found_together += seen[1:]
-        return Found(tuple(self._job(batch) for batch in seen), self.world.complete)
+        found = super().find(handles, beside)
+        groups = {}
+        for job in found.jobs:
+            groups.setdefault(self._batch(job.id).token, []).append(job.id)
+        self.world.found_together += [ids for ids in groups.values() if len(ids) > 1]
+        return found
 
     def retrieve(self, job_id):
         self.world.meet("retrieve")
         return self._job(self._batch(job_id))
 
-    def list_jobs(self, limit=None):
-        return iter([self._job(batch) for batch in reversed(self.world.visible())][:limit])
+    def job_pages(self, limit=None):
+        now = self.world.now
+        jobs = [self._job(batch) for batch in reversed(self.world.visible()) if batch.listed <= now]
+        return Pages(lambda _: Page(self.world.shown(jobs), None, more=False), limit)
 
     def outputs(self, job):
         fault = self.world.meet("outputs")

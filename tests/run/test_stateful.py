@@ -6,6 +6,7 @@ how jobs end. After each step, and once all has ended, the laws of money and of 
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -152,6 +153,11 @@ class Story(RuleBasedStateMachine):
         shutil.rmtree(self.path)
         self.waiting = False
         self.lost_directory = True
+        # What was cancelled or failed is never taken for ours by its bytes alone, and what came after it hangs on it.
+        dead = (JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.FAILED)
+        if any(batch.status in dead for batch in self.world.batches):
+            for batch in self.world.batches:
+                batch.given_up = True
 
     def _all_in_sight(self):
         now = self.world.now
@@ -214,7 +220,7 @@ class Story(RuleBasedStateMachine):
         if batch.surplus:
             return
         for other in self.world.batches:
-            if other is batch or other.surplus:
+            if other is batch or other.surplus or other.given_up:
                 continue
             if other.shard == batch.shard:
                 self.world.breaches.append(f"{batch.shard} has two jobs: {other}, {batch}")
@@ -300,8 +306,10 @@ class Story(RuleBasedStateMachine):
         for custom_id in IDS:
             good = any(f'"{one.id} answers {custom_id}"'.encode() in one.output for one in self.world.batches)
             assert good or custom_id in bad
-        for surplus in self.world.found_together:
-            assert surplus.cancel_asked, f"{surplus} was found beside another job and never cancelled"
+        known = {job["id"] for job in summary.jobs} | {one["id"] for one in summary.surplus}
+        for ids in self.world.found_together:
+            silent = set(ids) - known - {batch.id for batch in self.world.batches if batch.cancel_asked}
+            assert not silent, f"{silent} were found beside another job and neither cancelled nor reported"
 
 
 def tried(*faults):
@@ -383,7 +391,7 @@ def test_stories_that_once_ended_badly(name):
 
 
 Story.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=int(os.environ.get("AIRFLOW_BATCH_STORIES", "100")),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -13,6 +13,7 @@ import airflow_batch_provider.testing as public
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.testing import ROUTES, BedrockFaults, FakeRoute, FaultPlan, VertexFaults, fake_route
+from tests.backends.tools import known_by
 
 HEAVY = (
     "boto3",
@@ -76,7 +77,7 @@ def test_reset_ends_all_faults(route: FakeRoute) -> None:
     route.fake.faults.reset()
     assert route.fake.faults == type(route.fake.faults)()
     begun = time.monotonic()
-    backend.find("nobody", None, 0.0)
+    backend.find([known_by("nobody")])
     assert time.monotonic() - begun < 30
     assert len(route.fake.calls("list")) == 1
     backend.close()

@@ -1,0 +1,129 @@
+"""Which of the jobs that a provider lists are ours, and which of them to go on with.
+
+A token has two parts (:mod:`airflow_batch_provider.core.identity`). The first, or the id of an upload that served one
+create alone, proves that this run directory made a job: such a job is *own* and may be cancelled. The second proves
+that a job asks the very bytes that we would send: such a job is *same*, and may be read, whoever made it. No time and
+no likeness of names proves anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from airflow_batch_provider.core.identity import content_of, own_of
+from airflow_batch_provider.core.records import Found, Job, JobStatus
+
+_WORD = re.compile(r"[0-9a-z]+")
+_WORTH = {
+    JobStatus.COMPLETED: 0,
+    JobStatus.PARTIALLY_COMPLETED: 0,
+    JobStatus.EXPIRED: 2,
+    JobStatus.CANCELLING: 3,
+    JobStatus.FAILED: 4,
+    JobStatus.CANCELLED: 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """By what the job of a create is known.
+
+    :param token: the create's token; empty where it is not known.
+    :param input_id: the upload, where it served this create alone.
+    """
+
+    token: str
+    input_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look says of one shard.
+
+    :param own: jobs that this directory made, each once, the oldest first.
+    :param same: jobs of others that ask the same bytes, likewise.
+    :param complete: whether no job at all would mean that there is none.
+    :param broken: why the list could not be read to its end; empty where it could.
+    """
+
+    own: tuple[Job, ...] = ()
+    same: tuple[Job, ...] = ()
+    complete: bool = True
+    broken: str = ""
+
+
+def words(job: Job) -> frozenset[str]:
+    """All that stands in a job's handles, in lower case: tokens stand there among other words."""
+    texts = (job.name or "", job.input_id or "", *job.outputs, *job.metadata.values())
+    return frozenset(_WORD.findall(" ".join(texts).lower()))
+
+
+class Matcher:
+    """Tells jobs that bear any of these handles from all others."""
+
+    def __init__(self, handles: Iterable[Handle]) -> None:
+        self._words: set[str] = set()
+        self._inputs: set[str] = set()
+        for handle in handles:
+            self._words |= set(_WORD.findall(handle.token.lower()))
+            if handle.input_id:
+                self._inputs.add(handle.input_id)
+
+    def __call__(self, job: Job) -> bool:
+        """Whether a job bears one."""
+        return job.input_id in self._inputs or not self._words.isdisjoint(words(job))
+
+
+class Sightings:
+    """The jobs of one reading, by what stands in their handles.
+
+    :param found: the reading.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._by_word: dict[str, list[int]] = {}
+        self._by_input: dict[str | None, list[int]] = {}
+        for number, job in enumerate(found.jobs):
+            self._by_input.setdefault(job.input_id, []).append(number)
+            for word in words(job):
+                self._by_word.setdefault(word, []).append(number)
+
+    def of(self, handles: Sequence[Handle]) -> Seen:
+        """What it says of the creates of one shard."""
+        own: set[int] = set()
+        alike: set[int] = set()
+        for handle in handles:
+            own.update(self._by_word.get(own_of(handle.token).lower(), ()))
+            alike.update(self._by_word.get(content_of(handle.token).lower(), ()))
+            if handle.input_id:
+                own.update(self._by_input.get(handle.input_id, ()))
+        jobs = self._found.jobs
+        return Seen(
+            tuple(jobs[number] for number in sorted(own)),
+            tuple(jobs[number] for number in sorted(alike - own)),
+            self._found.complete,
+            self._found.broken,
+        )
+
+
+def worth(job: Job) -> int:
+    """How good a job is to go on with, the best first: 0 answered, 1 alive, 2 expired, 3 being cancelled, 4 dead.
+
+    An expired one may hold answers, and the rows it left open may be asked by a job of the next round already, which
+    only shows once the expired one is read.
+    """
+    return _WORTH.get(job.status, 1)
+
+
+def best(jobs: Iterable[Job], at_worst: int = 4) -> Job | None:
+    """The job to go on with; of equals the oldest; None where none is good enough."""
+    good = [job for job in jobs if worth(job) <= at_worst]
+    return min(good, key=worth, default=None)
+
+
+def others(jobs: Iterable[Job], chosen: Job) -> tuple[Job, ...]:
+    """All but the chosen one."""
+    return tuple(job for job in jobs if job.id != chosen.id)
