@@ -225,9 +225,9 @@ def test_check_finds_what_the_database_holds(tmp_path: Path, migrate: Callable[[
 
 def test_serve_is_the_local_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`serve` hands over to the embedded server, whose refusals end with 2."""
-    arguments = ["serve", "--engine", "echo", "--data-dir", str(tmp_path), "--host", "0.0.0.0"]
+    arguments = ["serve", "--engine", "echo", "--data-dir", str(tmp_path), "--host", "0.0.0.0", "--no-token"]
     assert main(arguments) == 2
-    assert "give a --token" in capsys.readouterr().err
+    assert "drop --no-token" in capsys.readouterr().err
 
 
 def test_help_needs_no_airflow() -> None:

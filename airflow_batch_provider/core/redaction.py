@@ -179,7 +179,7 @@ class Redactor:
                 setattr(error, name, self._value(attribute))
         behind = error.__cause__ or error.__context__
         while behind is not None:
-            said = f"{behind}\n{behind!r}\n{getattr(behind, 'body', '')}"
+            said = f"{behind}\n{behind!r}\n{vars(behind)}"
             if self.text(said) != said:
                 error.__cause__, error.__context__, error.__suppress_context__ = None, None, True
                 return

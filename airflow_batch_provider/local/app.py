@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import ENDPOINTS, Engine, error_body
+from airflow_batch_provider.local.guard import Guard
 from airflow_batch_provider.local.objects import (
     ApiError,
     check_metadata,
@@ -69,7 +68,7 @@ def create_app(store: Store, engine: Engine, policy: Policy, hooks: Hooks | None
         500: _on_defect,
     }
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
-    app.add_middleware(_Auth, token=policy.token)
+    app.add_middleware(Guard, token=policy.token, hosts=policy.hosts)
     return app
 
 
@@ -196,26 +195,6 @@ class _Api:
 
     async def cancel_batch(self, request: Request) -> Response:
         return _json(self.runner.cancel(request.path_params["id"]))
-
-
-class _Auth:
-    """Lets only calls with the token through; ``/health`` needs none."""
-
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode() if token else None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._expected is None or scope["type"] != "http" or scope["path"] == "/health":
-            await self._app(scope, receive, send)
-            return
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if hmac.compare_digest(given, self._expected):
-            await self._app(scope, receive, send)
-            return
-        message = "Incorrect API key provided." if given else "You didn't provide an API key (Authorization: Bearer)."
-        body = error_body(message, code="invalid_api_key")
-        await _json(body, 401)(scope, receive, send)
 
 
 def _json(body: JSON, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -20,7 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8900, help="port, 0 for any free one (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, required=True, help="where files and batches are kept")
-    parser.add_argument("--token", help="bearer token of every call (default: $AIRFLOW_BATCH_TOKEN, else none)")
+    parser.add_argument(
+        "--token", help="bearer token of every call (default: $AIRFLOW_BATCH_TOKEN, else one is made and printed)"
+    )
+    parser.add_argument("--no-token", action="store_true", help="take calls without a token, on loopback only")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="take calls to this host name, too; repeatable",
+    )
     parser.add_argument("--slots", type=int, default=4, help="requests under way at a time (default: %(default)s)")
     parser.add_argument("--window", type=float, default=86_400, help="seconds until a batch expires (default: 24 h)")
     parser.add_argument("--latency", type=float, default=0, help="echo: seconds that every answer takes")
@@ -52,20 +62,26 @@ def _serve(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is missing: pip install 'airflow-batch-provider[local]'") from error
     from airflow_batch_provider.local.app import create_app
+    from airflow_batch_provider.local.guard import kept_token
     from airflow_batch_provider.local.policy import Policy
     from airflow_batch_provider.local.server import serve
     from airflow_batch_provider.local.store import Store
 
     token = args.token or os.environ.get("AIRFLOW_BATCH_TOKEN")
+    if args.no_token and token:
+        raise ConfigurationError("--no-token and a token are given; drop one of them")
     if args.slots < 1 or args.window <= 0:
         raise ConfigurationError("--slots must be at least 1 and --window more than 0")
-    if not token and args.host not in _LOOPBACK:
-        raise ConfigurationError(f"--host {args.host} is reachable from outside: give a --token")
+    if args.no_token and args.host not in _LOOPBACK:
+        raise ConfigurationError(f"--host {args.host} is reachable from outside: drop --no-token")
     store = Store(args.data_dir)
+    made = not token and not args.no_token
+    token = kept_token(args.data_dir) if made else token
     options = {**vars(args), "upstream_key": _key(args.upstream_key_env)}
-    policy = Policy(token=token, slots=args.slots, window=args.window)
+    policy = Policy(token=token, slots=args.slots, window=args.window, hosts=(args.host, *args.allow_host))
     engine = make_engine(args.engine, options)
-    serve(create_app(store, engine, policy), args.host, args.port)
+    notice = f"token: {token} (kept in {args.data_dir / 'token'})" if made else ""
+    serve(create_app(store, engine, policy), args.host, args.port, notice)
     if engine.busy:  # a model in the middle of an answer cannot be stopped, and all that is to be kept is on the disk
         sys.stdout.flush()
         os._exit(0)

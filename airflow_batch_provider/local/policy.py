@@ -25,6 +25,7 @@ class Policy:
     :param backoff: seconds before the second attempt where the engine does not say; doubles, up to 30.
     :param window: seconds after which a batch expires.
     :param run_seconds: the least time a batch stays in progress.
+    :param hosts: names and addresses that calls may be addressed to, beside those of loopback.
     :param grace: seconds that requests under way may take to end when a batch is stopped.
     """
 
@@ -44,6 +45,7 @@ class Policy:
     window: float = 86_400.0
     expires: bool = True
     run_seconds: float = 0.0
+    hosts: tuple[str, ...] = ()
     grace: float = 30.0
 
     def canonical(self, endpoint: str) -> str:

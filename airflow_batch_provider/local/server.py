@@ -45,11 +45,15 @@ def make_server(app: ASGIApp, on_ready: Callable[[], None]) -> uvicorn.Server:
     return Server(config)
 
 
-def serve(app: ASGIApp, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, and end cleanly then."""
+def serve(app: ASGIApp, host: str, port: int, notice: str = "") -> None:
+    """Serve until SIGTERM or SIGINT, and end cleanly then.
+
+    :param notice: printed after the address.
+    """
     bound = listen(host, port)
     number = bound.getsockname()[1]
-    server = make_server(app, lambda: print(f"listening on http://{_in_url(host)}:{number}/v1", flush=True))
+    said = "\n".join(filter(None, (f"listening on http://{_in_url(host)}:{number}/v1", notice)))
+    server = make_server(app, lambda: print(said, flush=True))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn raises the signal again when it is done; by then all is closed
     server.run(sockets=[bound])

@@ -52,6 +52,8 @@ class Process:
     """``airflow-batch serve`` as a process of its own."""
 
     def __init__(self, data_dir: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        given = "--token" in options or "AIRFLOW_BATCH_TOKEN" in (env or {}) or "--own-token" in options
+        options = tuple(one for one in options if one != "--own-token") if given else (*options, "--no-token")
         command = [sys.executable, "-c", _SERVE, "--port", "0", "--data-dir", str(data_dir), *options]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
