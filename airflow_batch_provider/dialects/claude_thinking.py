@@ -6,12 +6,18 @@ budgets for efforts are those of LiteLLM.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.facts import Facts
-from airflow_batch_provider.dialects.options import EFFORTS, Note, read_effort, read_max_tokens, read_whole, refuse
+from airflow_batch_provider.dialects.options import (
+    Note,
+    nearest_effort,
+    read_effort,
+    read_max_tokens,
+    read_whole,
+    refuse,
+)
 
 Thinks: TypeAlias = Literal["asked", "unasked", "off"]
 _LEAST_BUDGET = 1024
@@ -69,13 +75,6 @@ def switch_off(facts: Facts, out: JSON, field: str) -> None:
         raise refuse(field, f"this model cannot be kept from thinking; leave it out, ask for low effort, {REMEDY}")
     if facts.thinking_off != "absent":
         out["thinking"] = {"type": facts.thinking_off}
-
-
-def nearest_effort(effort: str, taken: Sequence[str]) -> str:
-    """The largest level taken that is not above the wanted one, else the smallest."""
-    order = EFFORTS.index
-    below = [level for level in taken if order(level) <= order(effort)]
-    return max(below, key=order) if below else min(taken, key=order)
 
 
 def _read_thinking(given: Any, facts: Facts) -> tuple[str | None, int | None]:

@@ -35,6 +35,7 @@ from airflow_batch_provider.dialects.leftovers import unread
 from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
+    bounded_tokens,
     check_turns,
     read_effort,
     read_format,
@@ -110,6 +111,8 @@ class Converse(ChatDialect):
         if self._titles:
             self._check_documents(turns)
         most = read_max_tokens(body)
+        if most is not None:
+            most = bounded_tokens(most, self._family.facts.max_output, self.note)
         config: JSON = {} if most is None else {"maxTokens": most}
         out: JSON = {"messages": turns, "inferenceConfig": config}
         if system:
@@ -192,8 +195,16 @@ class Converse(ChatDialect):
         if wanted == "json_object":
             out.setdefault("system", []).append({"text": JSON_ONLY})
             return
+        if self._family.facts.schema == "prompt":
+            text = f"{JSON_ONLY} It must fit this JSON schema: {orjson.dumps(wanted.schema).decode()}"
+            out.setdefault("system", []).append({"text": text})
+            reason = "the schema is asked for in words, and nothing enforces it; check the answers"
+            self.note("response_format", reason, "changed")
+            return
         if self._family.facts.schema != "native":
-            remedy = "write json_object, and the schema into the prompt"
+            remedy = (
+                'write json_object, and the schema into the prompt, or set the schema of its model_facts to "prompt"'
+            )
             raise self.refuse("response_format", f"{self._model} has no structured outputs on Bedrock; {remedy}")
         told = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}
         if wanted.description:

@@ -13,6 +13,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import UNHEARD, Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, made_id, object_of, objects_of
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.options import nearest_effort, read_effort
 
 _BEGIN, _END = "<reasoning>", "</reasoning>"
 _UNHEARD = UNHEARD | {"prediction"}
@@ -27,7 +28,7 @@ class OpenAIBody(Dialect):
 
     def __init__(self, family: Family, model: str) -> None:
         super().__init__()
-        self._images = family.facts.images
+        self._facts = family.facts
         self._model = model
 
     def request(self, body: JSON) -> JSON:
@@ -42,6 +43,8 @@ class OpenAIBody(Dialect):
             raise _refuse("n", f"Bedrock gives one answer a request; write {out['n']} lines instead")
         if out.get("logprobs"):
             raise _refuse("logprobs", "Bedrock gives no log probabilities; leave the field out")
+        if "reasoning_effort" in out and self._facts.efforts:
+            out["reasoning_effort"] = self._effort(read_effort(out["reasoning_effort"]))
         messages: list[JSON] = out["messages"]
         if any(message["role"] == "developer" for message in messages):
             # The open models know it as system.
@@ -51,6 +54,16 @@ class OpenAIBody(Dialect):
                 self._check_parts(message["content"], f"messages[{index}].content")
         return out
 
+    def _effort(self, wanted: str) -> str:
+        """The level that the model takes."""
+        if wanted == "none":
+            raise _refuse("reasoning_effort", f"{self._model} cannot be kept from thinking; leave it out, or write low")
+        level = nearest_effort(wanted, self._facts.efforts)
+        if level != wanted:
+            reason = f"changed for Bedrock: {wanted} is not a level of this model, {level} is sent"
+            self.notes.setdefault("body.reasoning_effort", reason)
+        return level
+
     def _check_parts(self, parts: list[Any], where: str) -> None:
         for number, part in enumerate(parts):
             kind = part.get("type") if isinstance(part, dict) else None
@@ -58,7 +71,7 @@ class OpenAIBody(Dialect):
             if kind == "image_url":
                 given = part.get("image_url")
                 url = given.get("url") if isinstance(given, dict) else given
-                if not self._images:
+                if not self._facts.images:
                     raise _refuse(path, f"{self._model} takes text only")
                 if not isinstance(url, str) or not url.startswith("data:"):
                     message = (

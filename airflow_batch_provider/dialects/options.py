@@ -199,6 +199,13 @@ def read_effort(value: Any) -> str:
     return cast("str", value)
 
 
+def nearest_effort(effort: str, taken: Sequence[str]) -> str:
+    """The largest level taken that is not above the wanted one, else the smallest."""
+    order = EFFORTS.index
+    below = [level for level in taken if order(level) <= order(effort)]
+    return max(below, key=order) if below else min(taken, key=order)
+
+
 def check_turns(turns: list[JSON], provider: str, notes: dict[str, str], *, prefill: bool) -> None:
     """The rules of Claude and Converse: the user begins, and the assistant's last words end in no white space.
 

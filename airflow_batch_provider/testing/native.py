@@ -32,6 +32,8 @@ _ARN = re.compile(
     r"(foundation-model|inference-profile|application-inference-profile|custom-model)/(.+)"
 )
 _OPENAI_SHAPED = ("openai.", "qwen.", "deepseek.v3", "moonshot", "minimax.", "ai21.jamba", "mistral.")
+_NOVA_LIMITS = ((r"amazon\.nova-(?:micro|lite|pro)-.*", 10_000), (r"amazon\.nova-2-lite-.*", 65_535))
+"""AWS's words for more: BerriAI/litellm#23198, aws-solutions IDP#175; truefoundry/models#622."""
 _UNION = (
     *("audio", "cachePoint", "citationsContent", "document", "guardContent", "image", "reasoningContent"),
     *("searchResult", "text", "toolResult", "toolUse", "video"),
@@ -84,6 +86,9 @@ def _read_openai(model: str, request: JSON) -> Native:
         raise refuse("Malformed input request: #/messages: expected minimum item count: 1, found: 0")
     if request.get("stream"):
         raise refuse("Malformed input request: streaming is not supported in batch inference")
+    effort = request.get("reasoning_effort")
+    if effort is not None and bare(model).startswith("openai.gpt-oss") and effort not in ("low", "medium", "high"):
+        raise refuse(f"reasoning_effort: {effort} is not one of low, medium, high")
     return Native(CHAT, {**request, "model": model}, lambda answer: answer)
 
 
@@ -99,6 +104,9 @@ def _read_nova(model: str, request: JSON) -> Native:
     config = dict(request.get("inferenceConfig") or {})
     config.pop("topK", None)
     thinking = config.pop("reasoningConfig", None) or {}
+    most = next((limit for name, limit in _NOVA_LIMITS if re.fullmatch(name, bare(model))), None)
+    if most is not None and (config.get("maxTokens") or 0) > most:
+        raise refuse(f"The maximum tokens you requested exceeds the model limit of {most}.")
     if thinking.get("maxReasoningEffort") == "high" and config.keys() & {"temperature", "topP", "maxTokens"}:
         raise refuse("temperature, topP and maxTokens must be unset when maxReasoningEffort is high.")
     tools = request.get("toolConfig") or {}

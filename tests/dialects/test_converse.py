@@ -437,3 +437,22 @@ def test_anything_can_be_read(content: Any, usage: Any, stop: Any) -> None:
     for output in ({"output": content}, {"output": {"message": content}}, {"output": {"message": {"content": blocks}}}):
         laws.reads_anything(dialect(), {**output, "usage": usage, "stopReason": stop})
     laws.reads_anything(dialect(), {"output": {"message": {"content": blocks}}, "usage": {"inputTokens": usage}})
+
+
+def test_a_schema_in_words() -> None:
+    """B1: ``model_facts`` may have the schema asked for in words, with a warning; without it the row is refused."""
+    model = "us.meta.llama3-3-70b-instruct-v1:0"
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    body = {"messages": [{"role": "user", "content": "Hi"}], "response_format": wanted}
+    with pytest.raises(UntranslatableError, match="model_facts"):
+        Converse(bedrock_family(model), model).request(body)
+    made = Converse(bedrock_family(model, model_facts={model: {"schema": "prompt"}}), model)
+    assert '{"type":"object"}' in made.request(body)["system"][0]["text"]
+    assert "nothing enforces it" in made.notes["body.response_format"]
+
+
+def test_an_unknown_mistral() -> None:
+    """B1: structured outputs only of the models that AWS names."""
+    assert bedrock_family("mistral.mistral-large-3-675b-instruct").facts.schema == "native"
+    facts = bedrock_family("mistral.mistral-large-4-instruct").facts
+    assert (facts.known, facts.schema) == (False, "none")

@@ -15,6 +15,7 @@ from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.families import bedrock_family
 from airflow_batch_provider.dialects.nova import Nova
 from airflow_batch_provider.dialects.options import JSON_ONLY
+from airflow_batch_provider.testing.native import read_native
 from tests.dialects import laws
 from tests.dialects.claude import calling, result
 from tests.dialects.sdk_schemas import valid_converse
@@ -331,3 +332,15 @@ def test_anything_can_be_read(content: Any, usage: Any) -> None:
     for blocks in (content, [content], [use("json_schema_answer", content)]):
         laws.reads_anything(dialect(), {"output": {"message": {"content": blocks}}, "usage": usage})
     assert isinstance(dialect().answer({}), Failure)
+
+
+def test_more_than_nova_gives() -> None:
+    """B3: the ceiling is sent instead of more, which AWS refuses, and noted; a newer Nova gets no habit of another."""
+    for model, most in (("us.amazon.nova-pro-v1:0", 10_000), ("us.amazon.nova-2-lite-v1:0", 65_535)):
+        made = Nova(bedrock_family(model), model)
+        request = made.request({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100_000})
+        assert request["inferenceConfig"]["maxTokens"] == most
+        assert f"{most:,}" in made.notes["body.max_tokens"]
+        read_native(model, "InvokeModel", request)
+    facts = bedrock_family("us.amazon.nova-3-pro-v1:0").facts
+    assert (facts.known, facts.thinking, facts.max_output) == (False, "none", None)

@@ -15,6 +15,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.families import bedrock_family
 from airflow_batch_provider.dialects.openai_body import OpenAIBody
+from airflow_batch_provider.testing.native import read_native
 from tests.dialects import laws
 
 GPT_OSS = "openai.gpt-oss-120b-1:0"
@@ -165,3 +166,19 @@ def test_anything_can_be_read(one: Any, other: Any) -> None:
     message = {"content": one, "reasoning": other, "tool_calls": one}
     for choices in (one, [one], [{"message": one}], [{"message": message, "finish_reason": other, "index": one}]):
         laws.reads_anything(dialect(), {"choices": choices, "usage": other, "created": one, "error": other, "id": one})
+
+
+def test_levels_of_effort() -> None:
+    """B3, B5: gpt-oss takes three levels and always thinks; of other open models the word goes as it is."""
+    model = "openai.gpt-oss-120b-1:0"
+    asked: JSON = {"messages": [{"role": "user", "content": "Hi"}]}
+    for effort, level in {"minimal": "low", "medium": "medium", "xhigh": "high"}.items():
+        made = OpenAIBody(bedrock_family(model), model)
+        request = made.request({**asked, "reasoning_effort": effort})
+        assert request["reasoning_effort"] == level
+        assert ("body.reasoning_effort" in made.notes) == (effort != level)
+        read_native(model, "InvokeModel", request)
+    with pytest.raises(UntranslatableError, match="cannot be kept from thinking"):
+        OpenAIBody(bedrock_family(model), model).request({**asked, "reasoning_effort": "none"})
+    qwen = OpenAIBody(bedrock_family("qwen.qwen3-32b-v1:0"), "qwen.qwen3-32b-v1:0")
+    assert qwen.request({**asked, "reasoning_effort": "none"})["reasoning_effort"] == "none"
