@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.leftovers import FIELDS
 
+_NEAR = 1e-6
+"""How far from 1 a length may be by the rounding of 32-bit floats."""
 _UNHEARD = frozenset({"user", "safety_identifier", "metadata", "store", "service_tier"})
 
 
@@ -81,14 +85,21 @@ def wants_base64(body: JSON) -> bool:
     return bool(wish == "base64")
 
 
-def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool) -> JSON | Failure:
+def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool, unit: bool = True) -> JSON | Failure:
     """OpenAI's embeddings answer.
+
+    OpenAI's vectors have length 1, so that a dot product is the cosine. Others' have not: Google normalizes
+    gemini-embedding-001 at 3072 dimensions only and asks the caller to do it for fewer ("Embeddings", on the quality of
+    smaller dimensions; AstroVela/vane#360).
 
     :param vectors: one for each text, in order.
     :param as_base64: little-endian 32-bit floats, as OpenAI writes them.
+    :param unit: bring each vector to length 1; False where the author asked for the raw one.
     """
     if not isinstance(vectors, Sequence) or not vectors or not all(map(_is_vector, vectors)):
         return Failure(None, "The record's output holds no embedding.")
+    if unit:
+        vectors = [_unit(vector) for vector in vectors]
     try:
         written = [_base64(vector) for vector in vectors] if as_base64 else vectors
     except (OverflowError, struct.error):
@@ -101,8 +112,26 @@ def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool) ->
     }
 
 
+def with_truncation(answer: JSON | Failure, statistics: Any) -> JSON | Failure:
+    """Keep Google's word that a text was cut, which no member of OpenAI's answer tells."""
+    if isinstance(answer, dict) and isinstance(statistics, dict) and statistics.get("truncated") is True:
+        answer[FIELDS] = {"statistics": {"truncated": True}}
+    return answer
+
+
 def _is_vector(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(number) in (int, float) for number in value)
+
+
+def _unit(vector: list[float]) -> list[float]:
+    """The vector at length 1; as it is where it has that length already, or none."""
+    try:
+        length = math.hypot(*vector)
+    except OverflowError:
+        return vector
+    if abs(length - 1) < _NEAR or not 0 < length < math.inf:
+        return vector
+    return [number / length for number in vector]
 
 
 def _base64(vector: list[float]) -> str:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of
-from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
+from airflow_batch_provider.dialects.embeddings import (
+    check_fields,
+    embedding_list,
+    one_text,
+    refuse,
+    wants_base64,
+    with_truncation,
+)
 from airflow_batch_provider.dialects.envelopes import AS_BASE64
 from airflow_batch_provider.dialects.families import Family
 
@@ -51,6 +58,8 @@ class GeminiEmbedDialect(Dialect):
 
     def answer(self, output: JSON) -> JSON | Failure:
         """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
-        values = object_of(output.get("embedding")).get("values")
+        found = object_of(output.get("embedding"))
         tokens = count(output.get("tokenCount") or object_of(output.get("usageMetadata")).get("promptTokenCount"))
-        return embedding_list([values], self._model, tokens, as_base64=output.get(AS_BASE64) is True)
+        wished = output.get(AS_BASE64) is True
+        made = embedding_list([found.get("values")], self._model, tokens, as_base64=wished)
+        return with_truncation(made, found.get("statistics"))

@@ -10,7 +10,14 @@ from __future__ import annotations
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
-from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
+from airflow_batch_provider.dialects.embeddings import (
+    check_fields,
+    embedding_list,
+    one_text,
+    refuse,
+    wants_base64,
+    with_truncation,
+)
 from airflow_batch_provider.dialects.families import Family
 
 _FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
@@ -50,5 +57,6 @@ class TextEmbedDialect(Dialect):
         """The vector as OpenAI's list of one embedding."""
         told = [object_of(one.get("embeddings")) for one in objects_of(output.get("predictions"))]
         found = told[0] if told else {}
-        tokens = count(object_of(found.get("statistics")).get("token_count"))
-        return embedding_list([found.get("values")], self._model, tokens, as_base64=False)
+        statistics = object_of(found.get("statistics"))
+        made = embedding_list([found.get("values")], self._model, count(statistics.get("token_count")), as_base64=False)
+        return with_truncation(made, statistics)

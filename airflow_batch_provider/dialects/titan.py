@@ -51,5 +51,7 @@ class TitanEmbeddings(Dialect):
         vector = output.get("embedding")
         if not isinstance(vector, list):
             vector = object_of(output.get("embeddingsByType")).get("float")
-        wished = "embeddingTypes" in object_of(output.get("modelInput"))
-        return embedding_list([vector], self._model, count(output.get("inputTextTokenCount")), as_base64=wished)
+        asked = object_of(output.get("modelInput"))
+        tokens = count(output.get("inputTextTokenCount"))
+        raw = asked.get("normalize") is False
+        return embedding_list([vector], self._model, tokens, as_base64="embeddingTypes" in asked, unit=not raw)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
@@ -141,8 +142,15 @@ def read_gemini_embedding(model: str, request: JSON) -> Native:
     if not isinstance(parts, list) or len(parts) != 1 or not parts[0].get("text"):
         raise refuse("The content must hold one text.")
 
+    config = request.get("embed_content_config") or request.get("embedContentConfig") or {}
+    size = config.get("output_dimensionality", config.get("outputDimensionality", 3072))
+    # Google, "Embeddings": gemini-embedding-001 normalizes the 3072 dimensions alone, gemini-embedding-2 all.
+    length = 1.0 if size == 3072 or "001" not in model else 0.7
+
     def write(answer: JSON) -> JSON:
         count = str(answer["usage"]["prompt_tokens"])
-        return {"tokenCount": count, "embedding": {"values": answer["data"][0]["embedding"]}}
+        found = answer["data"][0]["embedding"]
+        scale = length / math.hypot(*found)
+        return {"tokenCount": count, "embedding": {"values": [number * scale for number in found]}}
 
     return Native(EMBEDDINGS, {"model": model, "input": parts[0]["text"]}, write)

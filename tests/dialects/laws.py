@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,13 @@ JSON_VALUES = st.recursive(
 TEXTS = st.text(min_size=1, max_size=20).filter(lambda text: text == text.strip())
 """Texts that stay as they are wherever they stand; white space at the ends is another test's matter."""
 NAMES = st.sampled_from(["look_up", "other-tool", "third_1"])
+
+
+def vector_of(text: str) -> list[float]:
+    """A vector of length 1 that no other text has."""
+    numbers = [1000.0, *(float(byte) for byte in text.encode())]
+    length = math.hypot(*numbers)
+    return [number / length for number in numbers]
 
 
 def text_part(text: str) -> JSON:

@@ -98,13 +98,13 @@ def test_inputs_that_are_refused() -> None:
 @pytest.mark.parametrize("shape", ["list", "by type"])
 def test_answer(shape: str) -> None:
     """Both shapes of vectors are read; tokens where they are told."""
-    vectors = [[0.5, 1.0]]
+    vectors = [[0.6, 0.8]]
     output = {"embeddings": vectors if shape == "list" else {"float": vectors}}
     body = answer({**output, "meta": {"billed_units": {"input_tokens": 7}}})
-    assert body["data"] == [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
+    assert body["data"] == [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}]
     assert (body["object"], body["model"], body["usage"]["prompt_tokens"]) == ("list", V3, 7)
     assert answer(output)["usage"] == {"prompt_tokens": 0, "total_tokens": 0}
-    assert answer(output, embedding_types=["float"])["data"][0]["embedding"] == "AAAAPwAAgD8="
+    assert answer(output, embedding_types=["float"])["data"][0]["embedding"] == "mpkZP83MTD8="
 
 
 def test_too_few_vectors() -> None:
@@ -120,7 +120,7 @@ def test_no_text_is_lost(texts: list[str]) -> None:
     made = bedrock_format(bedrock_family(V4), V4, EMBEDDINGS)
     record = orjson.loads(made.encode(row(texts, V4, "id 1"), 0))
     assert (record["recordId"], record["modelInput"]["texts"]) == (token(0), texts)
-    vectors = [[float(byte) for byte in text.encode()] for text in texts]
+    vectors = [laws.vector_of(text) for text in texts]
     line = orjson.dumps({**record, "modelOutput": {"embeddings": vectors}})
     result = made.decode(line, Sent(["id 1"]))
     assert result.custom_id == "id 1"

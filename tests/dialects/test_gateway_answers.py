@@ -20,7 +20,7 @@ def test_embeddings_back() -> None:
     bodies = [{"model": "gemini-embedding-001", "input": text} for text in ("same", "same", "other")]
     wire = [line_format.encode(BatchRequest("x", EMBED, "m", body, b"", 1), at) for at, body in enumerate(bodies)]
     sent = Sent(["a", "b", "c"], lambda: wire)
-    predictions = [{"embeddings": {"values": [0.5, 1], "statistics": {"token_count": 3}}}]
+    predictions = [{"embeddings": {"values": [0.6, 0.8], "statistics": {"token_count": 3}}}]
     lines: list[dict[str, Any]] = [
         {"instance": {"content": "other", "requestId": token(2)}, "predictions": predictions, "status": ""},
         {"instance": {"content": "same"}, "predictions": predictions, "status": ""},
@@ -34,7 +34,7 @@ def test_embeddings_back() -> None:
         ("b", "failed"),
         (None, "invalid"),
     ]
-    assert json.loads(results[0].line)["response"]["body"]["data"][0]["embedding"] == [0.5, 1]
+    assert json.loads(results[0].line)["response"]["body"]["data"][0]["embedding"] == [0.6, 0.8]
     assert results[0].usage.input_tokens == 3
 
 

@@ -22,7 +22,7 @@ from tests.dialects import laws
 from tests.dialects.vertex_tools import EMBEDDINGS, answered, check_import, line_format, row
 
 MODEL = "gemini-embedding-001"
-VECTOR = [-0.015, 0.5, 1.0]
+VECTOR = [-0.48, 0.6, 0.64]
 RESPONSE = {"tokenCount": "2", "embedding": {"values": VECTOR}}
 
 

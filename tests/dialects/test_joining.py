@@ -20,6 +20,7 @@ from airflow_batch_provider.dialects.families import EMBEDDINGS, bedrock_family,
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.joining import Parts, join
 from airflow_batch_provider.dialects.openai import error_line, read_line
+from tests.dialects.laws import vector_of
 
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE = "cohere.embed-english-v3"
@@ -39,26 +40,21 @@ def row(given_input: Any, model: str, custom_id: str = "x", **more: Any) -> Batc
     return BatchRequest(custom_id, EMBEDDINGS, model, {"input": given_input, **more}, b"", 1)
 
 
-def vector(text: str) -> list[float]:
-    """What a model would make of a text: another one for every other text."""
-    return [float(byte) for byte in text.encode()]
-
-
 def answered(model: str, wire: bytes) -> bytes:
     """The provider's output line, with one token a text."""
     line = orjson.loads(wire)
     if model == TITAN:
         return orjson.dumps(
-            {**line, "modelOutput": {"embedding": vector(line["modelInput"]["inputText"]), "inputTextTokenCount": 1}}
+            {**line, "modelOutput": {"embedding": vector_of(line["modelInput"]["inputText"]), "inputTextTokenCount": 1}}
         )
     if model == COHERE:
-        vectors = [vector(text) for text in line["modelInput"]["texts"]]
+        vectors = [vector_of(text) for text in line["modelInput"]["texts"]]
         told = {"embeddings": vectors, "meta": {"billed_units": {"input_tokens": len(vectors)}}}
         return orjson.dumps({**line, "modelOutput": told})
     if model == GEMINI:
         text = line["request"]["content"]["parts"][0]["text"]
-        return orjson.dumps({**line, "response": {"tokenCount": "1", "embedding": {"values": vector(text)}}})
-    told = {"embeddings": {"statistics": {"token_count": 1}, "values": vector(line["content"])}}
+        return orjson.dumps({**line, "response": {"tokenCount": "1", "embedding": {"values": vector_of(text)}}})
+    told = {"embeddings": {"statistics": {"token_count": 1}, "values": vector_of(line["content"])}}
     return orjson.dumps({"instance": line, "predictions": [told], "status": ""})
 
 
@@ -106,7 +102,7 @@ def test_every_text_has_its_vector(model: str, inputs: list[Any], chance: Any) -
         texts = [texts] if isinstance(texts, str) else texts
         body = result["response"]["body"]
         assert [item["index"] for item in body["data"]] == list(range(len(texts)))
-        assert [item["embedding"] for item in body["data"]] == [vector(text) for text in texts]
+        assert [item["embedding"] for item in body["data"]] == [vector_of(text) for text in texts]
         assert body["usage"] == {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         assert body["model"] == model
         assert (result["response"]["status_code"], result["error"]) == (200, None)
@@ -156,7 +152,7 @@ def test_base64(model: str) -> None:
     """The wish for base64 is every part's."""
     [result] = collected(model, [row(["ab", "c"], model, encoding_format="base64")])
     found = [base64.b64decode(item["embedding"]) for item in result["response"]["body"]["data"]]
-    assert found == [struct.pack("<2f", 97, 98), struct.pack("<1f", 99)]
+    assert found == [struct.pack(f"<{len(text) + 1}f", *vector_of(text)) for text in ("ab", "c")]
 
 
 def failed(status: int, message: str) -> bytes:
