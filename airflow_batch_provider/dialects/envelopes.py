@@ -114,7 +114,7 @@ class VertexRecord(Envelope):
     def wrap(self, row: str, request: JSON) -> JSON:
         """A line whose id begins with a letter: the importer makes numbers of what looks like one."""
         if self._labels:
-            request["labels"] = {ROW_LABEL: row}
+            request["labels"] = {**request.get("labels", {}), ROW_LABEL: row}
         return {"custom_id": row, "request": request}
 
     def row_of(self, line: JSON) -> str | None:

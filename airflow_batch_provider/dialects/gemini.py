@@ -12,27 +12,24 @@ from typing import Any, ClassVar
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import TURNS, ChatDialect, Failure, Write
+from airflow_batch_provider.dialects.chat import TURNS, Failure
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.gemini_answer import read_answer
+from airflow_batch_provider.dialects.gemini_config import GeminiConfig, camel, camel_name
 from airflow_batch_provider.dialects.gemini_schema import clean
-from airflow_batch_provider.dialects.keys import READ, Keys, Left
+from airflow_batch_provider.dialects.gemini_tools import OWN_TOOLS, own_tool
+from airflow_batch_provider.dialects.keys import READ, ByKind, Each, Fate, Keys, Left, changed
 from airflow_batch_provider.dialects.options import (
     Schema,
     Tool,
     read_choice,
-    read_effort,
     read_format,
     read_tools,
-    read_whole,
 )
-from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
+from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
 
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
-"""Thinking tokens per effort, as Google's own OpenAI-compatible endpoint maps them."""
-_LEVELS = {"none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM"}
 _MEDIA = {
     "pdf": "application/pdf",
     "mov": "video/mov",
@@ -52,7 +49,6 @@ _MEDIA = {
 UNSIGNED = "skip_thought_signature_validator"
 """Google's stand-in for the signature of a call that another model made, or whose signature was not kept."""
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-_SAFETY = ("category", "threshold", "method")
 
 
 _NESTED = ChatKeys(
@@ -62,7 +58,7 @@ _NESTED = ChatKeys(
 )
 
 
-class GeminiDialect(ChatDialect):
+class GeminiDialect(GeminiConfig):
     """Chat with Gemini.
 
     :param family: facts of the model's family.
@@ -71,33 +67,16 @@ class GeminiDialect(ChatDialect):
 
     turn_roles: ClassVar[Mapping[str, str]] = {**TURNS, "assistant": "model"}
     parts_field: ClassVar[str] = "parts"
-    provider: ClassVar[str] = "Gemini"
 
     def __init__(self, family: Family, model: str) -> None:
-        super().__init__(_NESTED)
-        self._family = family
-        self._model = model
+        super().__init__(family, model, _NESTED)
+        self._keys = {**self._keys, "tools": _with_own_tools(self._keys["tools"])}
         self._cleaned: dict[bytes, JSON] = {}
-        self.free = False
-        """Whether the request written last has parts whose names and types are the author's own."""
         self.fields |= {
-            "max_tokens": self._max_tokens,
-            "max_completion_tokens": self._max_tokens,
-            "temperature": self._number("temperature", 0, family.facts.max_temperature),
-            "top_p": self._number("topP", 0, 1),
-            "top_k": self._number("topK", 1, 1_000_000),
-            "presence_penalty": self._number("presencePenalty", -2, 2),
-            "frequency_penalty": self._number("frequencyPenalty", -2, 2),
-            "seed": self._seed,
-            "stop": self._stop,
-            "logit_bias": self._no("it has no biases of tokens; leave the field out"),
-            "reasoning_effort": self._effort,
             "response_format": self._response_format,
             "tools": self._tools,
             "tool_choice": self._tool_choice,
             "parallel_tool_calls": self._parallel,
-            "safety_settings": self._safety,
-            "safetySettings": self._safety,
         }
 
     # ---- there -------------------------------------------------------------------------------------------------
@@ -105,8 +84,11 @@ class GeminiDialect(ChatDialect):
     def request(self, body: JSON) -> JSON:
         """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
         self.free = False
+        body = self.opened(body)
         system, turns = self.conversation(body)
-        if self.free and self._family.facts.thinking == "level":
+        if turns[-1]["role"] == "model" and not self._facts.prefill:
+            raise self.refuse("messages", f"{self._model} wants the user to speak last; end with a user message")
+        if self.free and self._facts.thinking == "level":
             _sign(turns)
         config: JSON = {}
         out: JSON = {"contents": turns, "generationConfig": config}
@@ -179,62 +161,9 @@ class GeminiDialect(ChatDialect):
         answer = _object(result.content)
         return {"functionResponse": {"name": result.name, "response": answer or {"output": result.content}}}
 
-    def _max_tokens(self, value: Any, body: JSON, out: JSON) -> None:
-        if self._field == "max_tokens" and body.get("max_completion_tokens") is not None:
-            self._newer_tokens(value, body, out)
-            return
-        out["generationConfig"]["maxOutputTokens"] = read_whole(self._field, value, 1)
-
-    def _number(self, name: str, least: float, most: float) -> Write:
-        def write(value: Any, _body: JSON, out: JSON) -> None:
-            if type(value) not in (int, float) or not least <= value <= most:
-                raise self.refuse(self._field, f"must be a number from {least:g} to {most:g} for {self.provider}")
-            # Always a float: the importer wants one type in the whole file.
-            out["generationConfig"][name] = float(value)
-
-        return write
-
-    def _seed(self, value: Any, body: JSON, out: JSON) -> None:
-        if type(value) is not int or not -(2**31) <= value < 2**31:
-            raise self.refuse("seed", f"must be a whole number of 32 bits for {self.provider}")
-        out["generationConfig"]["seed"] = value
-
-    def _stop(self, value: Any, body: JSON, out: JSON) -> None:
-        if stops := stop_list(value, self.provider, 5):
-            out["generationConfig"]["stopSequences"] = stops
-
-    def _effort(self, value: Any, body: JSON, out: JSON) -> None:
-        effort = read_effort(value)
-        pro = "pro" in self._model
-        if self._family.facts.thinking == "level":
-            level = _LEVELS.get(effort, "HIGH")
-            if level == "MINIMAL" and pro:
-                # Pro models know no such level.
-                level = "LOW"
-            thinking: JSON = {"thinkingLevel": level}
-            forced = effort == "none"
-        else:
-            # 128 is the least of the Pro models.
-            forced = effort == "none" and pro
-            thinking = {"thinkingBudget": 128 if forced else _BUDGETS[effort]}
-        if forced:
-            self.note("reasoning_effort", f"{self._model} cannot be kept from thinking; it thinks as little as it can")
-        out["generationConfig"]["thinkingConfig"] = thinking
-
     def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
         if value is False:
             self.note("parallel_tool_calls", "several calls in one answer cannot be switched off")
-
-    def _safety(self, value: Any, body: JSON, out: JSON) -> None:
-        settings = value if isinstance(value, list) else [None]
-        for index, setting in enumerate(settings):
-            good = isinstance(setting, dict) and setting.keys() <= set(_SAFETY) and len(setting) > 1
-            if not good or not all(isinstance(word, str) for word in setting.values()):
-                raise self.refuse(f"{self._field}[{index}]", 'must be {"category": "...", "threshold": "..."}')
-        if settings and "safetySettings" in out:
-            raise self.refuse(self._field, "write safety_settings or safetySettings, not both")
-        if settings:
-            out["safetySettings"] = settings
 
     def _response_format(self, value: Any, body: JSON, out: JSON) -> None:
         asked = read_format(value)
@@ -264,6 +193,10 @@ class GeminiDialect(ChatDialect):
         return self._cleaned[known]
 
     def _tools(self, value: Any, body: JSON, out: JSON) -> None:
+        if own := self._own_tools(value):
+            out["tools"] = own
+            self.free = True
+            return
         tools = read_tools(value)
         if not tools:
             return
@@ -293,6 +226,28 @@ class GeminiDialect(ChatDialect):
                 made["parametersJsonSchema"] = schema
         return made
 
+    def _own_tools(self, value: Any) -> list[JSON]:
+        """Tools that Google runs itself, such as ``{"google_search": {...}}``.
+
+        The importer takes no empty object, so one without settings cannot be asked for in a batch
+        (googleapis/python-genai#2123).
+        """
+        entries = value if isinstance(value, list) else []
+        found = [own_tool(entry) for entry in entries]
+        named = [one for one in found if one is not None]
+        if not named:
+            return []
+        if len(named) < len(entries):
+            raise self.refuse("tools", "Gemini takes functions or its own tools in a request, not both")
+        for index, (name, settings) in enumerate(named):
+            if not settings:
+                remedy = (
+                    f"write one, such as {OWN_TOOLS[name]}" if OWN_TOOLS[name] else "there is none, so leave it out"
+                )
+                message = f"Vertex AI's importer takes no empty object, so a batch needs a setting of {name}; {remedy}"
+                raise self.refuse(f"tools[{index}].{name}", message)
+        return [camel({name: settings}) for name, settings in named]
+
     def _tool_choice(self, value: Any, body: JSON, out: JSON) -> None:
         if not body.get("tools"):
             read_choice(value, [])
@@ -305,6 +260,16 @@ class GeminiDialect(ChatDialect):
             return read_answer(output, self._model)
         except orjson.JSONEncodeError:
             return Failure(None, "The answer is nested too deeply to be read.")
+
+
+def _with_own_tools(tools: Fate) -> Fate:
+    """The keys of tools, with Gemini's own beside functions."""
+    if not isinstance(tools, Each) or not isinstance(tools.element, ByKind):
+        raise TypeError(tools)
+    kinds = tools.element.kinds
+    plain = kinds[None]
+    own = dict.fromkeys((*OWN_TOOLS, *map(camel_name, OWN_TOOLS)), READ)
+    return Each(ByKind(tools.element.key, {**kinds, None: changed(plain, **own)}))
 
 
 def _inline(media_type: str, data: str) -> JSON:

@@ -18,6 +18,7 @@ from airflow_batch_provider.dialects.columns import MAX_COLUMNS, Columns, NotImp
 from airflow_batch_provider.dialects.envelopes import Envelope
 from airflow_batch_provider.dialects.formats import TranslatedFormat
 from airflow_batch_provider.dialects.gemini import GeminiDialect
+from airflow_batch_provider.dialects.gemini_config import snake
 
 MOST_VARIANTS = 50
 """Each is a job of its own; more would rather be a mistake than a wish."""
@@ -109,6 +110,13 @@ def _field(path: str) -> str:
     function, _, rest = path.removeprefix("request.tools[0].functionDeclarations").partition(".parametersJsonSchema")
     if function != path:
         return f"body.tools{function}.function.parameters{rest}"
+    own = path.removeprefix("request.")
+    if own.startswith("labels"):
+        return f"body.{own}"
+    if own.startswith("tools"):
+        return "body.tools"
+    if own.startswith("generationConfig."):
+        return f"body.{snake(own.split('.')[1])}"
     return "body.messages"
 
 

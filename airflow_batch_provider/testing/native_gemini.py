@@ -16,10 +16,14 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT, EMBEDDINGS
+from airflow_batch_provider.testing.native_gemini_rules import check_model
 from airflow_batch_provider.testing.native_shared import Native, refuse
 
 _FIELDS = frozenset(
-    {"contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings", "labels"}
+    {
+        *("contents", "systemInstruction", "generationConfig", "tools", "toolConfig", "safetySettings", "labels"),
+        *("cachedContent", "modelArmorConfig"),
+    }
 )
 _PARTS = frozenset({"text", "inlineData", "fileData", "functionCall", "functionResponse"})
 _BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata"})
@@ -46,6 +50,7 @@ def read_gemini(model: str, request: JSON) -> Native:
         for part in (request.get("systemInstruction") or {}).get("parts") or []
     ]
     messages += [_turn(turn) for turn in contents]
+    check_model(model, request)
     config = request.get("generationConfig") or {}
     most = config.get("maxOutputTokens")
     if most is not None and (type(most) is not int or most < 1):

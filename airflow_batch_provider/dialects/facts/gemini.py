@@ -1,11 +1,79 @@
-"""Gemini on Vertex AI."""
+"""Gemini on Vertex AI.
+
+Penalties: taken by 2.0, refused since 2.5 ("Penalty is not enabled for ..."; PublicAffairs/openai-gemini#63,
+BerriAI/litellm#16907 for Gemini 3). Levels of thinking: Google, "Thinking" (supported thinking_level values by model);
+MEDIUM refused by 3 Pro (egoist/chatwise-releases#1206, BerriAI/litellm#21670), MINIMAL by 3.7 and 3.8 Flash
+(BerriAI/litellm#37314, litellm-docs#1505). Budgets by model: Google, "Thinking", quoted in juspay/neurolink#1707. No
+thinking with 2.0: googleapis/js-genai#681. Output: 65,536 is an exclusive bound on Vertex AI (BerriAI/litellm#10548,
+goose#11364); 8,192 with 1.5 and 2.0 (Google AI, model pages; Vertex AI's own page of 2.0 says more, the errors seen do
+not). top_k: at most 40 with 1.5 and 2.0 (genkit-ai/genkit#1397), 64 since. Temperature, top_p and top_k are ignored and
+the model may not speak last since 3.6 Flash and 3.5 Flash-Lite (Google AI, "What's new in Gemini 3.6 Flash";
+langchain-google#1897).
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from airflow_batch_provider.dialects.facts.record import Facts, Row
+
+_ALL = ("minimal", "low", "medium", "high")
+_OLD = Facts("Google, model pages of Gemini", schema="native", max_output=8_192, max_top_k=40)
+_BUDGETED = replace(
+    _OLD,
+    source='Google, "Thinking" and model pages of Gemini 2.5; PublicAffairs/openai-gemini#63; BerriAI/litellm#10548',
+    thinking="budget",
+    thinks_unasked=True,
+    efforts=("none", *_ALL),
+    min_budget=1,
+    max_budget=24_576,
+    max_output=65_535,
+    max_top_k=64,
+)
+_LEVELS = Facts(
+    'Google, "Thinking" and model pages of Gemini 3; BerriAI/litellm#16907',
+    schema="native",
+    thinking="level",
+    thinks_unasked=True,
+    thinking_off="never",
+    efforts=_ALL,
+    max_output=65_535,
+    max_top_k=64,
+)
+_FIXED = replace(
+    _LEVELS,
+    source='Google AI, "What\'s new in Gemini 3.6 Flash"; langchain-google#1897',
+    sampling="none",
+    prefill=False,
+)
+_PICTURES = replace(
+    _LEVELS,
+    source="Google, image generation with Gemini",
+    thinking="none",
+    efforts=(),
+    media_out=True,
+    max_output=32_768,
+)
 
 VERTEX: tuple[Row, ...] = (
     Row(r"gemini-embedding.*", Facts("Google, text embeddings")),
-    Row(r"gemini-[12](?!\d).*", Facts("Google, Gemini models", schema="native", thinking="budget")),
-    Row(r"gemini.*", Facts("Google, Gemini models", schema="native", thinking="level")),
+    Row(r"gemini-.*(?:image|tts).*", _PICTURES),
+    Row(r"gemini-1(?!\d).*", _OLD),
+    Row(r"gemini-2\.0(?!\d).*", replace(_OLD, penalties=True, source=f"{_OLD.source}; googleapis/js-genai#681")),
+    Row(
+        r"gemini-2\.5-pro.*",
+        replace(_BUDGETED, thinking_off="never", min_budget=128, max_budget=32_768, efforts=_ALL),
+    ),
+    Row(r"gemini-2\.5-flash-lite.*", replace(_BUDGETED, thinks_unasked=False, min_budget=512)),
+    Row(r"gemini-2\.5-flash.*", _BUDGETED),
+    Row(r"gemini-2(?!\d).*", replace(_BUDGETED, known=False, thinking_off="never", min_budget=512)),
+    Row(r"gemini-3-pro.*", replace(_LEVELS, efforts=("low", "high"))),
+    Row(r"gemini-3\.1-pro.*", replace(_LEVELS, efforts=("low", "medium", "high"))),
+    Row(r"gemini-3(?:\.1)?-flash.*", _LEVELS),
+    Row(r"gemini-3\.5-flash-lite.*", _FIXED),
+    Row(r"gemini-3\.5-flash.*", _LEVELS),
+    Row(r"gemini-3\.6-flash.*", _FIXED),
+    Row(r"gemini-3\.[78]-flash.*", replace(_FIXED, efforts=("low", "medium", "high"))),
+    # What all since Gemini 3 take.
+    Row(r"gemini.*", replace(_FIXED, known=False, efforts=("low", "high"))),
 )

@@ -37,6 +37,7 @@ class Facts:
     :param thinking_off: what "off" is on the wire: no mention, Claude's ``{"type": "disabled"}`` or
         ``{"type": "between_tools"}``, or impossible.
     :param efforts: the levels of effort that are taken; empty where effort is not.
+    :param min_budget: the smallest budget of thinking tokens; ``max_budget`` the largest, None where no bound is known.
     :param max_output: the most output tokens of a request, thoughts included; None where no bound is known.
     :param default_output: output tokens written where a request names none and the provider requires a number.
     :param prefill: whether the conversation may end with the assistant's words.
@@ -61,6 +62,8 @@ class Facts:
     thinks_unasked: bool = False
     thinking_off: Off = "absent"
     efforts: tuple[str, ...] = ()
+    min_budget: int = 1
+    max_budget: int | None = None
     max_output: int | None = None
     default_output: int = 4096
     prefill: bool = True
