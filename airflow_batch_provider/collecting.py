@@ -1,4 +1,4 @@
-"""From a job's output lines to one outcome per row, and from all jobs to the run's results.
+"""From a job's output lines to one outcome per row.
 
 ``collected/<shard>.jsonl`` holds one line for every row of the shard, in the order of ``input/<shard>.jsonl``, so the
 two are read side by side ever after. Writing it again gives the same file.
@@ -6,38 +6,42 @@ two are read side by side ever after. Writing it again gives the same file.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of, cost_range, total_cost
-from airflow_batch_provider.core.answers import fault_of
-from airflow_batch_provider.core.jsonl import load_exactly, read_lines, split_chunks
-from airflow_batch_provider.core.reconciling import OVER_QUOTA, Books, absence, check_equation
+from airflow_batch_provider.budget import cost_of
+from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError
+from airflow_batch_provider.core.jsonl import read_lines, split_chunks
+from airflow_batch_provider.core.reconciling import (
+    JOB_LOST,
+    OUTPUT_LOST,
+    UNREADABLE,
+    Books,
+    absence,
+    check_equation,
+    doubt_of,
+    is_lost,
+)
 from airflow_batch_provider.core.records import (
-    JSON,
-    OUTCOMES,
-    QUALITIES,
     BatchResult,
     Job,
     JobError,
     OnUnusable,
     Outcome,
-    Quality,
-    Refusal,
-    RunSummary,
     Shard,
     Usage,
 )
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
-from airflow_batch_provider.ledger import End, Round
+from airflow_batch_provider.ledger import End
 from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory
@@ -55,29 +59,37 @@ def collect(
     *,
     own: bool = True,
     on_unusable: OnUnusable = "keep",
-) -> End:
+    believe: Callable[[str], bool] = lambda _: True,
+) -> End | None:
     """Fetch, decode and reconcile one job that has ended.
 
     :param on_unusable: ``"invalid"`` for rows whose answer is empty, cut off, refused or filtered to end so.
     :param own: False for a job that another tool has made.
-    :return: how it ended; ``collected/<shard>.jsonl`` is written.
+    :param believe: asked when the job's own word contradicts what was read, with what does; True to take it as it is.
+    :return: how it ended; ``collected/<shard>.jsonl`` is written. None when it is to be looked at anew.
     :raises ProviderError: when the outputs cannot be fetched whole.
     """
     line_format = backend.line_format(shard.model, shard.endpoint)
     parts = _parts(directory, shard, line_format if own else None)
     books = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
-    decode = line_format.decode
     outcomes: Counter[Outcome] = Counter()
     usage = Usage()
     received = unmetered = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
-        for line in split_chunks(backend.outputs(job)):
+        gone: list[str] = []
+        for line in _lines(backend, job, gone):
             received += 1
-            result = decode(line, sent)
+            result = _decoded(line_format, line, sent)
             if books.enter(result, spool.tell()):
                 spool.write(result.line + b"\n")
         missing = absence(job.status, job.errors, books.nameless, books.sample)
+        doubt = _doubt(job, books, gone)
+        if doubt is not None:
+            if not believe(doubt.what):
+                return None
+            if doubt.is_lost:
+                missing = OUTPUT_LOST, f"Job {job.id} may have answered this request, but {doubt.what}."
         with directory.writer(f"collected/{shard.name}.jsonl") as out:
             for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
                 result = read_line(line)
@@ -89,6 +101,8 @@ def collect(
                 usage += result.usage
                 out.write(result.line + b"\n")
     check_equation(shard.rows, outcomes)
+    lost = outcomes["missing"] if missing[0] == OUTPUT_LOST else 0
+    errors = (*job.errors, JobError(missing[1], OUTPUT_LOST)) if lost else job.errors
     if shard.endpoint in FREE_ENDPOINTS:
         unmetered = 0
     lines = {
@@ -97,8 +111,55 @@ def collect(
         "foreign": books.foreign,
         "nameless": books.nameless,
     }
-    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, job.errors, lines, unmetered)
+    unmetered += lost
+    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, errors, lines, unmetered, lost=lost)
     return replace(end, cost_usd=cost_of(backend, shard, end))
+
+
+def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
+    """The job's output lines; where a file is not there, those of its others.
+
+    :param gone: what the provider says of a missing file is added.
+    """
+    try:
+        yield from split_chunks(backend.outputs(job))
+    except NotFoundError as error:
+        gone.append(str(error))
+    for handle in job.outputs if gone and len(job.outputs) > 1 else ():
+        with contextlib.suppress(NotFoundError):
+            yield from split_chunks(backend.outputs(replace(job, outputs=(handle,))))
+
+
+def _decoded(line_format: LineFormat, line: bytes, sent: Sent) -> BatchResult:
+    """One output line as a result; what nobody foresaw in it is a matter of its row alone."""
+    try:
+        return line_format.decode(line, sent)
+    except BatchInferenceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a provider may have written anything
+        custom_id = None
+        with contextlib.suppress(Exception):
+            custom_id = sent.row(line_format.row_of(line))
+        if custom_id is None:
+            return BatchResult(None, "invalid", line)
+        told = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
+        return read_line(error_line(custom_id, UNREADABLE, told))
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What a job's own word says is missing, and whether it may have been paid."""
+
+    what: str
+    is_lost: bool
+
+
+def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
+    found = books.answered + books.nameless
+    what = doubt_of(job, books.expected_lines, found, "; ".join(gone))
+    if what is None:
+        return None
+    return _Doubt(what, is_lost(job, books.expected_lines, found, books.succeeded))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
@@ -118,6 +179,17 @@ def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: 
             out.write(line + b"\n")
     check_equation(shard.rows, outcomes)
     return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),), cost_usd=0.0)
+
+
+def lose(directory: RunDirectory, shard: Shard, job_id: str, reason: str, now: float) -> End:
+    """End a shard whose job the provider does not know any more.
+
+    :return: an end whose cost is not known; ``collected/<shard>.jsonl`` is written.
+    """
+    end = give_up(directory, shard, JOB_LOST, reason, now)
+    return replace(
+        end, job_id=job_id, status="lost", raw_status="lost", unmetered=shard.rows, cost_usd=None, lost=shard.rows
+    )
 
 
 def tell(log: Logger, job: Job, end: End) -> None:
@@ -158,264 +230,3 @@ def _wire_lines(directory: RunDirectory, shard: Shard) -> Iterator[bytes]:
     with directory.open(wire_name(shard)) as stream:
         for _, line in read_lines(stream):
             yield line
-
-
-def rows(directory: RunDirectory, shard: Shard) -> Iterator[tuple[bytes, BatchResult]]:
-    """Every request of a collected shard with its result, in order."""
-    with (
-        directory.open(f"input/{shard.name}.jsonl") as requests,
-        directory.open(f"collected/{shard.name}.jsonl") as results,
-    ):
-        for (_, raw), (_, line) in zip(read_lines(requests), read_lines(results), strict=True):
-            yield raw, read_line(line)
-
-
-def current(
-    directory: RunDirectory, rounds: Sequence[Sequence[Shard]]
-) -> Iterator[tuple[Shard, Iterator[tuple[bytes, BatchResult]]]]:
-    """Every shard with those of its rows for which it has the last word; over all shards every row comes once.
-
-    A row's last round speaks for it, because a row is only asked again when its earlier answer was none.
-    """
-    for number, shards in enumerate(rounds):
-        later = _ids(directory, rounds[number + 1 :])
-        for shard in shards:
-            yield shard, (row for row in rows(directory, shard) if row[1].custom_id not in later)
-
-
-def remainder(
-    directory: RunDirectory, rounds: Sequence[Sequence[Shard]], wanted: Callable[[BatchResult], bool]
-) -> Iterator[bytes]:
-    """The requests whose last result is such that they should be asked again."""
-    for _, last_words in current(directory, rounds):
-        for raw, result in last_words:
-            if wanted(result):
-                yield raw
-
-
-def helps_now(result: BatchResult) -> bool:
-    """Whether the next round of the same try should ask the row again."""
-    return result.retryable
-
-
-def did_not_fit(result: BatchResult) -> bool:
-    """Whether the row was not asked, because the provider's queue was full."""
-    return result.outcome != "succeeded" and _error(result).get("code") == OVER_QUOTA
-
-
-def helps_next_try(result: BatchResult) -> bool:
-    """Whether a new try should ask the row again."""
-    return result.refusal is not None and result.refusal.helped_by_try
-
-
-def _error(result: BatchResult) -> dict[str, object]:
-    """Code and message of a row that did not succeed, and the HTTP status where there was one."""
-    line = orjson.loads(result.line)
-    code, message = fault_of(line)
-    error: dict[str, object] = {"code": code, "message": message}
-    response = line.get("response")
-    return error if response is None else {**error, "status_code": response.get("status_code")}
-
-
-@dataclass(slots=True)
-class Totals:
-    """What all rows of a run became, and the first reasons why some did not succeed."""
-
-    rows: int = 0
-    retryable: int = 0
-    withdrawn: int = 0
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    answers: Counter[Quality] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def counts(self) -> dict[Outcome, int]:
-        """Every outcome, also those that did not happen."""
-        return {name: self.outcomes[name] for name in OUTCOMES}
-
-
-def write_results(
-    directory: RunDirectory,
-    rounds: Sequence[Sequence[Shard]],
-    min_rows: int,
-    lines: Callable[[Shard, bytes], int],
-) -> Totals:
-    """Write ``results/`` and ``failed.jsonl`` from what was collected; every custom_id ends up in exactly one part.
-
-    :param min_rows: the fewest requests that the provider takes in a job; what is left of a model below that ends as
-        ``below_minimum``, for asking again cannot help it.
-    :param lines: how many wire lines, which the provider counts, a request of a shard is.
-    """
-    totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
-    few = _too_few(directory, rounds, min_rows, lines)
-    asked_again = Counter(custom_id for shards in rounds[1:] for custom_id in _listed(directory, shards))
-    with directory.writer("failed.jsonl") as failed:
-        for shard, last_words in current(directory, rounds):
-            with directory.writer(f"results/part-{shard.name}.jsonl") as out:
-                for raw, told in last_words:
-                    left = few.get((shard.model, shard.endpoint, shard.variant)) if helps_next_try(told) else None
-                    result = told if left is None else _below_minimum(told, left, min_rows)
-                    totals.outcomes[result.outcome] += 1
-                    totals.answers.update(result.qualities)
-                    out.write(result.line + b"\n")
-                    if result.outcome != "succeeded":
-                        totals.retryable += helps_next_try(result)
-                        totals.withdrawn += result.refusal is Refusal.WITHDRAWN
-                        attempts = 1 + asked_again[str(result.custom_id)]
-                        failed.write(_failed(raw, result, totals, attempts) + b"\n")
-    check_equation(totals.rows, totals.outcomes)
-    return totals
-
-
-def _too_few(
-    directory: RunDirectory,
-    rounds: Sequence[Sequence[Shard]],
-    min_rows: int,
-    lines: Callable[[Shard, bytes], int],
-) -> dict[tuple[str | None, str, int], int]:
-    """The models whose open rows are fewer wire lines than a job may have, with the number of lines."""
-    if min_rows <= 1:
-        return {}
-    left: Counter[tuple[str | None, str, int]] = Counter()
-    for shard, last_words in current(directory, rounds):
-        left[shard.model, shard.endpoint, shard.variant] += sum(
-            lines(shard, raw) for raw, result in last_words if helps_next_try(result)
-        )
-    return {asked: rows for asked, rows in left.items() if 0 < rows < min_rows}
-
-
-def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult:
-    before = _error(result)
-    reason = (
-        f"{left} rows of this model are open, and the provider takes no fewer than {min_rows} in a job; run them again "
-        f"together with others. Before: {before.get('message')} [{before.get('code') or before.get('status_code')}]"
-    )
-    return read_line(error_line(str(result.custom_id), "below_minimum", reason))
-
-
-def _failed(raw: bytes, result: BatchResult, totals: Totals, attempts: int) -> bytes:
-    error = {"outcome": result.outcome, **_error(result), "attempts": attempts}
-    totals.reasons[f"{error.get('code') or error.get('status_code')}: {error.get('message')}"[:300]] += 1
-    return orjson.dumps({**load_exactly(raw), "error": error})
-
-
-def _ids(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> set[str]:
-    return {custom_id for shards in rounds for custom_id in _listed(directory, shards)}
-
-
-def _listed(directory: RunDirectory, shards: Sequence[Shard]) -> Iterator[str]:
-    for shard in shards:
-        with directory.open(f"input/{shard.name}.jsonl") as stream:
-            for _, raw in read_lines(stream):
-                yield str(orjson.loads(raw)["custom_id"])
-
-
-def summarise(
-    directory: RunDirectory,
-    backend: Backend,
-    rounds: Sequence[Round],
-    record: JSON,
-    now: float,
-    *,
-    ours: bool,
-    stopped: str | None = None,
-) -> RunSummary:
-    """Write results and failed requests, and say what became of the run.
-
-    :param record: ``run.json``.
-    :param ours: False for a job that was made elsewhere, of which nothing is ever asked again.
-    :param stopped: why rows were given up, None where none was.
-    """
-    shards = [a_round.shards for a_round in rounds]
-    totals = write_results(
-        directory,
-        shards,
-        backend.limits.min_rows if ours else 1,
-        lambda shard, raw: len(backend.line_format(shard.model, shard.endpoint).split(orjson.loads(raw)["body"])),
-    )
-    jobs: list[JSON] = []
-    job_errors: list[str] = []
-    by_round: list[JSON] = []
-    usage = Usage()
-    for a_round in rounds:
-        told, used = _jobs_of(a_round, backend)
-        jobs += told
-        usage += used
-        by_round.append(
-            {
-                "round": a_round.number,
-                "jobs": len(told),
-                "rows": sum(shard.rows for shard in a_round.shards),
-                "succeeded": sum(job["succeeded"] for job in told),
-                "input_tokens": used.input_tokens,
-                "output_tokens": used.output_tokens,
-                "cost_usd": total_cost(job["cost_usd"] for job in told),
-            }
-        )
-        for attempts in a_round.attempts.values():
-            if attempts and (end := attempts[-1].end) is not None:
-                job_errors += [f"{end.job_id or 'no job'}: {error}" for error in end.errors]
-    return RunSummary(
-        run_key=record["run_key"],
-        run_path=directory.uri,
-        total=totals.rows,
-        outcomes=totals.counts(),
-        retryable=totals.retryable,
-        rounds=len(rounds),
-        usage=usage,
-        cost_usd=total_cost(job["cost_usd"] for job in jobs),
-        reasons=dict(totals.reasons.most_common(20)),
-        jobs=tuple(jobs),
-        job_errors=tuple(job_errors[:100]),
-        begun_at=record["begun_at"],
-        ended_at=now,
-        by_round=tuple(by_round),
-        stopped=stopped,
-        withdrawn=totals.withdrawn,
-        answers={name: totals.answers[name] for name in QUALITIES},
-        surplus=tuple(
-            one
-            for a_round in rounds
-            for one in _surplus_of(a_round, backend, record["options"].get("expected_output_tokens"))
-        ),
-    )
-
-
-def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
-    jobs: list[JSON] = []
-    usage = Usage()
-    for shard in a_round.shards:
-        attempt = a_round.last(shard)
-        if attempt is None or (end := attempt.end) is None or not end.job_id:
-            continue
-        usage += end.usage
-        jobs.append(
-            {
-                "id": end.job_id,
-                "shard": shard.name,
-                "model": shard.model,
-                "status": end.status,
-                "rows": shard.rows,
-                "succeeded": end.outcomes.get("succeeded", 0),
-                "cost_usd": cost_of(backend, shard, end),
-                "console_url": attempt.facts.get("job", {}).get("console_url"),
-            }
-        )
-        if attempt.is_borrowed:
-            jobs[-1]["borrowed"] = True
-    return jobs, usage
-
-
-def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | None) -> list[JSON]:
-    """What may be billed beside the jobs of a round."""
-    surplus: list[JSON] = []
-    for shard in a_round.shards:
-        most = cost_range(backend, [shard], expected_output_tokens)
-        named = {"shard": shard.name, "most_usd": None if most is None else round(most.high, 9)}
-        for attempt in a_round.attempts.get(shard.name, []):
-            token = attempt.intent.get("token")
-            for twin in attempt.twins:
-                told = {"status": twin["status"], "cancelled": twin["cancelled"]}
-                surplus.append({"id": twin["job_id"], "token": token, **named, **told})
-            if attempt.may_live:
-                surplus.append({"id": None, "token": token, **named, "status": "unknown", "cancelled": False})
-    return surplus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
 
 from airflow_batch_provider import collecting, staging
 from airflow_batch_provider.backends.base import Backend
@@ -15,21 +16,33 @@ from airflow_batch_provider.core.errors import (
     BudgetError,
     DeadlineError,
     LostCreateError,
+    NotFoundError,
+    PermanentError,
+    ProviderError,
+    RateLimitedError,
     RunConflictError,
 )
 from airflow_batch_provider.core.finding import Seen
-from airflow_batch_provider.core.polling import WakeRule
+from airflow_batch_provider.core.polling import WakeRule, is_believed, next_look
 from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
-from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.core.records import Job, RunOptions, Shard
 from airflow_batch_provider.ledger import Attempt, Ledger, Round
 from airflow_batch_provider.reading import Logger, Read
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Submitter, Unsure, full_refusals
 
+T = TypeVar("T")
+
 QUEUE_TRIES = 5
 """How often a job alone may be refused by a full queue before it is halved."""
 CANCEL_SECONDS = 3600.0
 """How long jobs may take to stop; OpenAI's guide says up to ten minutes."""
+TROUBLE_SECONDS = 600.0
+"""When a job that could not be read is looked at again, while others are waited for."""
+
+Look: TypeAlias = "bool | float | BatchInferenceError"
+"""What a look at a job came to: True when it has ended and is collected, False while it lives, the time of the next
+look while what is missing is not believed, or why it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,28 @@ class _Sending:
 
 
 @dataclass(slots=True)
+class _Pass:
+    """What one pass over the shards has found so far.
+
+    :param live: shards that have their place in the provider's queue.
+    :param jobs: ids of live jobs by shard.
+    :param look_at: when to look again for what was not found, or not answered.
+    :param errors: why jobs could not be read; they are looked at again while others are waited for.
+    """
+
+    live: list[Shard] = field(default_factory=list)
+    unsent: list[Shard] = field(default_factory=list)
+    jobs: dict[str, str] = field(default_factory=dict)
+    look_at: list[float] = field(default_factory=list)
+    errors: list[BatchInferenceError] = field(default_factory=list)
+
+    @property
+    def worst(self) -> BatchInferenceError:
+        """What a person must mend comes before what passes by itself."""
+        return next((error for error in self.errors if isinstance(error, PermanentError)), self.errors[0])
+
+
+@dataclass(slots=True)
 class Driver:
     """Drives the rounds of one run.
 
@@ -105,6 +140,7 @@ class Driver:
     clock: Callable[[], float]
     read: Read
     log: Logger
+    _tired: bool = False
 
     def drive(self, a_round: Round) -> Waiting | None:
         """Do what can be done now.
@@ -112,6 +148,7 @@ class Driver:
         :return: what to wait for; None when every shard has ended.
         :raises DeadlineError: when the deadline has passed and jobs are left alone.
         :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
+        :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
         """
         while isinstance(outcome := self._pass(a_round), bool):
             if not outcome:
@@ -120,60 +157,86 @@ class Driver:
         return outcome
 
     def _pass(self, a_round: Round) -> Waiting | bool:
-        """Go over all shards once.
+        """Go over all shards once; what one of them meets holds back no other.
 
         :return: what to wait for; else whether there is more to do at once.
         """
-        live: list[Shard] = []
-        unsent: list[Shard] = []
-        jobs: dict[str, str] = {}
+        found = self._look_over(a_round)
+        if (found.live or found.unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
+            if (waiting := self._late(a_round, found.jobs, found.unsent)) is not None:
+                return waiting
+            return self._rest(found) or False
+        if found.unsent and self.submitter is None:
+            name = found.unsent[0].name
+            raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
+        held = self._not_now(a_round, found.unsent, found.live)
+        self._send(a_round, [shard for shard in found.unsent if shard.name not in held], found)
+        if held and self.clock() < a_round.not_before:
+            found.look_at.append(a_round.not_before)
+        # Else: what was given up has made room.
+        return self._rest(found, on_any_end=bool(held)) or bool(held)
+
+    def _rest(self, found: _Pass, *, on_any_end: bool = False) -> Waiting | None:
+        """What is left to wait for, None when nothing is.
+
+        :raises BatchInferenceError: when nothing is but what could not be read.
+        """
+        if found.errors and not found.jobs and not found.look_at:
+            raise found.worst
+        if found.errors:
+            found.look_at.append(self.clock() + TROUBLE_SECONDS)
+        if not found.jobs and not found.look_at:
+            return None
+        look_at = min(found.look_at, default=None)
+        deadline = float(self.ledger.tries()["deadline"] or 0)
+        if look_at is not None and not found.live and not found.unsent:
+            deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
+        return Waiting(tuple(found.jobs.values()), WakeRule(deadline, look_at, on_any_end))
+
+    def _look_over(self, a_round: Round) -> _Pass:
+        """Look at every job, and collect what has ended."""
+        found = _Pass()
         for shard in a_round.shards:
             attempt = a_round.last(shard)
             if attempt is not None and attempt.end is not None:
                 continue
             if attempt is None or attempt.job_id is None:
-                unsent.append(shard)
-            elif not self.collected(shard, attempt, attempt.job_id):
-                live.append(shard)
-                jobs[shard.name] = attempt.job_id
-        if (live or unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
-            return self._late(a_round, jobs, unsent) or False
-        if unsent and self.submitter is None:
-            name = unsent[0].name
-            raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
-        waiting = self._not_now(a_round, unsent, live)
-        look_at = self._send(a_round, [shard for shard in unsent if shard.name not in waiting], live, jobs)
-        if waiting and self.clock() < a_round.not_before:
-            look_at.append(a_round.not_before)
-        if not jobs and not look_at:
-            return bool(waiting)  # what was given up has made room
-        deadline = float(self.ledger.tries()["deadline"] or 0)
-        return Waiting(tuple(jobs.values()), WakeRule(deadline, min(look_at, default=None), on_any_end=bool(waiting)))
+                found.unsent.append(shard)
+                continue
+            look = self.look(shard, attempt, attempt.job_id)
+            if look is False:
+                found.live.append(shard)
+                found.jobs[shard.name] = attempt.job_id
+            elif isinstance(look, BatchInferenceError):
+                self.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
+                found.live.append(shard)
+                found.errors.append(look)
+            elif look is not True:
+                found.look_at.append(look)
+        return found
 
-    def _send(self, a_round: Round, shards: list[Shard], live: list[Shard], jobs: dict[str, str]) -> list[float]:
+    def _send(self, a_round: Round, shards: list[Shard], found: _Pass) -> None:
         """Create what may be created; the provider's list is read at most twice, whatever the number of shards.
 
-        :param jobs: ids by shard; the new ones are added.
-        :return: when to look again for those whose create was not answered.
+        :param found: the jobs of the new ones, and when to look again for those without an answer, are added.
         """
         if not shards or self.submitter is None:
-            return []
-        sending = _Sending(live, jobs)
+            return
+        sending = _Sending(found.live, found.jobs, found.look_at)
         wanted = [shard for shard in shards if self._must_look(a_round, shard)]
         seen = self._look(a_round, wanted)
         failure: BatchInferenceError | None = None
         try:
             for shard in shards:
-                sending.take(shard, lambda shard=shard: self._sent(a_round, shard, live, seen.get(shard.name)))  # type: ignore[misc]
+                sending.take(shard, lambda shard=shard: self._sent(a_round, shard, found.live, seen.get(shard.name)))  # type: ignore[misc]
         except BatchInferenceError as error:
             failure = error  # the others may be refused, too; what was sent before is looked after all the same
         self._look_back(sending)
-        if failure is not None and not (isinstance(failure, AccountError) and (sending.look_at or jobs)):
+        if failure is not None and not (isinstance(failure, AccountError) and (found.look_at or found.jobs)):
             raise failure
-        if sending.lost and not sending.look_at:
+        if sending.lost and not found.look_at:
             # All at once, for a person checks every one before allowing for second creates.
             raise LostCreateError("\n".join(str(error) for error in sending.lost))
-        return sending.look_at
 
     def _must_look(self, a_round: Round, shard: Shard) -> bool:
         last = a_round.last(shard)
@@ -236,23 +299,96 @@ class Driver:
         fenced = self._give_up(a_round, shard, code, reason)
         return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
 
-    def collected(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
-        """Whether the job has ended; then its rows are collected."""
-        job = self.read(lambda: self.backend.retrieve(job_id))
+    def look(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
+        """One look at a job; when it has ended, its rows are collected. Nothing it meets is raised."""
+        try:
+            return self._looked(shard, attempt, job_id)
+        except BatchInferenceError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+            self.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
+            told = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
+            told.__cause__ = error
+            return told
+
+    def _looked(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
+        try:
+            job = self._patient(lambda: self.backend.retrieve(job_id))
+        except NotFoundError as error:
+            what = f"the provider does not know it ({error})"
+            again = self._doubt(shard, attempt, job_id, what)
+            if again is None:
+                end = collecting.lose(self.directory, shard, job_id, f"Job {job_id} is lost: {what}.", self.clock())
+                self.ledger.record_lost(shard, attempt.number, end)
+            return True if again is None else again
         if not job.status.is_terminal:
+            if attempt.doubted:
+                self.ledger.no_doubt(shard, attempt.number)
             return False
+        doubts: list[float] = []
+
+        def believe(what: str) -> bool:
+            again = self._doubt(shard, attempt, job_id, what)
+            if again is not None:
+                doubts.append(again)
+            return again is None
+
+        return doubts[0] if not self._collect(shard, attempt, job, believe) else True
+
+    def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
+        """Collect a job that has ended; False when it is to be looked at anew."""
         own, now = not attempt.intent.get("attached"), self.clock()
-        for _ in range(2):
-            end = self.read(
-                lambda: collecting.collect(
-                    self.directory, self.backend, shard, job, now, own=own, on_unusable=self.options.on_unusable
-                )
+        end = self._patient(
+            lambda: collecting.collect(
+                self.directory,
+                self.backend,
+                shard,
+                job,
+                now,
+                own=own,
+                on_unusable=self.options.on_unusable,
+                believe=believe,
             )
-            if end.lines["received"] >= min(shard.rows, (job.counts.completed or 0) + (job.counts.failed or 0)):
-                break  # an answer that was cut at the end of a line looks whole; a second look tells
-        self.ledger.record_end(shard, attempt.number, end)
+        )
+        if end is None:
+            return False
+        record = self.ledger.record_lost if end.lost else self.ledger.record_end
+        record(shard, attempt.number, end)
         collecting.tell(self.log, job, end)
         return True
+
+    def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
+        """When to look again for what is missing; None when it is believed."""
+        now = self.clock()
+        first, looks = self.ledger.doubt(shard, attempt.number, now)
+        if is_believed(first, looks, now):
+            self.log.error("Job %s is given up after %d looks: %s", job_id, looks, what)
+            return None
+        self.log.warning("Job %s: %s; it is looked at anew before that is believed", job_id, what)
+        return next_look(first, now)
+
+    def _patient(self, call: Callable[[], T]) -> T:
+        """Carry out a call that pays nothing; once a provider has used up all patience, others of a pass have none."""
+        if self._tired:
+            return call()
+        try:
+            return self.read(call)
+        except (ProviderError, RateLimitedError):
+            self._tired = True
+            raise
+
+    def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
+        """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
+        try:
+            job = self.read(lambda: self.backend.retrieve(job_id))
+            if not job.status.is_terminal:
+                self.ledger.no_doubt(shard, attempt.number)
+                self.ledger.lives_again(shard, attempt.number)
+                return True
+            return self._collect(shard, attempt, job, lambda _: False)
+        except BatchInferenceError as error:
+            self.log.warning("Job %s is still lost: %s", job_id, error)
+            return False
 
     def _not_now(self, a_round: Round, unsent: list[Shard], live: list[Shard]) -> set[str]:
         """The unsent shards that must wait for time or room."""

@@ -13,12 +13,15 @@
     ledger/unsent.json              nothing was sent from here yet; removed before the first plan is written
     ledger/lost.json                the ledger was found gone while run.json was there, so its jobs may live
     ledger/id.json                  the directory's id, where run.json is of version 1 and has none
+    ledger/r0-00000.1.lost.json     the job or its answers are gone, as far as anybody can see; in the shape of an end
     ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
+    ledger/r0-00000.1.doubt.json    since when, and how often in a row, the job or its answers were not found
 
-Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read. One
-kind of fact is taken away: of a shard that is refused again and again, the last refusal says how often and since when,
-and those it stands for are removed. The first intent stays, and whoever writes a later one looks whether there is one
-later still: so a process that has slept since an old refusal cannot take a number whose file is gone.
+Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read; only
+``tries.json`` and doubts are written anew. One kind of fact is taken away: of a shard that is refused again and again,
+the last refusal says how often and since when, and those it stands for are removed. The first intent stays, and whoever
+writes a later one looks whether there is one later still: so a process that has slept since an old refusal cannot take
+a number whose file is gone.
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ from airflow_batch_provider.core.records import (
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory
 
-Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "end", "twin"]
+Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "lost", "end", "twin", "doubt"]
 _FACTS = get_args(Fact)
+_DOUBT = "doubt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class End:
     :param usage: tokens of all its answers.
     :param unmetered: answers of which the provider told no tokens, so that nobody knows what they cost.
     :param cost_usd: of all its answers, at the prices of its day; None where nobody knew.
+    :param lost: rows whose answer is gone at the provider; they may have been billed.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
     """
 
@@ -70,6 +75,7 @@ class End:
     lines: dict[str, int] = field(default_factory=dict)
     unmetered: int = 0
     cost_usd: float | None = None
+    lost: int = 0
 
     @property
     def was_not_asked(self) -> bool:
@@ -82,11 +88,13 @@ class Attempt:
     """One create of one shard, as far as it got.
 
     :param twins: ``{job_id, status, cancelled}`` of each second job of the same create.
+    :param doubted: whether a look at its job once found less than there should be.
     """
 
     number: int
     facts: dict[Fact, JSON] = field(default_factory=dict)
     twins: list[JSON] = field(default_factory=list)
+    doubted: bool = False
 
     @property
     def intent(self) -> JSON:
@@ -117,12 +125,17 @@ class Attempt:
 
     @property
     def end(self) -> End | None:
-        """How it ended, None while it lives."""
-        data = self.facts.get("end")
+        """How it ended, None while it lives; what is lost has ended, until a later try finds it."""
+        data = self.facts.get("end") or self.facts.get("lost")
         if data is None:
             return None
         errors = tuple(JobError(**error) for error in data["errors"])
         return End(**{**data, "usage": Usage(**data["usage"]), "errors": errors})
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its job or answers are gone, and its rows were not sent again."""
+        return "lost" in self.facts and "end" not in self.facts
 
     def as_last(self) -> LastCreate:
         """What the decision table wants to know."""
@@ -241,6 +254,8 @@ class Ledger:
                     attempts.append(Attempt(int(number_text)))
                 if kind == "twin":
                     attempts[-1].twins.append(self._fact(name))
+                elif kind == "doubt":
+                    attempts[-1].doubted = True
                 else:
                     attempts[-1].facts[kind] = self._fact(name)
         for a_round in rounds:
@@ -308,6 +323,28 @@ class Ledger:
         """Add how a create's job ended; False when it is there already."""
         return self.record(shard, number, "end", asdict(end))
 
+    def record_lost(self, shard: Shard, number: int, end: End) -> bool:
+        """Add that a job or its answers are gone; a later try may still find them and add the end."""
+        return self.record(shard, number, "lost", asdict(end))
+
+    def doubt(self, shard: Shard, number: int, now: float) -> tuple[float, int]:
+        """Note one more look that found less than there should be.
+
+        :return: when the first in a row was, seconds since the epoch, and how many they are.
+        """
+        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
+        known = self._directory.read_json(name) or {}
+        looks = int(known.get("looks") or 0) + 1
+        first = float(known["first"]) if looks > 1 else now
+        self._directory.write_json(name, {"first": first, "looks": looks})
+        return first, looks
+
+    def no_doubt(self, shard: Shard, number: int) -> None:
+        """Note a look that found all there should be, so that the next doubt begins anew."""
+        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
+        if (self._directory.read_json(name) or {}).get("looks"):
+            self._directory.write_json(name, {"first": 0.0, "looks": 0})
+
     def tries(self) -> JSON:
         """``{"series_start": first round of this try, "deadline": seconds since the epoch | null, "stopped": why this
         try asks nothing more | null}``."""
@@ -318,6 +355,24 @@ class Ledger:
         """Replace ``tries.json``."""
         tries = {"series_start": series_start, "deadline": deadline, "stopped": stopped}
         self._directory.write_json("ledger/tries.json", tries)
+
+    def lost_attempts(self) -> list[tuple[Shard, Attempt]]:
+        """Every create whose job or answers are gone, and whose rows were not sent again."""
+        return [
+            (shard, attempt)
+            for a_round in self.rounds()
+            for shard in a_round.shards
+            if (attempt := a_round.last(shard)) is not None and attempt.is_lost
+        ]
+
+    def settle_lost(self) -> None:
+        """What is lost is lost for good: its rows are about to be sent again."""
+        for shard, attempt in self.lost_attempts():
+            self.record(shard, attempt.number, "end", attempt.facts["lost"])
+
+    def lives_again(self, shard: Shard, number: int) -> None:
+        """Take back that a job is gone, for it was seen alive."""
+        self._directory.remove(f"ledger/{shard.name}.{number}.lost.json")
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create that may have made a job whose rows are not collected yet."""
@@ -330,11 +385,11 @@ class Ledger:
         ]
 
     def summary(self) -> RunSummary | None:
-        """The summary of a run that has ended, None before."""
+        """The summary of a run that has ended, None before; one that an error stopped has not."""
         data = self._directory.read_json("summary.json")
-        if data is None:
+        if data is None or data.get("open"):
             return None
-        names = ("jobs", "job_errors", "by_round", "surplus")
+        names = ("jobs", "job_errors", "by_round", "surplus", "lost", "open")
         lists: JSON = {name: tuple(data[name]) for name in names if name in data}
         return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
 

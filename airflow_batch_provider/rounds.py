@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_batch_provider import collecting, staging
+from airflow_batch_provider import results, staging
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core.errors import BudgetError, InputError
@@ -88,13 +88,13 @@ class Planner:
         spent = number > series_start and counted >= self.options.rounds
         if tries["stopped"] or (spent and not over):
             return False
-        wanted = collecting.helps_next_try if number == series_start else collecting.helps_now
+        wanted = results.wanted(self.options, results.helps_next_try if number == series_start else results.helps_now)
         if spent:
-            wanted = collecting.did_not_fit
+            wanted = results.did_not_fit
         sent = [a_round.shards for a_round in rounds]
 
         def source() -> staging.Lines:
-            return enumerate(collecting.remainder(self.directory, sent, wanted), start=1)
+            return enumerate(results.remainder(self.directory, sent, wanted), start=1)
 
         if next(iter(source()), None) is None:
             return False
@@ -112,6 +112,7 @@ class Planner:
         if len(self.ledger.rounds()) > number:
             return True  # another process has planned it meanwhile; its files are not to be written over
         shards = staging.stage(self.directory, label, source, self.rules(), self.backend, report, planned)
+        self.ledger.settle_lost()
         self.log.info("Round %d asks %d rows again in %d shards", number, sum(s.rows for s in shards), len(shards))
         if over:
             self._open_after_pause(rounds, shards, set(halved))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from airflow_batch_provider import collecting
+from airflow_batch_provider import results
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -26,7 +26,7 @@ from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
 from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.driving import Driver, Waiting
-from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.ledger import Ledger, Round
 from airflow_batch_provider.looking import Looker
 from airflow_batch_provider.reading import Logger, read
 from airflow_batch_provider.rounds import Planner
@@ -34,6 +34,11 @@ from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Submitter
 
 T = TypeVar("T")
+_OPEN = (
+    "Job {job_id} may still answer this request, and bill it; a new try of the task collects it. Do not send it again "
+    "before."
+)
+_UNSENT = "No job of this request is known yet; a new try of the task sends it or finds its job."
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +104,15 @@ class BatchRun:
         :raises InputError: with every problem of the file, before anything is sent.
         :raises RunConflictError: when the directory belongs to another run, input or provider.
         """
+        archived = self._go_on_archiving()
         record = self.ledger.run()
         rounds = self.ledger.rounds()
         if record is not None:
             self._check_ours(record)
             if self._changed(record):
                 record, rounds, first_try = None, [], True
+        elif archived:
+            first_try = True  # nothing was sent since the run before was put away
         if not rounds and not first_try and not self.ledger.is_unsent():
             message = "The record of %s is gone, and this is not the first try: jobs are looked for before any is made"
             self._log.warning(message, self.directory.uri)
@@ -117,8 +125,10 @@ class BatchRun:
     def advance(self) -> Waiting | Done:
         """Do all that can be done without waiting: submit, look, collect, plan the next round, or finish.
 
-        :raises BatchInferenceError: what stands against it, typed by what the caller should do.
+        :raises BatchInferenceError: what stands against it, typed by what the caller should do; what was answered so
+            far is in ``results/``, with a summary that says what is open.
         """
+        self._go_on_archiving()
         record = self.ledger.run()
         if record is None or not (rounds := self.ledger.rounds()):
             raise RunConflictError(
@@ -126,6 +136,13 @@ class BatchRun:
                 "task to look for its jobs at the provider and begin anew."
             )
         self._check_ours(record)
+        try:
+            return self._advanced(record, rounds)
+        except BatchInferenceError as error:
+            self._write_so_far(record, error)
+            raise
+
+    def _advanced(self, record: JSON, rounds: list[Round]) -> Waiting | Done:
         while True:
             if self.ledger.summary() is not None:
                 return Done(self._finish(record))
@@ -200,15 +217,27 @@ class BatchRun:
                 "under history/ and ask everything anew."
             )
         for shard, attempt in self.ledger.open_attempts():
-            if attempt.job_id:
-                self._driver(record).collected(shard, attempt, attempt.job_id)
-            else:
+            if attempt.job_id is None:
                 self._submitter(record).forget(shard, [attempt])
+                continue
+            look = self._driver(record).look(shard, attempt, attempt.job_id)
+            if isinstance(look, BatchInferenceError):
+                raise look
+            if look not in (True, False):
+                self._log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
         self.cancel()
-        where = self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
+        self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
-        self._log.warning("The input changed: %s was moved to %s", self.directory.uri, where)
+        self._log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
         return True
+
+    def _go_on_archiving(self) -> bool:
+        """Whether a run was being archived when its process died; then that is done now."""
+        where = self.directory.go_on_archiving()
+        if where is not None:
+            self.ledger = Ledger(self.directory)
+            self._log.warning("An earlier process was archiving the run before; it is in %s now", where)
+        return where is not None
 
     # ---- rounds ------------------------------------------------------------------------------------------------
 
@@ -263,12 +292,17 @@ class BatchRun:
         tries = self.ledger.tries()
         rounds = self.ledger.rounds()
         series_start, stopped = tries["series_start"], tries["stopped"]
+        found = [
+            self._driver(record).found_again(shard, attempt, attempt.job_id)
+            for shard, attempt in self.ledger.lost_attempts()
+            if attempt.job_id
+        ]
         summary = self.ledger.summary()
         if summary is not None:
             try:
                 judge(summary, self.options.error_tolerance)
             except BatchInferenceError:
-                if summary.retryable:
+                if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
                     self._log.info("The last try left %d rows that can be asked again", summary.retryable)
                     if record["identity"] != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
@@ -276,6 +310,8 @@ class BatchRun:
                     self.ledger.write_tries(len(rounds), tries["deadline"])
                     self.directory.remove("summary.json")
                     series_start, stopped = len(rounds), None
+            if any(found):
+                self.directory.remove("summary.json")
         elif stopped is None and any(
             "cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards
         ):
@@ -338,18 +374,43 @@ class BatchRun:
         if self.run_key is not None:
             made = [(shard, a_round.attempts.get(shard.name, [])) for a_round in rounds for shard in a_round.shards]
             self._looker(record).look_for_twins([one for one in made if one[1]])
-            rounds = self.ledger.rounds()
-        summary = collecting.summarise(
+        return self._write(record, self.ledger.tries()["stopped"], {})
+
+    def _write(self, record: JSON, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:
+        summary = results.summarise(
             self.directory,
             self.backend,
-            rounds,
+            self.ledger.rounds(),
             record,
             self._clock(),
             ours=self.run_key is not None,
-            stopped=self.ledger.tries()["stopped"],
+            stopped=stopped,
+            helps=results.wanted(self.options, results.helps_next_try),
+            pending=pending,
         )
         self.ledger.write_summary(summary)
         return summary
+
+    def _write_so_far(self, record: JSON, error: BatchInferenceError) -> None:
+        """Write what was answered in a run that an error stops; the rest is named open, and a later try goes on."""
+        if self._stopped():
+            return  # of the seconds that a killed task has, every one is needed to cancel
+        try:
+            rounds = self.ledger.rounds()
+            if not any(a_round.ends() for a_round in rounds) or self.ledger.summary() is not None:
+                return
+            pending: dict[str, str] = {}
+            for a_round in rounds:
+                for shard in a_round.shards:
+                    attempt = a_round.last(shard)
+                    if attempt is None or attempt.end is None:
+                        job_id = attempt.job_id if attempt else None
+                        pending[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
+            summary = self._write(record, f"{type(error).__name__}: {error}", pending or {"next round": _UNSENT})
+            told = "%d of %d rows are answered so far, in %s/results; a new try goes on with the rest"
+            self._log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
+        except (BatchInferenceError, OSError) as other:
+            self._log.warning("What was answered so far could not be written to results/: %s", other)
 
 
 def _recorded(options: RunOptions) -> JSON:

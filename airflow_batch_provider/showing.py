@@ -77,6 +77,8 @@ def _state(attempt: Attempt | None) -> str:
     """How far the newest create of a shard got."""
     if attempt is None:
         return "not sent"
+    if attempt.is_lost:
+        return "lost"
     if attempt.end is not None:
         return "collected"
     if attempt.job_id is not None:
@@ -92,7 +94,7 @@ def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | No
     states = [_state(rounds[-1].last(shard)) for shard in rounds[-1].shards]
     if "answer lost" in states:
         return "the provider is searched for the job whose create was not answered"
-    open_states = [state for state in states if state != "collected"]
+    open_states = [state for state in states if state not in ("collected", "lost")]
     if not open_states:
         return "the task collects, plans a further round or writes the results when it next runs"
     unsent = sum(state in ("not sent", "refused") for state in open_states)

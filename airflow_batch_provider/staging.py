@@ -7,6 +7,7 @@ Each shard is ``input/<shard>.jsonl``, the requests as the author wrote them, an
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import sys
 import zlib
@@ -15,7 +16,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.errors import InputError, Problem, RunConflictError, UntranslatableError
+from airflow_batch_provider.core.errors import (
+    InputError,
+    Problem,
+    RunConflictError,
+    StorageError,
+    UntranslatableError,
+)
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import Admission, BatchRequest, RunOptions, Shard
 from airflow_batch_provider.core.validation import Content, Report, Rules, read_requests, validate
@@ -31,7 +38,8 @@ Source = Callable[[], Lines]
 def file_source(path: str) -> Source:
     """The lines of the author's file.
 
-    :raises InputError: when it cannot be read, at the first line that is asked for.
+    :raises InputError: at the first line that is asked for, when there is no such file, or it is no JSONL file at all.
+    :raises StorageError: when the store fails, which says nothing of the file.
     """
 
     def lines() -> Iterator[tuple[int, bytes]]:
@@ -42,8 +50,11 @@ def file_source(path: str) -> Source:
             raise InputError(path, [Problem(None, "", "there is no such file")]) from error
         except IsADirectoryError as error:
             raise InputError(path, [Problem(None, "", "this is a folder; name one JSONL file")]) from error
-        except (OSError, EOFError, zlib.error) as error:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(path, [Problem(None, "", f"cannot be read to its end: {error}")]) from error
+        except OSError as error:
+            # A disk's; object stores' come typed. It says nothing of the file, which may have been sent already.
+            raise StorageError(f"{path} could not be read: {error}; run the task again when it can") from error
 
     return lines
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_batch_provider import collecting
+from airflow_batch_provider import collecting, results
 from airflow_batch_provider.core import polling, submission
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError
 from airflow_batch_provider.core.records import Found, RunOptions
@@ -104,8 +104,8 @@ def _make_run(order: Any, reporter: Reporter) -> BatchRun:
         backend.find = lambda *_: Found((), True)
         backend.find_settle_seconds = 0
     backend.create = reporter.wrap("create", backend.create)
-    for name in ("collect", "summarise"):
-        setattr(collecting, name, reporter.wrap("collect", getattr(collecting, name)))
+    for module, name in ((collecting, "collect"), (results, "summarise")):
+        setattr(module, name, reporter.wrap("collect", getattr(module, name)))
     return BatchRun(
         ReportingDirectory(order.folder, reporter),
         backend,

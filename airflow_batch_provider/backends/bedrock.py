@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import orjson
@@ -19,7 +20,7 @@ import orjson
 from airflow_batch_provider.backends import bedrock_checks as checks
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.bedrock_errors import translated
-from airflow_batch_provider.backends.bedrock_jobs import read_job
+from airflow_batch_provider.backends.bedrock_jobs import read_counts, read_job
 from airflow_batch_provider.backends.bedrock_place import BedrockPlace, check_values, create_call, named
 from airflow_batch_provider.backends.bedrock_probe import probe
 from airflow_batch_provider.backends.bedrock_store import BedrockStore
@@ -259,7 +260,13 @@ class BedrockBackend(Backend):
         """One job as it stands."""
         client = self.client
         with translated("GetModelInvocationJob"):
-            return read_job(client.get_model_invocation_job(jobIdentifier=job_id))
+            job = read_job(client.get_model_invocation_job(jobIdentifier=job_id))
+        return job if job.counts.completed is not None or not job.status.is_terminal else self._counted(job)
+
+    def _counted(self, job: Job) -> Job:
+        """With the counts of its manifest, where the service leaves them out of the job (they are new there)."""
+        manifest = self._manifest(job)
+        return job if manifest is None else replace(job, counts=read_counts(manifest))
 
     def job_pages(self, limit: int | None = None) -> Pages:
         """Jobs of this account and region, newest first, page by page."""
@@ -273,17 +280,20 @@ class BedrockBackend(Backend):
 
     def usage(self, job: Job) -> Usage | None:
         """Tokens of the whole job by its manifest, None where there is none or it does not tell."""
-        told = [self.store.manifest(prefix) for prefix in job.outputs]
-        data = next((content for content in told if content), b"null")
-        try:
-            manifest = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return None
+        manifest = self._manifest(job)
         names = ("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount")
-        counts = [manifest.get(name) for name in names] if isinstance(manifest, dict) else []
+        counts = [manifest.get(name) for name in names] if manifest else []
         if not any(type(count) is int for count in counts):
             return None
         return Usage(*(count if type(count) is int else 0 for count in counts))
+
+    def _manifest(self, job: Job) -> JSON | None:
+        told = [self.store.manifest(prefix) for prefix in job.outputs]
+        try:
+            manifest = orjson.loads(next((content for content in told if content), b"null"))
+        except orjson.JSONDecodeError:
+            return None
+        return manifest if isinstance(manifest, dict) else None
 
     def download(self, handle: str) -> Iterator[bytes]:
         """An object's bytes; of a URI that ends with a slash, the output files below it."""

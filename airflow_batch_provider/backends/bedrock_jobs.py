@@ -31,12 +31,11 @@ def read_job(item: Mapping[str, Any]) -> Job:
     status = STATUSES.get(raw, JobStatus.UNKNOWN)
     arn = str(item.get("jobArn") or "")
     token = item.get("clientRequestToken")
-    counts = ("totalRecordCount", "successRecordCount", "errorRecordCount")
     return Job(
         id=arn,
         status=status,
         raw_status=raw,
-        counts=RequestCounts(*(_count(item.get(name)) for name in counts)),
+        counts=read_counts(item),
         created_at=_seconds(item.get("submitTime")),
         ended_at=_seconds(item.get("endTime")) if status.is_terminal else None,
         input_id=_uri(item, "inputDataConfig", "s3InputDataConfig"),
@@ -47,6 +46,13 @@ def read_job(item: Mapping[str, Any]) -> Job:
         name=item.get("jobName") or None,
         model=item.get("modelId") or None,
     )
+
+
+def read_counts(item: Mapping[str, Any]) -> RequestCounts:
+    """Rows as a job tells them, and its manifest (AWS, "View the results of batch inference"); what is left out is
+    not known."""
+    names = ("totalRecordCount", "successRecordCount", "errorRecordCount")
+    return RequestCounts(*(_count(item.get(name)) for name in names))
 
 
 def _outputs(item: Mapping[str, Any], arn: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@
     │   ├── RequestRejectedError  400 and other 4xx: the provider refused the call; nothing was created
     │   ├── RunConflictError      the run directory belongs to another run, input or provider, or is gone
     │   ├── LostCreateError       a create whose answer was lost could not be resolved
+    │   ├── LostJobError          a job, or what it answered, is gone at the provider; the other rows are written
     │   ├── BudgetError           the cost would exceed ``max_cost_usd``, or is unknown
     │   ├── JobFailedError        the provider ended the job as failed and nothing was answered
     │   ├── RowsFailedError       more rows failed than tolerated, and asking again cannot help any
@@ -20,6 +21,7 @@
     ├── RetryableError            try again later: nothing is lost, a retry continues where this stopped
     │   ├── ProviderError         5xx, timeout, cut connection; ``ambiguous`` when a create may have been accepted
     │   ├── AccountError          quota, billing or access of the account refused the call; nothing was created
+    │   ├── StorageError          the store of the run directory or of the input could not be read or written
     │   └── ToleranceError        more rows failed than tolerated; a new try asks again what it can help
     └── WaitError                 not now: wait and ask the same again
         ├── RateLimitedError      429; ``retry_after`` seconds where the provider says so
@@ -141,6 +143,10 @@ class LostCreateError(PermanentError):
     """A create may or may not have been accepted and could not be found at the provider."""
 
 
+class LostJobError(PermanentError):
+    """A job, or what it answered, is gone at the provider: looked for several times over minutes and never found."""
+
+
 class BudgetError(PermanentError):
     """The cost would exceed the budget, or cannot be known."""
 
@@ -189,6 +195,10 @@ class AccountError(RetryableError):
     Airflow retries it: an attempt costs one call, what was uploaded is used again, and quotas are raised and accounts
     filled up while a task waits for its retry. A key that is not accepted is an ``AuthenticationError``.
     """
+
+
+class StorageError(RetryableError):
+    """The store that holds the run directory or the input failed; nothing is known to be missing from it."""
 
 
 class ToleranceError(RetryableError):

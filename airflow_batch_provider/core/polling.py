@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from airflow_batch_provider.core.errors import PermanentError
+from airflow_batch_provider.core.errors import NotFoundError, PermanentError
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job, JobStatus
 from airflow_batch_provider.core.retry_after import LONGEST_SECONDS
@@ -18,6 +18,10 @@ PERMANENT_FAILURES = 3
 """A wrong key or a vanished job is believed after this many answers in a row; gateways do answer 404 for a moment."""
 TRANSIENT_FAILURES = 30
 SLOT_WAKE_SECONDS = 60.0
+DOUBT_SECONDS = 900.0
+"""How long a job that has vanished, or whose answers are fewer than it counts, is looked at anew before that is
+believed. A batch of OpenAI's is seen completed minutes before its output file is named (openai-cookbook#1564)."""
+SHORTEST_DOUBT_PAUSE, LONGEST_DOUBT_PAUSE = 30.0, 300.0
 
 Reason: TypeAlias = Literal["jobs_ended", "slot_free", "look_again", "deadline", "polling_failed"]
 
@@ -86,6 +90,9 @@ def decide(
         permanent = isinstance(seen, PermanentError)
         count = failures if refused is None or not permanent else refused
         if count >= (PERMANENT_FAILURES if permanent else TRANSIENT_FAILURES):
+            if isinstance(seen, NotFoundError):
+                # One of several jobs: whoever collects looks at each by itself, and decides when to believe it.
+                return Wake("look_again", f"{count} looks in a row found a job missing: {seen}")
             told = f"{count} looks in a row failed, the jobs were left alone: {type(seen).__name__}: {seen}"
             return Wake("polling_failed", told)
         pause = _pause(seen, poll_interval, failures) * (1 + JITTER_SHARE * jitter)
@@ -98,6 +105,20 @@ def _pause(error: Exception, poll_interval: float, failures: int) -> float:
     wanted = getattr(error, "retry_after", None) or 0.0
     backoff = min(MAX_BACKOFF_SECONDS, poll_interval * 2.0 ** min(failures, 10))
     return max(poll_interval, backoff, min(LONGEST_SECONDS, wanted))
+
+
+def is_believed(first: float, looks: int, now: float) -> bool:
+    """Whether what is missing at the provider is missing for good.
+
+    :param first: when it was first missing, seconds since the epoch.
+    :param looks: how often in a row it was, now included.
+    """
+    return looks >= PERMANENT_FAILURES and now - first >= DOUBT_SECONDS
+
+
+def next_look(first: float, now: float) -> float:
+    """When to look again for what is missing since ``first``: soon, then at growing distances."""
+    return now + min(LONGEST_DOUBT_PAUSE, max(SHORTEST_DOUBT_PAUSE, now - first))
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from airflow_batch_provider.core.errors import (
     BudgetError,
     DeadlineError,
     JobFailedError,
+    LostJobError,
     ReconciliationError,
     RowsFailedError,
     ToleranceError,
@@ -17,6 +18,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.records import (
     OUTCOMES,
     BatchResult,
+    Job,
     JobError,
     JobStatus,
     Outcome,
@@ -31,6 +33,14 @@ CREATE_LOST = "create_lost"
 answer was lost for good."""
 BATCH_FAILED, BATCH_REFUSED, BATCH_INTERRUPTED = "batch_failed", "batch_refused", "batch_interrupted"
 """Codes of rows of a batch that failed as a whole: for the file's sake, for the account's, or for a passing reason."""
+JOB_LOST, OUTPUT_LOST = "job_lost", "output_lost"
+"""Codes of rows whose job the provider does not know any more, or whose answer it counted and does not hand out."""
+LOST_CODES = frozenset({JOB_LOST, OUTPUT_LOST})
+NOT_COLLECTED = "not_collected"
+"""Code of a row in results that were written while its job lives or could not be read: its answer may still come."""
+UNREADABLE = "unreadable_answer"
+"""Code of a row whose output line could not be made sense of; the line stands in the message, for it was paid."""
+_WITH_RESULTS = frozenset({JobStatus.COMPLETED, JobStatus.PARTIALLY_COMPLETED})
 
 
 @dataclass(slots=True)
@@ -71,6 +81,21 @@ class Books:
                 return False
         self._places[result.custom_id] = (success, place)
         return True
+
+    @property
+    def expected_lines(self) -> int:
+        """How many lines were sent."""
+        return len(self._places)
+
+    @property
+    def answered(self) -> int:
+        """How many of them have an outcome."""
+        return sum(entry is not None for entry in self._places.values())
+
+    @property
+    def succeeded(self) -> int:
+        """How many of them have a success."""
+        return sum(entry is not None and entry[0] for entry in self._places.values())
 
     def places(self) -> Iterable[tuple[str, int | None]]:
         """Every row in request order with the place of its line, None where none came."""
@@ -116,6 +141,41 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     return "missing", "The provider returned no line for this request."
 
 
+def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
+    """What a job's own word says is missing in what was read of it; None where nothing contradicts.
+
+    Counts that are not told contradict nothing, but a completed job without one line contradicts itself. Of other ends
+    only the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
+
+    :param asked: how many lines were sent.
+    :param found: how many of them have a line, lines without an id included.
+    :param gone: what the provider said of a file of the job that is not there; empty where all were read.
+    """
+    if gone:
+        return f"what it has put out is not to be found ({gone})"
+    has_results = job.status in _WITH_RESULTS
+    counts = job.counts
+    known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
+    told = min(asked, known)
+    if found < told:
+        return f"it counts {told} answers and {found} were found"
+    if has_results and not found:
+        return f"it is {job.raw_status or job.status.value} and no answer was found"
+    return None
+
+
+def is_lost(job: Job, asked: int, found: int, succeeded: int) -> bool:
+    """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
+    failed and have no line, or of which none was ever written.
+
+    :param succeeded: how many of the lines that were found are successes.
+    """
+    counts = job.counts
+    if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
+        return job.status is not JobStatus.FAILED
+    return succeeded < min(asked, counts.completed)
+
+
 def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:
     """``total = succeeded + invalid + failed + expired + cancelled + missing``.
 
@@ -136,6 +196,7 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
 
     :param error_tolerance: the share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
     :raises BudgetError: when too many rows were not asked for want of money; ``DeadlineError`` for want of time.
+    :raises LostJobError: when too many rows failed and jobs, or their answers, are gone at the provider.
     :raises ToleranceError: when too many rows failed and a new try can help some.
     :raises JobFailedError: when no row was answered because the jobs failed as a whole.
     :raises RowsFailedError: when too many rows failed for good.
@@ -158,6 +219,13 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     # batch that was refused as a whole.
     if summary.retryable > summary.withdrawn:
         raise ToleranceError(message)
+    if summary.lost:
+        named = "\n".join(f"  job {job['id']} ({job['rows']} rows): {job['message']}" for job in summary.lost[:20])
+        raise LostJobError(
+            f"{message}\nGone at the provider:\n{named}\nTheir rows may have been billed and were not sent again. Look "
+            "for the jobs at the provider. Clear the task: it looks for them again and takes in what is found; with "
+            'on_lost_job="resubmit" it sends the rows that stay lost again, which may be paid twice.'
+        )
     if not succeeded and summary.job_errors:
         raise JobFailedError(message)
     hint = " Clear the task to send again the rows that were not sent." if summary.retryable else ""

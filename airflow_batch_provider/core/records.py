@@ -49,6 +49,7 @@ _TERMINAL = frozenset(
 
 OnLostCreate: TypeAlias = Literal["fail", "resubmit"]
 OnUnusable: TypeAlias = Literal["keep", "invalid"]
+OnLostJob: TypeAlias = Literal["fail", "resubmit"]
 OnDeadline: TypeAlias = Literal["fail", "cancel"]
 Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
@@ -333,6 +334,7 @@ class RunOptions:
     max_enqueued_tokens: int | None = None
     on_deadline: OnDeadline = "fail"
     on_lost_create: OnLostCreate = "fail"
+    on_lost_job: OnLostJob = "fail"
     on_changed_input: Literal["fail", "restart"] = "fail"
     on_unusable: OnUnusable = "keep"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
@@ -360,10 +362,14 @@ class RunSummary:
     :param job_errors: first reasons of jobs that failed as a whole.
     :param answers: of the rows that succeeded, how many are ``empty``, ``cut``, ``refused``, ``filtered``, or answered
         by ``tool_calls`` or ``media`` alone; an answer may count in several.
-    :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline.
     :param surplus: what may be billed beside ``jobs``: second jobs of one create, and creates whose answer was lost for
         good. ``{"id": job or null, "token", "shard", "status", "cancelled", "most_usd": upper end or null}`` of each;
         it is not in ``cost_usd``.
+    :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline;
+        or the error that stopped it, while ``open`` names shards.
+    :param lost: ``{"id", "shard", "rows", "code", "message"}`` of each job that is gone at the provider, or whose
+        answers are; ``rows`` of it have no answer.
+    :param open: shards whose answers are still to come: the run was stopped by an error, and a later try goes on.
     """
 
     run_key: str
@@ -384,6 +390,8 @@ class RunSummary:
     withdrawn: int = 0
     answers: Mapping[Quality, int] = field(default_factory=dict)
     surplus: tuple[JSON, ...] = ()
+    lost: tuple[JSON, ...] = ()
+    open: tuple[str, ...] = ()
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""

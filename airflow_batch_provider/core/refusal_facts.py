@@ -26,9 +26,12 @@ OWN: dict[str, Refusal] = {
     "below_minimum": _REQUEST,
     "create_lost": _REQUEST,
     "unreadable_answer": _REQUEST,
+    "job_lost": _REQUEST,
+    "output_lost": _REQUEST,
+    "not_collected": _REQUEST,
 }
 """Our own codes, and OpenAI's ``batch_cancelled``, of rows for which no answer came; see :mod:`.reconciling`. A paid
-answer that cannot be read would be paid again."""
+answer that cannot be read, or is gone, would be paid again; ``on_lost_job`` says whether to."""
 
 CODES: tuple[tuple[Refusal, Source, str], ...] = (
     # ---- the request

@@ -11,6 +11,7 @@ from itertools import islice
 
 import orjson
 
+from airflow_batch_provider.core.reconciling import UNREADABLE
 from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import error_line, read_line
 
@@ -50,7 +51,18 @@ class Parts:
         left = iter(results)
         for custom_id in self._rows:
             lines = self.several.get(custom_id)
-            yield next(left) if lines is None else join(custom_id, [*islice(left, lines)])
+            yield next(left) if lines is None else _joined(custom_id, [*islice(left, lines)])
+
+
+def _joined(custom_id: str, lines: Sequence[bytes]) -> bytes:
+    """As :func:`join`; what cannot be made sense of is a reason of this row alone."""
+    try:
+        return join(custom_id, lines)
+    except Exception as error:  # noqa: BLE001 - a provider may have written anything
+        told = f"{type(error).__name__}: {error}; the parts: " + " ".join(
+            line.decode("utf-8", "replace") for line in lines
+        )
+        return error_line(custom_id, UNREADABLE, told)
 
 
 def join(custom_id: str, lines: Sequence[bytes]) -> bytes:

@@ -31,6 +31,10 @@ _OUTCOMES: dict[str, Outcome] = {
     "deadline_passed": "cancelled",
     "missing": "missing",
     "create_lost": "missing",
+    "job_lost": "missing",
+    "output_lost": "missing",
+    "not_collected": "missing",
+    "unreadable_answer": "invalid",
 }
 """What became of a row that has no answer, by OpenAI's code and ours; any other failed."""
 MALFORMED = frozenset(
@@ -60,6 +64,8 @@ _FINISH = {
     "model_context_window_exceeded": "length",
 }
 """Finish reasons as gateways pass them on from other providers."""
+_LARGEST = 10**12
+"""No count is larger; JSON's integers end at 64 bits, also for the sum of all rows."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
@@ -257,9 +263,10 @@ def _status(value: Any) -> int | None:
 
 def _int(value: Any) -> int | None:
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return number if abs(number) < _LARGEST else None
 
 
 def _error(error: Any) -> dict[str, Any] | None:

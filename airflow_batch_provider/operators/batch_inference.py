@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnUnusable, RunOptions
+from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
 from airflow_batch_provider.operators._images import FOLDER, with_images
 from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
@@ -34,6 +34,7 @@ __all__ = [
 
 WORDS = {
     "on_lost_create": ("fail", "resubmit"),
+    "on_lost_job": ("fail", "resubmit"),
     "on_changed_input": ("fail", "restart"),
     "on_deadline": ("fail", "cancel"),
     "on_unusable": ("keep", "invalid"),
@@ -80,6 +81,9 @@ class BatchInferenceOperator(RunOperator):
         files are cut smaller and sent in waves. None for what the connection allows.
     :param on_lost_create: when the answer to a create was lost and no job shows for 15 minutes: ``"fail"`` says what to
         check, ``"resubmit"`` creates again.
+    :param on_lost_job: when the provider has lost a job or its answers, after looks over 15 minutes: ``"fail"`` writes
+        all else and fails, and a cleared task looks again; ``"resubmit"`` sends the lost rows again, which may be paid
+        twice.
     :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to keep what was answered
         under ``history/`` and ask everything anew.
     :param on_unusable: what becomes of a row whose answer is empty, cut off at the token limit, refused by the model or
@@ -132,6 +136,7 @@ class BatchInferenceOperator(RunOperator):
         max_jobs_in_flight: int | str | None = None,
         max_enqueued_tokens: int | str | None = None,
         on_lost_create: OnLostCreate = "fail",
+        on_lost_job: OnLostJob = "fail",
         on_changed_input: Literal["fail", "restart"] = "fail",
         on_unusable: OnUnusable = "keep",
         cancel_on_kill: bool = True,
@@ -162,6 +167,7 @@ class BatchInferenceOperator(RunOperator):
         self.max_enqueued_tokens = max_enqueued_tokens
         self.on_deadline = on_deadline
         self.on_lost_create = on_lost_create
+        self.on_lost_job = on_lost_job
         self.on_changed_input = on_changed_input
         self.on_unusable = on_unusable
         self.download_images = download_images
@@ -208,6 +214,7 @@ class BatchInferenceOperator(RunOperator):
             max_enqueued_tokens=self._whole_guard("max_enqueued_tokens"),
             on_deadline=self.on_deadline,
             on_lost_create=self.on_lost_create,
+            on_lost_job=self.on_lost_job,
             on_changed_input=self.on_changed_input,
             on_unusable=self.on_unusable,
             backend_options=dict(self.backend_options or {}),

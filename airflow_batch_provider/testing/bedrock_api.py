@@ -129,7 +129,11 @@ class ControlPlane:
         if call.kind not in {"poll", "cancel"}:
             raise ServiceError(404, f"There is no {call.method} {call.path}.", "UnknownOperationException")
         job = self._job(target)
+        if self.faults_of(job).lost_job:
+            raise ServiceError(404, f"Could not find a model invocation job {target}.")
         if call.kind == "poll":
+            if job.told["status"] in TERMINAL and job.is_due(self.faults_of(job).late_output):
+                await asyncio.to_thread(job.write_late)
             return Answer.of(200, self._told(job))
         if self.faults_of(job).cancel_in_vain:
             return Answer.of(200, {})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -45,6 +47,20 @@ class FakeJob:
     asked: JSON
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     polls: int = 0
+    held: Callable[[], None] | None = None
+    ends: int = 0
+
+    def is_due(self, polls: int) -> bool:
+        """Whether what was held back of a job that has ended is to be written at this poll."""
+        self.ends += 1
+        return self.held is not None and self.ends > polls
+
+    def write_late(self) -> None:
+        """Write what was held back."""
+        write, self.held = self.held, None
+        if write is not None:
+            write()
+
     tokens: list[int] = field(default_factory=lambda: [0, 0])
 
     @property
@@ -135,8 +151,11 @@ class Runner:
             await asyncio.sleep(STEP)
             ending = "Stopped"
         ending = {"Expired": "PartiallyCompleted"}.get(ending, ending)
-        if not faults.no_output and not faults.lost_output:
-            await asyncio.to_thread(self._write, job, faults, written)
+        write = functools.partial(self._write, job, faults, written)
+        if faults.late_output:
+            job.held = write
+        elif not faults.no_output and not faults.lost_output:
+            await asyncio.to_thread(write)
         return ending
 
     async def _answer(self, job: FakeJob, faults: FaultPlan, record: JSON, position: int) -> bytes:
@@ -192,7 +211,8 @@ class Runner:
         bucket, _, prefix = f"{uri}{job.id}/".removeprefix("s3://").partition("/")
         for name, lines in files.items():
             content = faults.file(faults.spoil(lines, _foreign, _BROKEN))
-            self.s3.put_object(Bucket=bucket, Key=f"{prefix}{name}.out", Body=content)
+            key = f"{prefix}{name}.out" if not faults.strange_names else f"{prefix}{name}/part-00000"
+            self.s3.put_object(Bucket=bucket, Key=key, Body=content)
         if faults.empty_error_file:
             self.s3.put_object(Bucket=bucket, Key=f"{prefix}errors.jsonl.out", Body=b"")
         counts = ("totalRecordCount", "processedRecordCount", "successRecordCount", "errorRecordCount")

@@ -94,20 +94,27 @@ class FakeS3:
             status, code = refusal
             self._faults.heard = text_of(call)
             return _refuse(start, status, code, self._faults, has_body=call.method != "HEAD")
-        if call.kind == "download" and self._faults.take("short_downloads"):
-            return self._short(environ, start)
-        if call.kind == "download" and self._faults.take("cut_downloads"):
-            return _half(self._inner(environ, start))
+        if call.kind == "download":
+            return self._download(environ, start)
         return self._inner(environ, start)  # type: ignore[no-any-return]
 
-    def _short(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        """Half of the object, and a length that fits the half."""
+    def _download(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """An object, or what faults leave of it."""
+        faults = self._faults
+        if faults.no_ranges:
+            environ.pop("HTTP_RANGE", None)
         begun: list[Any] = []
-        half = self._faults.short(b"".join(self._inner(environ, lambda *told: begun.extend(told))))
+        content = b"".join(self._inner(environ, lambda *told: begun.extend(told)))
         status, headers = begun[:2]
+        is_ours = status.startswith("20")
+        if is_ours and faults.take("short_downloads"):
+            content = faults.short(content)
+        elif is_ours and faults.take("ragged_downloads"):
+            content = faults.ragged(content)
         kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-        start(status, [*kept, ("Content-Length", str(len(half)))])
-        return [half]
+        start(status, [*kept, ("Content-Length", str(len(content)))])
+        # Less than the length promises: the server then closes the connection.
+        return [content[: faults.cut_at(len(content))] if is_ours else content]
 
     def _refusal(self, call: Call, key: str) -> tuple[int, str] | None:
         if key not in self._keys:
@@ -157,12 +164,6 @@ def _refuse(start: Callable[..., Any], status: int, code: str, faults: FaultPlan
     headers += [("Retry-After", wait) for wait in faults.wait_headers(status).values()]
     start(f"{status} {code}", headers)
     return [body]
-
-
-def _half(chunks: Iterable[bytes]) -> Iterable[bytes]:
-    """Half of what the length promises; the server then closes the connection."""
-    whole = b"".join(chunks)
-    return [whole[: len(whole) // 2]]
 
 
 def _drain(environ: Mapping[str, Any]) -> None:

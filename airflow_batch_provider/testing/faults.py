@@ -56,6 +56,10 @@ class FaultPlan:
     :param clock_ahead: seconds by which the provider's clock is ahead of ours; negative for behind.
     :param cut_downloads: so many downloads are cut in the middle, before the promised length.
     :param short_downloads: so many downloads end in the middle of a line as if that were all: the length fits.
+    :param ragged_downloads: so many downloads end early, at the end of a line, as if that were all: the length fits.
+    :param cut_every: every download breaks off after so many bytes (openai-python#2959: above 200 MB "peer closed
+        connection without sending complete message body").
+    :param no_ranges: a ``Range`` is ignored: the answer is 200 and the whole file, as through many a gateway.
     :param cancel_in_vain: cancels are accepted, and the batch goes on to its end; not for one that is held.
     :param jobs: the faults below touch only so many batches, the first ones; None for all.
     :param job_errors: fail the batch at validation with these entries (``code``, ``message``, ``line``, ``param``).
@@ -84,6 +88,10 @@ class FaultPlan:
     :param lost_output: the output of a batch is not to be had, whatever the batch names.
     :param echo_headers: every text of every answer, error and output line quotes the caller's headers, keys included.
     :param heard: what is quoted in output lines; set by the fake.
+    :param late_output: after its end a batch has no output for so many polls, although it is completed and counts its
+        answers (openai-cookbook#1564, langextract#470); a cloud's bucket then holds none.
+    :param lost_job: the batch is not known any more: 404 for a poll, a cancel and its output (tensorzero#1198).
+    :param strange_names: a cloud writes its output under names of its own (LiteLLM PR #40469).
     """
 
     latency: float = 0.0
@@ -108,6 +116,9 @@ class FaultPlan:
     clock_ahead: float = 0.0
     cut_downloads: int = 0
     short_downloads: int = 0
+    ragged_downloads: int = 0
+    cut_every: int | None = None
+    no_ranges: bool = False
     cancel_in_vain: bool = False
     jobs: int | None = None
     job_errors: list[JSON] = field(default_factory=list)
@@ -135,6 +146,9 @@ class FaultPlan:
     lost_output: bool = False
     echo_headers: bool = False
     heard: str = ""
+    late_output: int = 0
+    lost_job: bool = False
+    strange_names: bool = False
 
     def take_status(self, kind: str) -> Said | None:
         """The HTTP error the next call of this kind ends in, None for none."""
@@ -206,6 +220,18 @@ class FaultPlan:
         """Half of a file, which never ends where a line does."""
         half = content[: len(content) // 2]
         return half[:-1] if half.endswith(b"\n") else half
+
+    @staticmethod
+    def ragged(content: bytes) -> bytes:
+        """Half of a file's lines, or one fewer than all."""
+        lines = content.splitlines(keepends=True)
+        return b"".join(lines[: len(lines) // 2])
+
+    def cut_at(self, size: int) -> int | None:
+        """After how many bytes a download of this size breaks off, None for never."""
+        if self.take("cut_downloads"):
+            return size // 2
+        return self.cut_every if self.cut_every is not None and self.cut_every < size else None
 
     def file(self, lines: list[bytes]) -> bytes:
         """An output file of these lines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -45,6 +46,7 @@ class Shell:
         self._faults = faults
         self._calls = calls
         self._polls: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
         self._later: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,13 +63,21 @@ class Shell:
             await _cut(receive, send)
             return
         answer = self._faults.echo(call, answer)
-        is_file = call.kind in {"download", "output"} and answer.status == 200
-        if is_file and self._faults.take("short_downloads"):
-            answer = replace(answer, content=self._faults.short(answer.content))
-        cut = is_file and self._faults.take("cut_downloads")
-        await _send(answer, send, half=cut)
-        if cut:
+        cut = None
+        if call.kind in {"download", "output"} and answer.status == 200:
+            answer = self._part(call, answer)
+            cut = self._faults.cut_at(len(answer.content))
+        await _send(answer, send, cut)
+        if cut is not None:
             await _cut(receive, send)
+
+    def _part(self, call: Call, answer: Answer) -> Answer:
+        """What is handed out of a file: the part that a range names, of what faults leave of it."""
+        if self._faults.take("short_downloads"):
+            return replace(answer, content=self._faults.short(answer.content))
+        if self._faults.take("ragged_downloads"):
+            return replace(answer, content=self._faults.ragged(answer.content))
+        return answer if self._faults.no_ranges else ranged(call, answer)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> Answer | None:
         """The whole answer; None closes the connection without one."""
@@ -84,6 +94,9 @@ class Shell:
         inner = {**scope, "path": path, "raw_path": path.encode(), "headers": list(scope["headers"])}
         if call.kind == "create":
             return await self._create(call, inner, receive)
+        if call.kind in {"poll", "cancel", "output"} and self._is_lost(path.split("/")[3]):
+            await _drain(receive)
+            return self._flavor.error(Answer.of(404, error_body(f"No batch found with id '{path.split('/')[3]}'.")))
         if call.kind == "download" and parts and (made := self._flavor.download(parts[1])):
             return self._spoiled_of(made[1], made[0]) if made[1] else made[0]
         if call.kind == "output":
@@ -104,6 +117,15 @@ class Shell:
                 self._store.delete_file(file_id)
                 return refusal
         return self._told(call, answer)
+
+    def _is_lost(self, batch_id: str) -> bool:
+        batch = self._store.batch(batch_id) if self._faults.lost_job else None
+        return batch is not None and applies(self._faults, self._store, batch)
+
+    def _is_late(self, batch: JSON) -> bool:
+        """Whether the output of a batch that has ended is still not there."""
+        late = batch["status"] in TERMINAL and self._ends.get(batch["id"], 0) <= self._faults.late_output
+        return bool(self._faults.late_output) and late and applies(self._faults, self._store, batch)
 
     def _planned_refusal(self, call: Call) -> Answer | None:
         status = self._faults.take_status("download" if call.kind == "output" else call.kind)
@@ -210,13 +232,14 @@ class Shell:
             return shaped
         if call.kind == "poll":
             self._polls[batch["id"]] = self._polls.get(batch["id"], 0) + 1
+            self._ends[batch["id"]] = self._ends.get(batch["id"], 0) + (batch["status"] in TERMINAL)
         if self._polls.get(batch["id"], 0) <= faults.unknown_status_polls and faults.unknown_status_polls:
             shaped = {**shaped, "status": _NEW_WORD}
         if faults.lying_counts:
             shaped = {**shaped, "request_counts": {"total": 1_000_000, "completed": 0, "failed": 7}}
         if faults.null_times or faults.ms_times or faults.iso_times or faults.clock_ahead:
             shaped = _retimed(shaped, faults)
-        if faults.no_output and batch["status"] in TERMINAL:
+        if (faults.no_output and batch["status"] in TERMINAL) or self._is_late(batch):
             shaped = {**shaped, "output_file_id": None, "error_file_id": None}
         return shaped
 
@@ -225,7 +248,7 @@ class Shell:
         batch = self._store.batch(batch_id)
         if self._flavor.name not in {"truefoundry", "portkey"} or batch is None:
             return self._flavor.error(Answer.of(404, error_body(f"No batch found with id '{batch_id}'.")))
-        if self._faults.lost_output and applies(self._faults, self._store, batch):
+        if (self._faults.lost_output and applies(self._faults, self._store, batch)) or self._is_late(batch):
             batch = {**batch, "output_file_id": None, "error_file_id": None}
         made = self._flavor.output(batch)
         if made is not None:
@@ -307,11 +330,29 @@ async def _ask(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
     return Answer(status, b"".join(content), kept)
 
 
-async def _send(answer: Answer, send: Send, *, half: bool) -> None:
+def ranged(call: Call, answer: Answer) -> Answer:
+    """The part of a file that ``Range: bytes=N-`` names, when ``If-Range`` is the file's tag (RFC 9110, 14)."""
+    tag = f'"{hashlib.sha256(answer.content).hexdigest()[:32]}"'
+    headers = (*answer.headers, (b"etag", tag.encode()), (b"accept-ranges", b"bytes"))
+    first, _, last = call.headers.get("range", "").removeprefix("bytes=").partition("-")
+    if not first.isdigit() or last or call.headers.get("if-range", tag) != tag:
+        return replace(answer, headers=headers)
+    start, size = int(first), len(answer.content)
+    if start >= size:
+        return Answer(416, b"", (*headers, (b"content-range", b"bytes */%d" % size)))
+    told = (b"content-range", b"bytes %d-%d/%d" % (start, size - 1, size))
+    return Answer(206, answer.content[start:], (*headers, told))
+
+
+async def _send(answer: Answer, send: Send, cut: int | None) -> None:
+    """Send an answer.
+
+    :param cut: after how many bytes it breaks off.
+    """
     length = (b"content-length", str(len(answer.content)).encode())
     await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
-    content = answer.content[: len(answer.content) // 2] if half else answer.content
-    await send({"type": "http.response.body", "body": content, "more_body": half})
+    content = answer.content[:cut]
+    await send({"type": "http.response.body", "body": content, "more_body": cut is not None})
 
 
 async def _cut(receive: Receive, send: Any) -> None:

@@ -115,15 +115,18 @@ class Google:
         self.calls.append(call)
         if self.faults.latency:
             await asyncio.sleep(self.faults.latency)
-        half = False
+        at: int | None = None
         try:
             self._admit(call)
             if "/b/" in call.path or call.path.endswith("/b"):
                 stored = await self._store(call, scope, content)
-                if call.kind == "download" and self.faults.take("short_downloads"):
-                    stored = replace(stored, content=self.faults.short(stored.content))
+                if call.kind == "download" and stored.status < 300:
+                    if self.faults.take("short_downloads"):
+                        stored = replace(stored, content=self.faults.short(stored.content))
+                    elif self.faults.take("ragged_downloads"):
+                        stored = replace(stored, content=self.faults.ragged(stored.content))
+                    at = self.faults.cut_at(len(stored.content))
                 answer: Answer | None = stored
-                half = call.kind == "download" and self.faults.take("cut_downloads")
             else:
                 call.body = _json(content)
                 answer = await self._answer(call)
@@ -137,9 +140,9 @@ class Google:
         size = len(answer.content)
         headers = [*answer.headers, (b"content-length", str(size).encode())]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        sent = answer.content[: size // 2] if half else answer.content
-        await send({"type": "http.response.body", "body": sent, "more_body": half})
-        if half:
+        sent = answer.content[:at]
+        await send({"type": "http.response.body", "body": sent, "more_body": at is not None})
+        if at is not None:
             await cut(receive, send)
 
     def _kind(self, call: Call) -> str:
@@ -188,7 +191,11 @@ class Google:
         job = next((job for job in self.jobs if job.id == found[1]), None)
         if job is None:
             raise ServiceError(404, f"The BatchPredictionJob {found[1]} was not found.")
+        if self.faults_of(job).lost_job:
+            raise ServiceError(404, f"The BatchPredictionJob {found[1]} was not found.")
         if call.kind == "poll":
+            if job.told["state"] in TERMINAL and job.is_due(self.faults_of(job).late_output):
+                await asyncio.to_thread(job.write_late)
             return Answer.of(200, self._told(job, call))
         if self.faults_of(job).cancel_in_vain:
             return Answer.of(200, {})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -79,6 +81,19 @@ class FakeJob:
     told: JSON
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     polls: int = 0
+    held: Callable[[], None] | None = None
+    ends: int = 0
+
+    def is_due(self, polls: int) -> bool:
+        """Whether what was held back of a job that has ended is to be written at this poll."""
+        self.ends += 1
+        return self.held is not None and self.ends > polls
+
+    def write_late(self) -> None:
+        """Write what was held back."""
+        write, self.held = self.held, None
+        if write is not None:
+            write()
 
     @property
     def id(self) -> str:
@@ -158,8 +173,11 @@ class Runner:
             job.turn("CANCELLING")
             await asyncio.sleep(STEP)
             ending = "CANCELLED"
-        if not faults.no_output and not faults.lost_output:
-            await asyncio.to_thread(self._write, job, faults, written)
+        write = functools.partial(self._write, job, faults, written)
+        if faults.late_output:
+            job.held = write
+        elif not faults.no_output and not faults.lost_output:
+            await asyncio.to_thread(write)
         if ending != "CANCELLED":
             stats = {"successfulCount": good, "failedCount": len(written) - good}
             stats["incompleteCount"] = 0 if ending == "SUCCEEDED" else -1
@@ -244,6 +262,8 @@ class Runner:
         files = getattr(faults, "files", 1)
         for number in range(files):
             bucket, name = _split(f"{folder}/{'predictions' if files == 1 else f'{number:012d}'}.jsonl")
+            if faults.strange_names:
+                name = f"{name.rpartition('/')[0]}/prediction.results-{number:05d}-of-{files:05d}"
             content = faults.file(spoiled[number::files])
             self.storage.bucket(bucket).blob(name).upload_from_string(content, content_type="application/jsonl")
         if faults.empty_error_file:

@@ -4,10 +4,12 @@ import gzip
 import os
 import stat
 import threading
+from typing import ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_batch_provider.core.errors import ConfigurationError, InputError
+from airflow_batch_provider.core.errors import ConfigurationError, InputError, StorageError
 from airflow_batch_provider.staging import file_source
 from airflow_batch_provider.storage import RunDirectory, open_path
 
@@ -32,9 +34,9 @@ def test_create_is_exclusive(tmp_path):
 
 
 def test_an_error_is_not_absence(tmp_path):
-    """A folder in a file's place is an error, never "nothing there"."""
+    """A folder in a file's place is an error, never "nothing there"; it names the path."""
     (tmp_path / "run.json").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(StorageError, match=r"run\.json is a folder where a file was written"):
         RunDirectory(str(tmp_path)).read("run.json")
     assert RunDirectory(str(tmp_path)).read("other.json") is None
 
@@ -99,3 +101,123 @@ def test_the_umask_of_the_process_is_never_touched(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert directory.names("a") == ["0", "1", "2", "3"]
+
+
+class _Store(MemoryFileSystem):
+    """An object store that does what a test says to the next call of a kind."""
+
+    cachable = False
+    store: ClassVar = {}
+    pseudo_dirs: ClassVar = [""]
+
+    def __init__(self):
+        super().__init__()
+        self.before = {}
+        self.after = {}
+
+    def _meet(self, when, name):
+        if error := when.pop(name, None):
+            raise error
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        self._meet(self.before, "pipe_file")
+        super().pipe_file(path, value, mode=mode, **kwargs)
+        self._meet(self.after, "pipe_file")
+
+    def cat_file(self, path, *args, **kwargs):
+        self._meet(self.before, "cat_file")
+        return super().cat_file(path, *args, **kwargs)
+
+    def put_file(self, *args, **kwargs):
+        self._meet(self.before, "put_file")
+        return super().put_file(*args, **kwargs)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    from airflow.sdk.io import store as airflow_store
+
+    made = _Store()
+    made.store.clear()
+    monkeypatch.setitem(airflow_store._STORE_CACHE, "memory", airflow_store.ObjectStore("memory", None, made))
+    return made
+
+
+LOSERS = {
+    "412": FileExistsError("key"),
+    "412 without a condition": OSError(22, "Invalid argument"),
+    "409": OSError(5, "Input/output error"),
+    "503": OSError(16, "Please reduce your request rate."),
+    "of the client library": RuntimeError("PreconditionFailed"),
+}
+
+
+@pytest.mark.parametrize("said", LOSERS)
+def test_an_own_file_is_known_whatever_the_store_says(store, said):
+    """S2: the PUT was stored and its answer lost, so the client sends it again and is told that the file exists."""
+    directory = RunDirectory("memory://bucket/run")
+    store.after["pipe_file"] = LOSERS[said]
+    assert directory.create_json("ledger/x.json", {"a": 1}) is True
+    assert directory.read_json("ledger/x.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("said", LOSERS)
+def test_a_strangers_file_is_known_whatever_the_store_says(store, said):
+    """S2: every way in which a store says "exists" loses against a file that is another's, equal but for its nonce."""
+    directory = RunDirectory("memory://bucket/run")
+    assert directory.create_json("x.json", {"a": 1}) is True
+    store.before["pipe_file"] = LOSERS[said]
+    assert directory.create_json("x.json", {"a": 1}) is False
+
+
+def test_a_create_that_failed_is_typed(store):
+    """S2, S8: nothing was stored: an error of its own kind that names the path, and a retry creates it."""
+    directory = RunDirectory("memory://bucket/run")
+    store.before["pipe_file"] = OSError(16, "busy")
+    with pytest.raises(StorageError, match=r"memory://bucket/run/x\.json could not be written: OSError: .*busy"):
+        directory.create_json("x.json", {})
+    assert directory.create_json("x.json", {}) is True
+
+
+@pytest.mark.parametrize("error", [PermissionError("Access Denied"), OSError(16, "busy"), RuntimeError("HTTP 503")])
+def test_every_error_of_a_store_is_typed(store, error):
+    """S8: reading and writing alike, with the path."""
+    directory = RunDirectory("memory://bucket/run")
+    store.before["cat_file"] = error
+    with pytest.raises(StorageError, match=r"memory://bucket/run/run\.json could not be read"):
+        directory.read_json("run.json")
+    store.before["put_file"] = error
+    with pytest.raises(StorageError, match=r"run/y could not be written"):
+        directory.write("y", b"")
+    assert directory.read("y") is None
+
+
+def test_a_store_that_fails_is_not_a_bad_input(store, monkeypatch):
+    """S4: 503 for seconds while the input is read is no problem of the file, before and amid its lines."""
+    store.pipe_file("/bucket/in.jsonl", b"{}\n" * 3)
+    assert len(list(file_source("memory://bucket/in.jsonl")())) == 3
+    opened = store._open
+
+    def failing(*args, **kwargs):
+        raise OSError(5, "503 Slow Down")
+
+    def torn(*args, **kwargs):
+        stream = opened(*args, **kwargs)
+        stream.read = failing
+        return stream
+
+    for broken in (failing, torn):
+        monkeypatch.setattr(store, "_open", broken)
+        with pytest.raises(StorageError, match=r"memory://bucket/in\.jsonl could not be read: OSError: .*503"):
+            list(file_source("memory://bucket/in.jsonl")())
+
+
+def test_a_disk_that_fails_is_not_a_bad_input(tmp_path, monkeypatch):
+    """S4 on a local disk."""
+
+    def failing(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("airflow_batch_provider.staging.open_stream", failing)
+    with pytest.raises(StorageError, match="could not be read"):
+        list(file_source(str(tmp_path / "in.jsonl"))())
