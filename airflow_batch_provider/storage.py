@@ -89,18 +89,17 @@ def open_stream(uri: str) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def typed_errors(path: str, verb: str) -> Iterator[None]:
+def typed_errors(path: str, verb: str, kind: type[Exception] = Exception) -> Iterator[None]:
     """Errors of a store inside become ``StorageError``, but for a missing file and a folder in a file's place.
 
-    Object stores raise what their client libraries do, which need not be an ``OSError``.
-
     :param verb: what was attempted: ``read``, ``written``, ``listed``.
+    :param kind: what the store raises: a disk ``OSError``, an object store whatever its client library does.
     """
     try:
         yield
     except (BatchInferenceError, FileNotFoundError, FileExistsError, IsADirectoryError):
         raise
-    except Exception as error:
+    except kind as error:
         raise StorageError(
             f"{path} could not be {verb}: {type(error).__name__}: {error}. Nothing is lost: run the task again when "
             "the store answers; if it goes on, check the store's connection, its permissions and its free space"
@@ -178,7 +177,7 @@ class RunDirectory:
             raise StorageError(f"{self.uri}/{name} is a folder where a file was written; restore it") from error
 
     def _typed(self, name: str, verb: str) -> contextlib.AbstractContextManager[None]:
-        return typed_errors(f"{self.uri}/{name}", verb)
+        return typed_errors(f"{self.uri}/{name}", verb, OSError if self._local else Exception)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A whole small JSON object, None where there is none.
@@ -260,23 +259,10 @@ class RunDirectory:
                     spool.flush()
                     self._fs.put_file(spool.name, f"{self._base}/{name}")
             return
-        with self._typed(name, "written"):
-            target = self._local / name
-            self._make_folder(target.parent)
-            handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                yield cast(BinaryIO, stream)
-                with self._typed(name, "written"):
-                    stream.flush()
-                    os.fsync(stream.fileno())
-            with self._typed(name, "written"):
-                os.replace(temporary, target)
-                _sync_folder(target.parent)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        with self._typed(name, "written"):  # a full disk shows in the block, too
+            self._make_folder((self._local / name).parent)
+            with whole_file(self._local / name) as stream:
+                yield stream
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder of the run directory, and the run directory itself, for the owner alone; folders above it
@@ -379,6 +365,23 @@ class RunDirectory:
         # Not copy(), which takes a path with * or [1] in it for a pattern.
         self._fs.cp_file(f"{self._base}/{name}", f"{self._base}/{target}")
         self._fs.rm_file(f"{self._base}/{name}")
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """A stream whose content appears as a local file when the block ends without an exception, else not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield cast(BinaryIO, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

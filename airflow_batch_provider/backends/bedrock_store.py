@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 
 from airflow_batch_provider.backends.bedrock_checks import split_uri
 from airflow_batch_provider.backends.bedrock_errors import translated
-from airflow_batch_provider.core.errors import AuthenticationError, NotFoundError
+from airflow_batch_provider.backends.resuming import ChangedError, Head, head_of, resumed
+from airflow_batch_provider.core.errors import AuthenticationError, NotFoundError, RequestRejectedError
 from airflow_batch_provider.core.jsonl import ended
 
 _PART = 8 * 1024 * 1024
@@ -66,24 +67,41 @@ class BedrockStore:
         if uri.endswith("/"):
             yield from self.outputs(uri)
             return
+        yield from resumed(f"GetObject {uri}", lambda offset, first: self._from(uri, offset, first))
+
+    def _from(self, uri: str, offset: int, first: Head | None) -> Iterator[Head | bytes]:
+        """An object from an offset on; of the same version as the first answer."""
         bucket, key = split_uri(uri)
         client = self._client()
-        with translated("GetObject"):
-            answer = client.get_object(Bucket=bucket, Key=key, **self._owner)
-            try:
-                yield from answer["Body"].iter_chunks(_CHUNK)
-            finally:
-                answer["Body"].close()
+        asked: dict[str, Any] = {"Bucket": bucket, "Key": key, **self._owner}
+        if offset:
+            asked["Range"] = f"bytes={offset}-"
+        if first and first.tag:
+            asked["IfMatch"] = first.tag
+        try:
+            with translated("GetObject"):
+                answer = client.get_object(**asked)
+                told = {"content-range": answer.get("ContentRange") or "", "etag": answer.get("ETag") or ""}
+                try:
+                    status = answer["ResponseMetadata"]["HTTPStatusCode"]
+                    yield head_of(status, {**told, "content-length": str(answer["ContentLength"])})
+                    yield from answer["Body"].iter_chunks(_CHUNK)
+                finally:
+                    answer["Body"].close()
+        except RequestRejectedError as error:
+            if error.status not in (412, 416):
+                raise
+            raise ChangedError(f"{error}; the object changed while it was read", ambiguous=False) from error
 
     def outputs(self, uri: str) -> Iterator[bytes]:
         """The lines of every ``.out`` below a prefix but the manifest, each file ended by an end of line.
 
-        The names are not predicted: input from a folder gives one file each.
+        The names are not predicted: input from a folder gives one file each. Where there is none, whatever else is
+        there is read: finished jobs were seen to write under other names (LiteLLM PR #40469).
         """
-        for found in [*self.list(uri)]:
-            if not found.endswith(".out") or found.endswith(f"/{_MANIFEST}"):
-                continue
-            yield from ended(self.read(found))
+        found = [each for each in self.list(uri) if not each.endswith((f"/{_MANIFEST}", "/"))]
+        for each in [each for each in found if each.endswith(".out")] or found:
+            yield from ended(self.read(each))
 
     def list(self, uri: str, most: int | None = None) -> Iterator[str]:
         """The URIs below a prefix.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from airflow_batch_provider.backends.resuming import Head, head_of
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, NotFoundError, ProviderError
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def refused(call: str, status: int, url: str, location: str) -> BatchInferenceEr
     return ConfigurationError(text)
 
 
-def read_elsewhere(call: str, url: str, location: str, headers: Mapping[str, str]) -> Iterator[bytes]:
-    """A file's content where a redirect says it is, asked for without any header of the connection.
+def read_elsewhere(call: str, url: str, location: str, headers: Mapping[str, str]) -> Iterator[Head | bytes]:
+    """A file's content where a redirect says it is, asked for without any header of the connection: the head of the
+    answer, then its bytes.
 
     :param url: what was called.
     :param headers: what to send; never a key. ``Range``, say.
@@ -62,9 +64,12 @@ def read_elsewhere(call: str, url: str, location: str, headers: Mapping[str, str
                     if response.status_code in REDIRECTS and response.headers.get("location"):
                         location = response.headers["location"]
                         continue
-                    if not response.is_success:
+                    is_end = response.status_code == 416 and "Range" in headers
+                    if not response.is_success and not is_end:
                         raise _unread(call, url, response.status_code)
-                    yield from response.iter_bytes()
+                    yield head_of(response.status_code, response.headers)
+                    if not is_end:
+                        yield from response.iter_bytes()
                     return
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderError(f"{call}: the answer from {_shown(url)} broke off ({error})", ambiguous=False) from error

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from airflow_batch_provider.backends.resuming import Head, resumed
 from airflow_batch_provider.backends.vertex_errors import translated
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
 from airflow_batch_provider.core.jsonl import ended
@@ -54,23 +55,36 @@ class VertexStore:
             yield from self.outputs(uri)
             return
         bucket, name = split_uri(uri)
-        store = self._client().bucket(bucket)
-        facts = store.blob(name)
-        with translated(f"download of {uri}"):
+        call = f"download of {uri}"
+        facts = self._client().bucket(bucket).blob(name)
+        with translated(call):
             facts.reload(retry=None, timeout=_SECONDS)
-            # Another blob than the one with the facts, which knows a public link and would ask that.
-            with store.blob(name).open("rb", chunk_size=_PART, retry=None, timeout=_SECONDS) as stream:
-                yield from _checked(uri, facts, stream)
+        yield from _checked(uri, facts, resumed(call, lambda offset, _: self._from(call, facts, offset)))
+
+    @staticmethod
+    def _from(call: str, facts: Any, offset: int) -> Iterator[Head | bytes]:
+        """An object from an offset on; its checksum tells at the end whether all was of one version."""
+        yield Head(offset, int(facts.size))
+        # Another blob than the one with the facts, which knows a public link and would ask that.
+        blob = facts.bucket.blob(facts.name)
+        while offset < int(facts.size):
+            asked = {"start": offset, "end": offset + _PART - 1, "checksum": None, "retry": None, "timeout": _SECONDS}
+            with translated(call):
+                part: bytes = blob.download_as_bytes(**asked)
+            if not part:
+                return
+            offset += len(part)
+            yield part
 
     def outputs(self, uri: str) -> Iterator[bytes]:
         """The lines of every ``.jsonl`` below a prefix, each file ended by an end of line.
 
-        The names are not predicted: long jobs write several files.
+        The names are not predicted: long jobs write several files. Where there is none, whatever else is there is read:
+        finished jobs were seen to write under other names (LiteLLM PR #40469).
         """
-        for found in [*self.list(uri)]:
-            if not found.endswith(".jsonl"):
-                continue
-            yield from ended(self.read(found))
+        found = [each for each in self.list(uri) if not each.endswith("/")]
+        for each in [each for each in found if each.endswith(".jsonl")] or found:
+            yield from ended(self.read(each))
 
     def list(self, uri: str, most: int | None = None) -> Iterator[str]:
         """The URIs below a prefix."""
@@ -103,15 +117,13 @@ class VertexStore:
         return str(found.location or "")
 
 
-def _checked(uri: str, facts: Any, stream: Any) -> Iterator[bytes]:
+def _checked(uri: str, facts: Any, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """All of an object, whose checksum is compared here: the client reads in ranges and compares none."""
     from google_crc32c import Checksum
 
     seen: Any = Checksum()  # type: ignore[no-untyped-call]
-    left = int(facts.size)
-    while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
+    for chunk in chunks:
         seen.update(chunk)
-        left -= len(chunk)
         yield chunk
     if facts.crc32c and base64.b64encode(seen.digest()).decode() != facts.crc32c:
         raise ProviderError(f"download of {uri}: its checksum is not the object's; it was cut, or changed meanwhile")

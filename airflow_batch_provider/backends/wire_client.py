@@ -12,6 +12,7 @@ import openai
 from openai._types import Omit
 
 from airflow_batch_provider.backends.redirects import REDIRECTS, read_elsewhere
+from airflow_batch_provider.backends.resuming import Head, head_of, range_headers, resumed
 from airflow_batch_provider.backends.wire_errors import from_sdk
 from airflow_batch_provider.core.errors import ProviderError
 
@@ -81,15 +82,22 @@ def make_client(route: Route, timeout: float, token: Callable[[], str] | None = 
 
 
 def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
-    """The bytes of any GET, in chunks; a file that the provider keeps elsewhere is read there, without our headers.
+    """The bytes of any GET, in chunks; a file that the provider keeps elsewhere is read there, without our headers, and
+    what breaks off goes on where it stopped.
 
     :raises ProviderError: also when the answer ends before its announced length.
     """
+    return resumed(f"GET {path}", lambda offset, first: _answer(client, path, range_headers(offset, first)))
+
+
+def _answer(client: openai.OpenAI, path: str, ranges: dict[str, str]) -> Iterator[Head | bytes]:
+    """One answer: its head, then its bytes."""
     name = f"GET {path}"
     try:
-        answer: Any = client.get(path, cast_to=object, options={"headers": {**RAW_STREAM, "Accept": "*/*"}})
+        answer: Any = client.get(path, cast_to=object, options={"headers": {**RAW_STREAM, "Accept": "*/*", **ranges}})
         response = answer.http_response
         try:
+            yield head_of(response.status_code, response.headers)
             yield from response.iter_bytes()
         finally:
             response.close()
@@ -97,12 +105,15 @@ def stream(client: openai.OpenAI, path: str) -> Iterator[bytes]:
         raise ProviderError(f"{name}: the answer broke off ({error})", ambiguous=False) from error
     except openai.APIError as error:
         seen = getattr(error, "response", None)
+        if seen is not None and seen.status_code == 416 and ranges:
+            yield head_of(416, seen.headers)
+            return
         if seen is None or seen.status_code not in REDIRECTS or not seen.headers.get("location"):
             raise from_sdk(name, error) from error
         url, location = str(seen.request.url), seen.headers["location"]
     else:
         return
-    yield from read_elsewhere(name, url, location, {"accept": "*/*"})
+    yield from read_elsewhere(name, url, location, {"accept": "*/*", **ranges})
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -246,14 +246,17 @@ class BatchInferenceHook(BaseHook):
     def download(self, file_id: str, path: str | Path | BinaryIO | None = None) -> Iterator[bytes] | int:
         """A file's content, streamed.
 
-        :param path: a local path or an open binary stream to write to; None gives an iterator of chunks.
+        :param path: a local path, where the file appears whole or not at all, or an open binary stream to write to;
+            None gives an iterator of chunks.
         :return: chunks, or the number of bytes written.
         """
         chunks = self.backend.download(file_id)
         if path is None:
             return chunks
         if isinstance(path, (str, Path)):
-            with open(path, "wb") as out:
+            from airflow_batch_provider.storage import whole_file
+
+            with whole_file(Path(path)) as out:
                 return self.download(file_id, out)
         written = 0
         for chunk in chunks:

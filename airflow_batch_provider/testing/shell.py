@@ -91,7 +91,9 @@ class Shell:
         if refusal is not None or path is None:
             await _drain(receive)
             return refusal
-        inner = {**scope, "path": path, "raw_path": path.encode(), "headers": list(scope["headers"])}
+        # Ranges are cut here, from what faults leave of a file.
+        headers = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
+        inner = {**scope, "path": path, "raw_path": path.encode(), "headers": headers}
         if call.kind == "create":
             return await self._create(call, inner, receive)
         if call.kind in {"poll", "cancel", "output"} and self._is_lost(path.split("/")[3]):
@@ -333,7 +335,8 @@ async def _ask(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
 def ranged(call: Call, answer: Answer) -> Answer:
     """The part of a file that ``Range: bytes=N-`` names, when ``If-Range`` is the file's tag (RFC 9110, 14)."""
     tag = f'"{hashlib.sha256(answer.content).hexdigest()[:32]}"'
-    headers = (*answer.headers, (b"etag", tag.encode()), (b"accept-ranges", b"bytes"))
+    kept = [(name, value) for name, value in answer.headers if name not in (b"etag", b"accept-ranges")]
+    headers = (*kept, (b"etag", tag.encode()), (b"accept-ranges", b"bytes"))
     first, _, last = call.headers.get("range", "").removeprefix("bytes=").partition("-")
     if not first.isdigit() or last or call.headers.get("if-range", tag) != tag:
         return replace(answer, headers=headers)
