@@ -247,6 +247,15 @@ class GatewayFormat(LineFormat):
             del out["tools"], out["tool_choice"]
         elif isinstance(choice, dict) and choice.get("type") != "function":
             raise self._lost("tool_choice")
+        elif choice not in (None, "auto"):
+            self._check_forced()
+
+    def _check_forced(self) -> None:
+        """Where thinking must be switched off for a forced tool, the gateway would lose that."""
+        facts = self._found.family.facts
+        if facts.forced_tools == "unless_thinking" and facts.thinks_unasked:
+            message = f"a forced call wants thinking off, which the gateway leaves out; {self._found.remedy}"
+            raise UntranslatableError("body.tool_choice", message)
 
     def _claude_tool(self, tool: JSON, index: int) -> JSON:
         function = tool["function"]

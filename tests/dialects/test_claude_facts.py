@@ -275,3 +275,12 @@ def test_one_of_temperature_and_top_p() -> None:
     assert sent("vertex", "claude-opus-4-1-20250805-v1:0", temperature=0.2)["temperature"] == 0.2
     both = sent("bedrock", "claude-sonnet-4-20250514-v1:0", temperature=0.2, top_p=0.9)
     assert (both["temperature"], both["top_p"]) == (0.2, 0.9)
+
+
+def test_top_k() -> None:
+    """B3: within AWS's bounds on Bedrock."""
+    assert sent("bedrock", "claude-sonnet-4-20250514-v1:0", top_k=500)["top_k"] == 500
+    with pytest.raises(UntranslatableError, match="500 at most"):
+        sent("bedrock", "claude-sonnet-4-20250514-v1:0", top_k=501)
+    with pytest.raises(UntranslatableError, match="no top_k"):
+        sent("vertex", "claude-opus-5", top_k=5)

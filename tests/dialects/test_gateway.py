@@ -365,3 +365,20 @@ def test_no_text_is_lost(way: tuple[Any, str], said: list[tuple[str, str]]) -> N
         words[0] = f"{instructions}\n{words[0]}"
         instructions = ""
     assert arrived == [*([instructions] if instructions else []), *words]
+
+
+def test_facts_of_the_model_behind() -> None:
+    """B2 to B4: what the model behind refuses is refused, or not sent, through a gateway, too."""
+    for provider, model in (("bedrock", "us.anthropic.claude-opus-5-5"), ("vertex_ai", "claude-sonnet-5-5")):
+        told = refused(provider, model, messages=USER, tools=[TOOL], tool_choice="required")
+        assert "body.tool_choice" in told
+    assert "thinking off" in refused("vertex_ai", "claude-opus-5", messages=USER, tools=[TOOL], tool_choice="required")
+    opus = "us.anthropic.claude-opus-4-1-20250805-v1:0"
+    assert "not both" in refused("bedrock", opus, messages=USER, temperature=0.2, top_p=0.9)
+    body, notes = encode("bedrock", opus, messages=USER, temperature=0.2, top_p=1, max_tokens=90_000)
+    assert (body["temperature"], body["max_tokens"]) == (0.2, 32_000)
+    assert "top_p" not in body
+    assert {"body.top_p", "body.max_tokens"} <= set(notes)
+    body, _ = encode("bedrock", "us.anthropic.claude-opus-5", messages=USER, temperature=1)
+    assert "temperature" not in body
+    assert body["max_tokens"] == 32_768

@@ -80,7 +80,7 @@ outputs with Anthropic Claude models": constraints/vertexai.allowedPartnerModelF
 _AWS = 'AWS, "Get validated JSON results from models"'
 _STRICT = "BerriAI/litellm#33193, vercel/ai#20128: strict tools taken"
 _TOGETHER = "langchain-ai/langchain-aws#1141, lobehub/lobehub#19876: forced tools taken beside adaptive thinking"
-BEDROCK: tuple[Row, ...] = (
+_BEDROCK: tuple[Row, ...] = (
     # AWS's page names Haiku 4.5, too; some accounts are refused (vercel/ai#19988, vectorize-io/hindsight#3300), and
     # Sonnet 4.6 fills its answers up with blanks (vercel/ai#17881).
     Row(r"claude-(?:opus|sonnet)-4-5", replace(_FOUR_FIVE, schema="native", strict_tools=True, source=_AWS)),
@@ -94,3 +94,5 @@ BEDROCK: tuple[Row, ...] = (
     Row(r"claude-(?:fable|mythos)-5(?:-0)?", replace(_ALWAYS, forced_tools="always", source=_TOGETHER)),
     *VERTEX,
 )
+BEDROCK: tuple[Row, ...] = tuple(Row(row.models, replace(row.facts, max_top_k=500)) for row in _BEDROCK)
+"""AWS, "Anthropic Claude Messages API": top_k from 0 to 500."""
