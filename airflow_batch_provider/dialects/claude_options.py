@@ -129,11 +129,11 @@ def _write_format(facts: Facts, body: JSON, out: JSON, choice: Choice, thinks: T
     schema = wanted.schema
     if wanted.description and "description" not in schema:
         schema = {"description": wanted.description, **schema}
+    _check_citations(out)
     native = facts.schema == "native" and is_native(schema)
     if wanted.strict is not None:
         note("response_format.json_schema.strict", HELD.reason if native else "what stands in is not held strictly")
     if native:
-        _check_citations(out)
         out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif choice.mode == "required":
         note("response_format", "tool_choice wants a call, not an answer")
