@@ -186,6 +186,7 @@ def _read_converse(model: str, request: JSON, *, tools: bool) -> Native:
         for name in ("toolConfig", "guardrailConfig", "serviceTier", "requestMetadata", "promptVariables"):
             if name in request:
                 raise refuse(f"{name} is not supported in batch inference.")
+    _check_document_names(request)
     schema = _converse_schema()
     report = schema.validator.validate({**request, "modelId": model}, schema.shape)
     if report.has_errors():
@@ -200,6 +201,27 @@ def _read_converse(model: str, request: JSON, *, tools: bool) -> Native:
     body = {"model": model, "messages": messages, "max_tokens": config.get("maxTokens")}
     body |= {"temperature": config.get("temperature"), "top_p": config.get("topP"), "stop": config.get("stopSequences")}
     return Native(CHAT, {name: value for name, value in body.items() if value is not None}, _write_converse)
+
+
+_DOCUMENT_NAME = re.compile(r"[A-Za-z0-9()\[\]-]+(?: [A-Za-z0-9()\[\]-]+)*")
+
+
+def _check_document_names(request: JSON) -> None:
+    """AWS, DocumentBlock; the words are those of vercel/ai#20365, and other white space than a space is refused alone
+    (aws-samples/generative-ai-use-cases#1671)."""
+    seen = set()
+    for message in request.get("messages") or []:
+        for block in message.get("content") or []:
+            name = (block.get("document") or {}).get("name") if isinstance(block, dict) else None
+            if name is not None and not _DOCUMENT_NAME.fullmatch(str(name)):
+                raise refuse(
+                    "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, "
+                    "parentheses, and square brackets. The name can't contain more than one consecutive whitespace "
+                    "character."
+                )
+            if name is not None and name in seen:
+                raise refuse("Messages can not contain duplicate file names. Provide unique names for each file.")
+            seen.add(name)
 
 
 def _said(block: JSON) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT
 from airflow_batch_provider.testing.native_claude_rules import check_rules
+from airflow_batch_provider.testing.native_keys import check_claude_keys
 from airflow_batch_provider.testing.native_shared import Native, refuse
 
 _REQUIRED = frozenset({"anthropic_version", "max_tokens", "messages"})
@@ -29,6 +30,7 @@ def read_claude(model: str, name: str, request: JSON, cloud: str = "bedrock") ->
         raise refuse("anthropic_version: Field required")
     for key in sorted(set(request) - _FIELDS):
         raise refuse(f"{key}: Extra inputs are not permitted")
+    check_claude_keys(request)
     most = request.get("max_tokens")
     if type(most) is not int or most < 1:
         raise refuse("max_tokens: Field required" if most is None else "max_tokens: must be greater than or equal to 1")

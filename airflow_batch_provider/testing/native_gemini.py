@@ -17,6 +17,7 @@ from typing import Any
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT, EMBEDDINGS
 from airflow_batch_provider.testing.native_gemini_rules import check_model
+from airflow_batch_provider.testing.native_keys import check_gemini_keys
 from airflow_batch_provider.testing.native_shared import Native, refuse
 
 _FIELDS = frozenset(
@@ -42,6 +43,7 @@ def read_gemini(model: str, request: JSON) -> Native:
     request = _camel(request)
     for name in sorted(set(request) - _FIELDS):
         raise refuse(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+    check_gemini_keys(request)
     contents = request.get("contents")
     if not isinstance(contents, list) or not contents:
         raise refuse("Unable to submit request because at least one contents field is required.")
