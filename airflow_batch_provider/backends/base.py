@@ -29,10 +29,10 @@ repeats."""
 class Backend(ABC):
     """One provider reached with one set of credentials.
 
-    Every method raises only errors of :mod:`airflow_batch_provider.core.errors`: 401/403 ``AuthenticationError``,
-    404 ``NotFoundError``, 429 ``RateLimitedError``, quota ``QuotaError``, other 4xx ``RequestRejectedError``, and 409,
-    5xx, timeouts and cut connections ``ProviderError``. No method retries, but a download that breaks off goes on where
-    it stopped; see :mod:`airflow_batch_provider.backends.resuming`.
+    Every method raises only errors of :mod:`airflow_batch_provider.core.errors`: for a call that was refused, the one
+    that :func:`airflow_batch_provider.core.refusals.error_of` gives; 404 ``NotFoundError``; and 409, 5xx, timeouts and
+    cut connections ``ProviderError``. No method retries, but a download that breaks off goes on where it stopped; see
+    :mod:`airflow_batch_provider.backends.resuming`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -16,12 +16,12 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.polling import (
     JITTER_SHARE,
     MAX_BACKOFF_SECONDS,
-    MAX_RETRY_AFTER_SECONDS,
     PERMANENT_FAILURES,
     TRANSIENT_FAILURES,
     WakeRule,
 )
 from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts, Usage
+from airflow_batch_provider.core.retry_after import LONGEST_SECONDS
 from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.operators import _run
 from airflow_batch_provider.run import Waiting
@@ -314,9 +314,7 @@ def test_an_unknown_status_is_told_once_and_waited_for(wait):
     assert "'awaiting_sunrise'" in words[1]
 
 
-@pytest.mark.parametrize(
-    ("asked", "least"), [(900.0, 900.0), (5.0, 120.0), (10 * DAY, MAX_RETRY_AFTER_SECONDS), (None, 120.0)]
-)
+@pytest.mark.parametrize(("asked", "least"), [(900.0, 900.0), (5.0, 120.0), (10 * DAY, LONGEST_SECONDS), (None, 120.0)])
 def test_retry_after(wait, asked, least):
     """What the provider asks for is the least; a day is not believed, and the ordinary back-off holds below it."""
     script = [RateLimitedError("429", retry_after=asked)]

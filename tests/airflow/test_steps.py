@@ -48,7 +48,7 @@ def first(try_number=1, **options):
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_submitting_ends_when_every_shard_has_its_job(tmp_path, fake, monkeypatch, deferrable):
     """A create that is refused for now is made later, by the submitting task; fetching would never make it."""
-    monkeypatch.setattr("airflow_batch_provider.submitting.SLOT_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr("airflow_batch_provider.core.refusals._PAUSES", (0.3, 0.3))
     fake.faults.create_status = [429]
     told, triggers = resume(submit(tmp_path, deferrable=deferrable), first())
     assert [trigger.look_at is not None for trigger in triggers] == [True] * deferrable
