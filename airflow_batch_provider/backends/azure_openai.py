@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +38,10 @@ AZURE_LIMITS = Limits(
     source="Azure OpenAI Global Batch limits: 100,000 requests and 200 MB a file; jobs do not expire",
     window_hours=72,
 )
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
+_OF_V1 = frozenset({"v1", "preview", "latest"})
+"""Microsoft, "Azure OpenAI API version lifecycle": these belong to ``/openai/v1``; below ``/openai`` they answer 404
+(openai/openai-python#2584)."""
 AZURE_URLS = {CHAT: "/chat/completions"}
 """Azure's spelling of the chat endpoint, on lines and in the create call."""
 
@@ -113,7 +118,8 @@ def azure_backend(
 
     :param endpoint: ``https://RESOURCE.openai.azure.com``, or any address below its ``/openai``.
     :param api_key: the resource's key; empty with ``sign_in``.
-    :param api_version: None or ``v1`` for the v1 API, a date such as ``2024-10-21`` for the older one.
+    :param api_version: None or ``v1`` for the v1 API, ``preview`` or ``latest`` for that API's newer parts, a date such
+        as ``2024-10-21`` for the older one.
     """
     base = _resource(endpoint)
     missing = []
@@ -123,9 +129,11 @@ def azure_backend(
         missing.extend(sign_in.missing)
     elif not api_key:
         missing.append("the API key is missing; set the resource's key as the password, or entra in the extra")
-    dated = api_version if api_version != "v1" else None
-    query = (("api-version", dated),) if dated else ()
-    path = "/openai" if dated else "/openai/v1"
+    version = (api_version or "v1").strip().lower()
+    if not (_DATED.fullmatch(version) or version in _OF_V1):
+        missing.append(f"api_version {api_version!r} is unknown; leave it empty, or set a date such as 2024-10-21")
+    query = () if version == "v1" else (("api-version", version),)
+    path = "/openai/v1" if version in _OF_V1 else "/openai"
     signed = (("api-key", api_key),) if api_key and sign_in is None else ()
     route = Route(base and base + path, signed, query)
     facts = WireFacts(

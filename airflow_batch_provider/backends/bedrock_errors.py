@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from airflow_batch_provider.backends.environment import unusable
 from airflow_batch_provider.core.errors import (
     AccountError,
     AuthenticationError,
@@ -83,6 +84,8 @@ def translated(call: str) -> Iterator[None]:
         raise from_answer(call, error) from error
     except BotoCoreError as error:
         raise from_no_answer(call, error) from error
+    except FileNotFoundError as error:  # a bundle of certificates that is not there
+        raise unusable(call, error) from error
 
 
 def from_answer(call: str, error: ClientError) -> BatchInferenceError:
@@ -119,6 +122,8 @@ def from_answer(call: str, error: ClientError) -> BatchInferenceError:
 def from_no_answer(call: str, error: Exception) -> BatchInferenceError:
     """The error of a call that was not answered, or never sent."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "SSLError" in kinds and "No such file" in str(error):
+        return unusable(call, error)
     text = f"{call}: {type(error).__name__}: {str(error)[:500]}"
     if kinds & _NO_CREDENTIALS:
         return AuthenticationError(f"{text}; set login and password, profile or aws_conn_id of the connection")

@@ -18,7 +18,7 @@ from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.extra_body import ExtraBody
 from airflow_batch_provider.backends.paging import Page, Pages
-from airflow_batch_provider.backends.wire_checks import check_address, check_options
+from airflow_batch_provider.backends.wire_checks import check_options, mended
 from airflow_batch_provider.backends.wire_errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire_jobs import read_job
 from airflow_batch_provider.backends.wire_outputs import read_outputs
@@ -71,7 +71,7 @@ class Route:
         return tuple(header_secrets(self.headers))
 
     def __post_init__(self) -> None:
-        check_address(self.base_url)
+        object.__setattr__(self, "base_url", mended(self.base_url))
         for name, value in self.headers:
             # HTTP libraries quote the whole value when they refuse it.
             if not (value.isascii() and value.isprintable() and value == value.strip() and name.isascii() and name):
@@ -356,7 +356,14 @@ class OpenAIBackend(Backend):
 
     def probe(self) -> str:
         """List one batch."""
-        seen = next(self.list_jobs(limit=1), None)
+        try:
+            seen = next(self.list_jobs(limit=1), None)
+        except NotFoundError as error:
+            if self.route.base_url.endswith("/v1"):
+                raise
+            raise ConfigurationError(
+                f"{error}; is the address complete? Most end with /v1, such as {self.route.base_url}/v1"
+            ) from error
         return f"{self.route.base_url} answers; " + ("batches can be listed" if seen else "no batch was made yet")
 
 

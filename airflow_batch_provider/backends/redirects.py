@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.backends.resuming import Head, head_of
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, NotFoundError, ProviderError
 
@@ -56,7 +57,9 @@ def read_elsewhere(call: str, url: str, location: str, headers: Mapping[str, str
 
     start = url
     try:
-        with httpx.Client(follow_redirects=False, timeout=_SECONDS) as client:
+        with making("The HTTP client"):
+            made = httpx.Client(follow_redirects=False, timeout=_SECONDS)
+        with made as client:
             for _ in range(MOST_HOPS):
                 url, location = urljoin(url, location), ""
                 _check_target(call, start, url)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_batch_provider.backends.environment import unusable
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,
@@ -66,6 +67,8 @@ def translated(call: str) -> Iterator[None]:
         raise ProviderError(f"{call}: the answer is not Google's: {str(error)[:200]}") from error
     except (GoogleAPIError, RequestException, ConnectionError, TimeoutError) as error:
         raise from_no_answer(call, error) from error
+    except OSError as error:  # requests: a bundle of certificates that is not there
+        raise unusable(call, error) from error
 
 
 def from_answer(

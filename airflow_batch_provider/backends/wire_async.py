@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
+from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.backends.wire_errors import from_status, from_transport
 from airflow_batch_provider.core.errors import ProviderError
 
@@ -72,6 +73,7 @@ def _make_client(route: Route) -> httpx.AsyncClient:
     anyio.run(anyio.sleep, 0)
     limits = httpx.Limits(max_connections=POLLS_AT_ONCE, max_keepalive_connections=POLLS_AT_ONCE)
     certificates = route.base_url.startswith("https:")
-    return httpx.AsyncClient(
-        headers=dict(route.headers), verify=certificates, timeout=TIMEOUT, limits=limits, follow_redirects=False
-    )
+    with making("The HTTP client"):
+        return httpx.AsyncClient(
+            headers=dict(route.headers), verify=certificates, timeout=TIMEOUT, limits=limits, follow_redirects=False
+        )

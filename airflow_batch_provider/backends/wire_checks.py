@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,22 +19,48 @@ _TYPES: dict[str, tuple[type, str]] = {
 }
 
 
+_CALLS = re.compile(r"(?:/chat/completions|/completions|/responses|/embeddings|/moderations|/batches|/files|/models)$")
+_WITH_V1 = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com", "api.portkey.ai"})
+"""Hosts whose API is below ``/v1``: OpenAI's, also by region, and Portkey's."""
+
+
+def mended(base_url: str) -> str:
+    """The address that calls are appended to: without what people paste along, such as ``/chat/completions``.
+
+    :raises ConfigurationError: for what is no address, and for a query.
+    """
+    base_url = base_url.strip()
+    check_address(base_url)
+    if not base_url:
+        return ""
+    parts = urlsplit(base_url)
+    path = _CALLS.sub("", re.sub("/{2,}", "/", parts.path).rstrip("/")).rstrip("/")
+    if not path and parts.hostname in _WITH_V1:
+        path = "/v1"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
 def check_address(base_url: str) -> None:
     """Refuse what is no address of an HTTP server; an empty one is a missing field and told as such elsewhere.
 
-    :raises ConfigurationError: without the address where it holds a password.
+    :raises ConfigurationError: without the address where it holds a password or a key.
     """
     if not base_url:
         return
+    shown = base_url.partition("?")[0].partition("#")[0]
+    if re.search(r"\s", base_url):
+        raise ConfigurationError(f"The base URL {shown!r} holds a space or an end of line; remove it")
     try:
         parts = urlsplit(base_url)
         _ = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"The base URL {base_url!r} is no URL: {error}") from None
+        raise ConfigurationError(f"The base URL {shown!r} is no URL: {error}") from None
     if "@" in parts.netloc:
         raise ConfigurationError("The base URL holds a user name or password; enter the key as the password instead")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"The base URL {base_url!r} is no http or https URL")
+        raise ConfigurationError(f"The base URL {shown!r} is no http or https URL")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"The base URL {shown!r} has a query or fragment behind it; remove it")
 
 
 def check_options(options: Mapping[str, Any]) -> None:

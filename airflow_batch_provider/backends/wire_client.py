@@ -1,4 +1,4 @@
-"""The official ``openai`` client, tamed: it takes nothing from the environment, retries nothing, streams any path.
+"""The official ``openai`` client, tamed: no key comes from the environment, nothing is retried, any path is streamed.
 
 This module imports the SDK and is therefore imported inside functions only.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai._types import Omit
 
+from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.backends.redirects import REDIRECTS, read_elsewhere
 from airflow_batch_provider.backends.resuming import Head, head_of, range_headers, resumed
 from airflow_batch_provider.backends.wire_errors import from_sdk
@@ -68,15 +69,16 @@ def make_client(route: Route, timeout: float, token: Callable[[], str] | None = 
 
     :param token: gives a bearer token that is valid now; asked before every call.
     """
-    client = _Client(
-        base_url=route.base_url,
-        api_key="unused",
-        default_query=dict(route.query),
-        max_retries=0,
-        timeout=timeout,
-        # The SDK's own follows redirects, with every header but Authorization.
-        http_client=openai.DefaultHttpxClient(follow_redirects=False),
-    )
+    with making("The HTTP client"):
+        client = _Client(
+            base_url=route.base_url,
+            api_key="unused",
+            default_query=dict(route.query),
+            max_retries=0,
+            timeout=timeout,
+            # The SDK's own follows redirects, with every header but Authorization.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
     client._route_headers, client._token = dict(route.headers), token
     return client
 

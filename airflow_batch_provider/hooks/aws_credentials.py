@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.core.errors import ConfigurationError
 
 Session: TypeAlias = Any
@@ -60,8 +61,9 @@ def session_factory(access: AwsAccess) -> Callable[[], Session]:
     @functools.cache
     def made() -> Session:
         need_package("boto3", "bedrock")
-        source = _source(access)
-        return _assumed(access, source) if access.assume_role_arn else source
+        with making(f"Connection {access.conn_id!r}: the boto3 session"):
+            source = _source(access)
+            return _assumed(access, source) if access.assume_role_arn else source
 
     def session() -> Session:
         with lock:

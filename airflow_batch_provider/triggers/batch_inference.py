@@ -143,6 +143,8 @@ class BatchInferenceTrigger(BaseTrigger):
                 # The key may have been rotated: read the connection anew before the next look.
                 self._backend = None
             return error
+        except Exception as error:  # noqa: BLE001 - a trigger that dies leaves paid jobs to nobody; the deadline bounds it
+            return ProviderError(f"A look at the jobs failed: {type(error).__name__}: {error}", ambiguous=False)
 
     async def _known_backend(self) -> Backend:
         if self._backend is None:
