@@ -16,7 +16,8 @@ from typing import BinaryIO, cast
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of
+from airflow_batch_provider.budget import Meter, price_of
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import (
@@ -36,7 +37,6 @@ from airflow_batch_provider.core.records import (
     OnUnusable,
     Outcome,
     Shard,
-    Usage,
 )
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
@@ -74,14 +74,16 @@ def collect(
     books = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
     outcomes: Counter[Outcome] = Counter()
-    usage = Usage()
-    received = unmetered = 0
+    meter = Meter(price_of(backend, shard.model))
+    received = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         gone: list[str] = []
         for line in _lines(backend, job, gone):
             received += 1
             result = _decoded(line_format, line, sent)
             if books.enter(result, spool.tell()):
+                # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
+                meter.add(result)
                 spool.write(result.line + b"\n")
         missing = absence(job.status, job.errors, books.nameless, books.sample)
         doubt = _doubt(job, books, gone)
@@ -93,27 +95,23 @@ def collect(
         with directory.writer(f"collected/{shard.name}.jsonl") as out:
             for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
                 result = read_line(line)
-                # What was answered was paid, whether or not it is of use.
-                unmetered += result.outcome == "succeeded" and result.usage == Usage()
                 if on_unusable == "invalid":
                     result = without_unusable(result)
                 outcomes[result.outcome] += 1
-                usage += result.usage
                 out.write(result.line + b"\n")
     check_equation(shard.rows, outcomes)
     lost = outcomes["missing"] if missing[0] == OUTPUT_LOST else 0
     errors = (*job.errors, JobError(missing[1], OUTPUT_LOST)) if lost else job.errors
-    if shard.endpoint in FREE_ENDPOINTS:
-        unmetered = 0
     lines = {
         "received": received,
         "duplicates": books.duplicates,
         "foreign": books.foreign,
         "nameless": books.nameless,
     }
-    unmetered += lost
-    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), usage, errors, lines, unmetered, lost=lost)
-    return replace(end, cost_usd=cost_of(backend, shard, end))
+    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), meter.usage, errors, lines, lost=lost)
+    if shard.endpoint in FREE_ENDPOINTS:
+        return replace(end, cost_usd=0.0)
+    return replace(end, unmetered=meter.unmetered + lost, cost_usd=None if lost else meter.cost_usd)
 
 
 def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:

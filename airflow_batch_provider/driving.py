@@ -222,6 +222,7 @@ class Driver:
         """
         if not shards or self.submitter is None:
             return
+        self.submitter.recount()
         sending = _Sending(found.live, found.jobs, found.look_at)
         wanted = [shard for shard in shards if self._must_look(a_round, shard)]
         seen = self._look(a_round, wanted)

@@ -30,6 +30,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.reconciling import why_failed
@@ -42,7 +43,6 @@ from airflow_batch_provider.core.records import (
     Refusal,
     RunSummary,
     Shard,
-    Usage,
 )
 from airflow_batch_provider.core.submission import LastCreate
 from airflow_batch_provider.storage import RunDirectory

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airflow_batch_provider import staging
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import CostRange, cost_range, price_of
+from airflow_batch_provider.budget import CostRange, cost_range, why_open
 from airflow_batch_provider.core.admission import waves
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.planning import plan_shards
@@ -19,7 +19,7 @@ class Plan:
     """The jobs that a file would become.
 
     :param waves: shard names in the order they are sent, a wave after the other.
-    :param unpriced: models whose price nobody knows.
+    :param unknown: why the cost is unknown, and what to do; None where it is known.
     :param cost: of all rows asked once; None where a price, or the length of an answer, is unknown.
     """
 
@@ -28,7 +28,7 @@ class Plan:
     shards: tuple[Shard, ...]
     waves: tuple[tuple[str, ...], ...]
     cost: CostRange | None
-    unpriced: tuple[str, ...]
+    unknown: str | None
     warnings: tuple[str, ...]
 
     @classmethod
@@ -49,15 +49,16 @@ class Plan:
             shards=tuple(shards),
             waves=tuple(tuple(shard.name for shard in wave) for wave in waves(shards, allowed)),
             cost=cost_range(backend, shards, options.expected_output_tokens),
-            unpriced=tuple(sorted({str(s.model) for s in shards if price_of(backend, s.model) is None})),
+            unknown=why_open(backend, shards, options.expected_output_tokens),
             warnings=tuple(report.warnings),
         )
 
     @property
     def input_tokens(self) -> tuple[int, int]:
-        """Between which the input tokens are expected."""
-        most = sum(shard.tokens for shard in self.shards)
-        return int(most * LOW_SHARE), most
+        """Between which the input tokens are expected; the upper end is one that is never exceeded."""
+        low = sum(shard.tokens for shard in self.shards) * LOW_SHARE
+        most = sum((shard.most_tokens or 0) + shard.sound_tokens for shard in self.shards)
+        return min(int(low), most), most
 
     @property
     def output_tokens(self) -> int | None:
@@ -68,8 +69,8 @@ class Plan:
         """The plan as JSON.
 
         :return: ``{"file", "rows", "bytes", "models", "input_tokens": [low, high], "output_tokens": at most or
-            null, "cost_usd": [low, high] or null, "waves": [[shard]], "warnings", "shards": [{"name", "model",
-            "endpoint", "rows", "bytes", "input_tokens"}]}``.
+            null, "cost_usd": [low, high] or null, "cost_unknown": why or null, "waves": [[shard]], "warnings",
+            "shards": [{"name", "model", "endpoint", "rows", "bytes", "input_tokens": likely, in the queue}]}``.
         """
         return {
             "file": self.path,
@@ -79,6 +80,7 @@ class Plan:
             "input_tokens": [*self.input_tokens],
             "output_tokens": self.output_tokens,
             "cost_usd": None if self.cost is None else [round(self.cost.low, 6), round(self.cost.high, 6)],
+            "cost_unknown": self.unknown,
             "waves": [[*wave] for wave in self.waves],
             "warnings": [*self.warnings],
             "shards": [
@@ -97,26 +99,25 @@ class Plan:
     def table(self) -> str:
         """The same for reading."""
         wave_of = {name: number for number, wave in enumerate(self.waves, start=1) for name in wave}
-        cells = [("shard", "model", "endpoint", "wave", "rows", "bytes", "tokens up to")]
+        cells = [("shard", "model", "endpoint", "wave", "rows", "bytes", "likely tokens")]
         for s in self.shards:
             numbers = (str(wave_of[s.name]), f"{s.rows:,}", f"{s.size:,}", f"{s.tokens:,}")
             cells.append((s.name, s.model or "-", s.endpoint, *numbers))
         low, high = self.input_tokens
+        likely = sum(shard.tokens for shard in self.shards)
         size = sum(shard.size for shard in self.shards)
-        cells.append(("total", "", "", str(len(self.waves)), f"{self.rows:,}", f"{size:,}", f"{high:,}"))
+        cells.append(("total", "", "", str(len(self.waves)), f"{self.rows:,}", f"{size:,}", f"{likely:,}"))
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = []
         for row in cells:
             left = "  ".join(text.ljust(width) for text, width in zip(row[:3], widths, strict=False))
             right = "  ".join(text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True))
             lines.append(f"{left}  {right}")
-        made = "of any length" if self.output_tokens is None else f"at most {self.output_tokens:,}"
-        lines.append(f"tokens: {low:,} to {high:,} in, {made} out")
+        made = "output unbounded" if self.output_tokens is None else f"at most {self.output_tokens:,} out"
+        lines.append(f"tokens: {low:,} to {high:,} in, {made}")
         return "\n".join([*lines, f"cost: {self._cost()}"])
 
     def _cost(self) -> str:
         if self.cost is not None:
-            return f"{self.cost.low:.4f} to {self.cost.high:.4f} USD, each row asked once"
-        if self.unpriced:
-            return f"unknown, for nobody knows the price of {', '.join(self.unpriced)}; set the connection's prices"
-        return "unknown, for there are rows that name no max_tokens; expected_output_tokens would tell"
+            return f"{self.cost.low:.4f} to {self.cost.high:.4f} USD, each row sent once"
+        return f"unknown: {self.unknown}"

@@ -11,8 +11,9 @@ from typing import TypeAlias
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.budget import cost_of, cost_range, total_cost
+from airflow_batch_provider.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.core.answers import fault_of
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.jsonl import load_exactly, read_lines
 from airflow_batch_provider.core.reconciling import (
     LOST_CODES,
@@ -31,7 +32,6 @@ from airflow_batch_provider.core.records import (
     RunOptions,
     RunSummary,
     Shard,
-    Usage,
 )
 from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.ledger import Round
@@ -281,6 +281,7 @@ def summarise(
         rounds=len(rounds),
         usage=usage,
         cost_usd=total_cost(job["cost_usd"] for job in jobs),
+        cost_unknown="; ".join(dict.fromkeys(job["cost_unknown"] for job in jobs if job["cost_unknown"])) or None,
         reasons=dict(totals.reasons.most_common(20)),
         jobs=tuple(jobs),
         job_errors=tuple(job_errors[:100]),
@@ -327,6 +328,7 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
                 "rows": shard.rows,
                 "succeeded": end.outcomes.get("succeeded", 0),
                 "cost_usd": cost_of(backend, shard, end),
+                "cost_unknown": why_unknown(backend, shard, end),
                 "console_url": attempt.facts.get("job", {}).get("console_url"),
             }
         )

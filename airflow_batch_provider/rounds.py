@@ -68,9 +68,14 @@ class Planner:
         self.backend.check_route(models, endpoints, self.options.backend_options)
         allowed = staging.admission(self.backend, self.options)
         shards = plan_shards(input_path, report.groups, self.backend.limits, 0, allowed)
-        if refusal := Budget(self.backend, self.options).refusal(shards, []):
-            uncapped = "" if report.uncapped is None else f" (line {report.uncapped} names no max_tokens)"
-            raise BudgetError(f"{input_path}: {refusal}{uncapped}. Nothing was sent; raise it, or send fewer rows.")
+        try:
+            refusal = Budget(self.backend, self.options).refusal(shards, list)
+        except BudgetError as error:
+            line = "" if report.uncapped is None else f" The first without max_tokens is line {report.uncapped}."
+            first = line if report.unsized is None else f" The first is {report.unsized}."
+            raise BudgetError(f"{input_path}: {error}{first}") from None
+        if refusal:
+            raise BudgetError(f"{input_path}: {refusal}. Nothing was sent; raise it, or send fewer rows.")
         return report, shards
 
     def stage(self, input_path: str, report: Report, shards: Sequence[Shard]) -> list[Shard]:
@@ -122,7 +127,7 @@ class Planner:
 
     def _refusal(self, shards: Sequence[Shard], rounds: Sequence[Round]) -> str | None:
         try:
-            return Budget(self.backend, self.options).refusal(shards, rounds)
+            return Budget(self.backend, self.options).refusal(shards, lambda: rounds)
         except BudgetError as error:
             return str(error)
 

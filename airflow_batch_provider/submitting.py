@@ -115,8 +115,10 @@ class Submitter:
             case submission.Look():
                 return Unsure()
             case submission.Attach(job, surplus):
+                self._budget.recount()
                 return self._attach(shard, attempts, job, surplus)
             case submission.Borrow(job):
+                self._budget.recount()
                 return self._borrow(shard, job)
             case submission.Repeat():
                 return self._repeat(shard, attempt)
@@ -138,7 +140,7 @@ class Submitter:
         A refusal now is not recorded as one: the first sending may have been accepted all the same.
         """
         assert attempt is not None
-        if self._budget.is_set and (refusal := self._budget.refusal([], self._ledger.rounds())):
+        if refusal := self._budget.refusal([], self._ledger.rounds):
             raise BudgetError(refusal)
         self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
         try:
@@ -157,7 +159,7 @@ class Submitter:
         if (later := self._not_before(refused)) > self._clock():
             return later
         self._refuse_when_stopped()
-        if self._budget.is_set and (refusal := self._budget.refusal([shard], self._ledger.rounds())):
+        if refusal := self._budget.refusal([shard], self._ledger.rounds):
             raise BudgetError(refusal)
         token = self.looker.free_token(shard, attempts, seen)
         options = self._options.backend_options
@@ -171,6 +173,7 @@ class Submitter:
         intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
         if not self._ledger.claim(shard, number, intent):
             return self._another(shard)
+        self._budget.take(shard)
         try:
             return self._send(shard, number, intent)
         except BatchInferenceError as error:
@@ -178,6 +181,7 @@ class Submitter:
 
     def _another(self, shard: Shard) -> float:
         self._log.warning("Another process is creating %s; this one waits for it", shard.name)
+        self._budget.recount()
         return self._clock() + submission.LOOK_AGAIN_SECONDS
 
     def _send(self, shard: Shard, number: int, intent: JSON) -> str | Unsure:
@@ -197,6 +201,10 @@ class Submitter:
         self._record_job(shard, number, job, found=False)
         return job.id
 
+    def recount(self) -> None:
+        """Read anew what was spent: a pass over the shards begins, in which some may have ended."""
+        self._budget.recount()
+
     def _not_before(self, refused: JSON | None) -> float:
         """When a shard may be sent, as far as refusals know.
 
@@ -214,6 +222,7 @@ class Submitter:
         :return: when to send it again, unless a look shows a job: a gateway may have made one all the same.
         :raises BatchInferenceError: when it is for good, or was so too often.
         """
+        self._budget.give_back(shard)
         now, kind = self._clock(), type(error).__name__
         in_a_row = before if before.get("kind") == kind and before.get("again_at") else {}
         times, since = in_a_row.get("times", 0) + 1, float(in_a_row.get("since", now))

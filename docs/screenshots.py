@@ -200,7 +200,7 @@ def newcomer(camera: Camera, scene: Scene) -> None:
     step("the run has succeeded")
     for name, task_id, tab, text in (
         ("log-end", "answer", "", "all in "),
-        ("log-validate", "validate", "", "tokens up to"),
+        ("log-validate", "validate", "", "likely tokens"),
         ("log-load", "load", "", "rows loaded"),
         ("rendered-templates", "answer", "rendered_templates", "echo"),
         ("xcom", "answer", "xcom", "cost_usd"),

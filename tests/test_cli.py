@@ -64,21 +64,22 @@ def test_a_plan_to_read(requests_file: Path, capsys: pytest.CaptureFixture[str])
     assert main(["plan", str(requests_file), "--to", "openai_batch", "--model", "big", *more]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     size = sum(len(json.dumps(request(str(i), "big"), separators=(",", ":"))) + 1 for i in range(3))
-    tokens = lines[1][-1]
+    tokens, most = lines[1][-1], lines[3][3]
+    assert int(most.replace(",", "")) > 2 * int(tokens.replace(",", ""))
     assert lines == [
-        ["shard", "model", "endpoint", "wave", "rows", "bytes", "tokens", "up", "to"],
+        ["shard", "model", "endpoint", "wave", "rows", "bytes", "likely", "tokens"],
         ["r0-00000", "big", "/v1/chat/completions", "1", "3", str(size), tokens],
         ["total", "1", "3", str(size), tokens],
-        ["tokens:", str(int(tokens) // 3), "to", tokens, "in,", "of", "any", "length", "out"],
-        ["cost:", "0.0002", "to", f"{int(tokens) * 3 / 1e6 + 0.18:.4f}", "USD,", "each", "row", "asked", "once"],
+        ["tokens:", str(int(tokens) // 3), "to", most, "in,", "output", "unbounded"],
+        ["cost:", "0.0002", "to", f"{int(most) * 3 / 1e6 + 0.18:.4f}", "USD,", "each", "row", "sent", "once"],
     ]
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ([], "cost: unknown, for nobody knows the price of big; set the connection's prices"),
-        (["--prices", '{"*": {"input": 1, "output": 2}}'], "cost: unknown, for there are rows that name no max_tokens"),
+        ([], 'cost: unknown: no price is known for big; add one to the connection\'s field "prices"'),
+        (["--prices", '{"*": {"input": 1, "output": 2}}'], "cost: unknown: 3 rows set no max_tokens"),
     ],
 )
 def test_a_cost_that_is_unknown(

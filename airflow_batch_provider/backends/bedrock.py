@@ -26,6 +26,7 @@ from airflow_batch_provider.backends.bedrock_probe import probe
 from airflow_batch_provider.backends.bedrock_store import BedrockStore
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard_aws
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -41,7 +42,6 @@ from airflow_batch_provider.core.records import (
     Limits,
     ModelRules,
     Shard,
-    Usage,
 )
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS

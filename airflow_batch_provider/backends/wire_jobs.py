@@ -13,7 +13,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts, Usage
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts
 from airflow_batch_provider.dialects.openai import read_usage
 
 STATUSES: dict[str, JobStatus] = {

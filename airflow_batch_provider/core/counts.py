@@ -1,14 +1,45 @@
-"""Numbers as others write them: a count that a provider reports, a guard that a template rendered."""
+"""Numbers as others write them: counts of tokens that a provider reports, a guard that a template rendered."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_batch_provider.core.errors import ConfigurationError
 
 _LARGEST = 10**12
 """More tokens than any answer or job has: what is above is not a count."""
+
+
+LARGE_ROW = 65_536
+"""Below every length from which a request costs more by the token; 100,000 is the shortest that is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that were billed or would be; all 0 where they are unknown.
+
+    ``cached_tokens``, ``cache_write_tokens`` and what was audio or images are parts of the input or output, as
+    ``reasoning_tokens`` are; they may have prices of their own.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+UNKNOWN = Usage()
+"""No count that could be read."""
 
 
 def read_count(value: Any) -> int | None:

@@ -1,69 +1,143 @@
-"""How many tokens a request may become, before anybody has counted: an upper end, and a lower one a third of it.
+"""The most tokens that a request may become, before anybody has counted, and how many it likely is.
 
-No tokenizer fits all providers, and theirs are not public; so bytes are counted. Ordinary text has three to six bytes
-to a token, scripts beyond Latin have fewer, which is why the bytes that continue a character count twice.
+The bound rests on one law: **a token stands for at least one byte of the text**. The tokenizers in use, byte-level BPE
+(OpenAI, Llama, Qwen, DeepSeek, Mistral) and SentencePiece with byte fallback (Gemini), cut the UTF-8 bytes of a text
+into pieces that are not empty; so no text has more tokens than bytes. No smaller bound holds: readings like
+``1,0,3,7,`` do have one token a byte. What is counted is the text as the provider reads it, escapes of JSON undone, and
+the keys and marks around it, which are more than the marks that providers put between messages.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
+
+from airflow_batch_provider.core.counts import read_count
+from airflow_batch_provider.core.media import Media, image_tokens
 from airflow_batch_provider.core.records import BatchRequest
 
-BYTES_PER_TOKEN = 2
+LIKELY_BYTES = 2
+"""Bytes of a likely token, generously counted: ordinary text has three to six, numbers and formulas one or two."""
 LOW_SHARE = 1 / 3
-"""Six bytes a token, where the upper end takes two."""
-IMAGE_TOKENS = 1600
-"""What a large image costs on Claude (Anthropic's vision guide: 1,568); most others take fewer."""
-DEAR_IMAGE_TOKENS = 48_169
-"""gpt-4o-mini counts 2,833 and 5,667 for each of up to eight tiles (OpenAI's vision guide)."""
-_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The fewest, of the likely tokens: six bytes a token."""
+TEMPLATE_TOKENS = 128
+"""What a chat template adds by itself. gpt-oss writes a system message of about 70 tokens, Llama 3 two dates."""
+TOOLS_TOKENS = 1_000
+"""What tools, or a schema for the answer, add beside their own text. Anthropic, "Tool use": a system prompt of up to
+804 tokens, 530 on older models; the others write less."""
+TOOL_TOKENS = 32
+"""What one tool adds beside its own text."""
+LIKELY_IMAGE_TOKENS = 1_600
+
+_CAPS = {
+    "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
+    "/v1/completions": ("max_tokens",),
+    "/v1/responses": ("max_output_tokens",),
+}
+"""The bounds of an answer, by endpoint; other names are refused, or bind nothing. They count thoughts too."""
 _SILENT = frozenset({"/v1/embeddings", "/v1/moderations"})
-_IMAGE_PARTS = frozenset({"image_url", "input_image"})
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
+"""What makes the provider read more than the line, in the Responses API."""
+_FUNCTIONS = frozenset({"function", "custom", None})
 
 
-def input_tokens(request: BatchRequest) -> int:
-    """The upper end of what the provider reads."""
-    size, images = len(request.raw), 0
-    image = DEAR_IMAGE_TOKENS if "gpt-4o-mini" in (request.model or "") else IMAGE_TOKENS
-    if b"image" in request.raw:
-        inside, images = _images(request.body)
-        size -= inside
-    if not request.raw.isascii():
-        size += len(request.raw) - len(request.raw.decode("utf-8", "replace"))
-    return max(0, size) // BYTES_PER_TOKEN + images * image
+class Estimate(NamedTuple):
+    """What one request may come to.
+
+    :param likely: input tokens as they count in a provider's queue, generously.
+    :param most: the most input tokens, sound left out.
+    :param sound: the most input tokens of sound, which has a price of its own.
+    :param output: the most output tokens, None where the request names no bound.
+    :param unsized: what of the input has no bound, in words; None where everything has one.
+    :param media: whether the answer may hold sound or images, which have prices of their own.
+    """
+
+    likely: int
+    most: int
+    sound: int = 0
+    output: int | None = None
+    unsized: str | None = None
+    media: bool = False
+
+
+def estimate(request: BatchRequest, wire: bytes, model: str | None) -> Estimate:
+    """What a request may come to.
+
+    :param wire: its wire lines, which may say more than the request, where a schema was written out.
+    :param model: whose rules hold for images: the model's own name, None where it is not known.
+    """
+    raw, body = request.raw, request.body
+    media = Media.of(body, model)
+    size = len(orjson.dumps(body))
+    if wire != raw:
+        size = max(size, len(wire))
+    text = _numbers(body) or max(0, size - media.size)
+    added = 0 if request.endpoint in _SILENT else TEMPLATE_TOKENS + _tools(body)
+    # Beyond ASCII a character has several bytes, and often a token for each two.
+    beyond = 0 if raw.isascii() else len(raw) - len(raw.decode("utf-8", "replace"))
+    likely = max(0, len(raw) + beyond - media.size) // LIKELY_BYTES
+    return Estimate(
+        likely=likely + media.images * LIKELY_IMAGE_TOKENS + media.tokens + media.sound,
+        most=text + added + media.images * image_tokens(model) + media.tokens,
+        sound=media.sound,
+        output=output_tokens(request),
+        unsized=media.unsized or _elsewhere(request),
+        media=_makes_media(body),
+    )
 
 
 def output_tokens(request: BatchRequest) -> int | None:
-    """The most that the provider may write, None where the request names no bound."""
+    """The most that the provider may write, None where the request names no bound.
+
+    Of several bounds the largest, for providers differ in which one they heed.
+    """
     if request.endpoint in _SILENT:
         return 0
     body = request.body
-    cap = next((body[name] for name in _CAPS if _is_count(body.get(name))), None)
-    if cap is None:
+    given = [body[name] for name in _CAPS.get(request.endpoint, ()) if body.get(name) is not None]
+    answers = [body[name] for name in ("n", "best_of") if body.get(name) is not None]
+    caps, made = [read_count(value) for value in given], [read_count(value) for value in answers]
+    if not caps or not all(caps) or not all(made):
         return None
-    made = max([1, *(body[name] for name in ("n", "best_of") if _is_count(body.get(name)))])
     prompts = body.get("prompt")
-    asked = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
-    return int(cap) * int(made) * asked
+    sent = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+    return max(filter(None, caps)) * max([1, *filter(None, made)]) * sent
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _tools(body: dict[str, Any]) -> int:
+    """What tools and schemas add beside their own text."""
+    tools = [tool for name in ("tools", "functions") if isinstance(body.get(name), list) for tool in body[name]]
+    formed = body.get("response_format") or body.get("text")
+    return (TOOLS_TOKENS if tools or formed else 0) + TOOL_TOKENS * len(tools)
 
 
-def _images(value: Any, *, is_image: bool = False) -> tuple[int, int]:
-    """Bytes of images inside, which are no text, and how many images there are.
+def _numbers(body: dict[str, Any]) -> int:
+    """How many tokens there are where they were written as numbers, in ``input`` or ``prompt``; 0 for text."""
+    given = body.get("input") if body.get("input") is not None else body.get("prompt")
+    if not isinstance(given, list) or not given:
+        return 0
+    if all(type(item) is int for item in given):
+        return len(given)
+    if all(isinstance(item, list) and all(type(number) is int for number in item) for item in given):
+        return sum(map(len, given))
+    return 0
 
-    :param is_image: whether the value is in a part that holds an image.
-    """
-    if isinstance(value, str):
-        return (len(value), 0) if is_image and value.startswith("data:image/") else (0, 0)
-    if isinstance(value, dict):
-        here = value.get("type") in _IMAGE_PARTS
-        parts = [_images(each, is_image=here or is_image) for each in value.values()]
-        return sum(size for size, _ in parts), sum(n for _, n in parts) + here
-    if isinstance(value, list):
-        parts = [_images(each, is_image=is_image) for each in value]
-        return sum(size for size, _ in parts), sum(n for _, n in parts)
-    return 0, 0
+
+def _elsewhere(request: BatchRequest) -> str | None:
+    """What the provider reads beside the line."""
+    body = request.body
+    if request.endpoint == "/v1/responses":
+        named = next((name for name in _ELSEWHERE if body.get(name)), None)
+        if named:
+            return f"{named}, which names what is stored at the provider"
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, dict) and tool.get("type") not in _FUNCTIONS:
+            return f"the tool {tool.get('type')}, which the provider runs"
+    return "web_search_options, which lets the provider search" if body.get("web_search_options") else None
+
+
+def _makes_media(body: dict[str, Any]) -> bool:
+    modalities = body.get("modalities")
+    return isinstance(modalities, list) and any(item != "text" for item in modalities)

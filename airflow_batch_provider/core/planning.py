@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 from math import ceil
 from types import MappingProxyType
 
+from airflow_batch_provider.core.counts import LARGE_ROW
 from airflow_batch_provider.core.errors import InputError, Problem
 from airflow_batch_provider.core.records import Admission, Limits, Shard
 from airflow_batch_provider.core.validation import Group
@@ -155,25 +156,32 @@ def plan_shards(
         position = 0
         for rows in counts:
             own = slice(position, position + rows)
-            caps = group.caps[own]
-            shards.append(
-                Shard(
-                    round_no,
-                    len(shards),
-                    rows,
-                    sum(group.sizes[own]),
-                    group.model,
-                    group.endpoint,
-                    tokens=sum(group.tokens[own]),
-                    output_tokens=sum(cap for cap in caps if cap > 0),
-                    uncapped=caps.count(-1),
-                    variant=group.variant,
-                )
-            )
+            shards.append(_shard(group, own, round_no, len(shards)))
             position += rows
     if problems:
         raise InputError(path, problems)
     return shards
+
+
+def _shard(group: Group, own: slice, round_no: int, index: int) -> Shard:
+    caps, most = group.caps[own], group.most[own]
+    return Shard(
+        round_no,
+        index,
+        len(group.sizes[own]),
+        sum(group.sizes[own]),
+        group.model,
+        group.endpoint,
+        tokens=sum(group.tokens[own]),
+        output_tokens=sum(cap for cap in caps if cap > 0),
+        uncapped=caps.count(-1),
+        variant=group.variant,
+        most_tokens=sum(most),
+        sound_tokens=sum(group.sound[own]),
+        media_rows=sum(group.media[own]),
+        unsized=sum(group.unsized[own]),
+        large=tuple(row for row in zip(most, caps, group.sound[own], strict=True) if row[0] + row[2] > LARGE_ROW),
+    )
 
 
 def _cut(group: Group, limits: Limits, max_tokens: int | None) -> list[int] | None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_batch_provider.core.answers import UNUSABLE
-from airflow_batch_provider.core.records import Job, Quality, RunSummary, Usage
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.records import Job, Quality, RunSummary
 
 QUIET_SECONDS = 10.0
 HEARTBEAT_SECONDS = 600.0
@@ -106,8 +107,7 @@ def unusable_line(summary: RunSummary) -> str | None:
 def _total_cost(summary: RunSummary) -> str:
     if summary.cost_usd is not None:
         return f"cost {summary.cost_usd:,.4f} USD"
-    models = sorted({str(job.get("model")) for job in summary.jobs if job.get("cost_usd") is None})
-    return f"cost unknown (no price or no count of tokens for {', '.join(models) or 'any model'})"
+    return f"cost unknown ({summary.cost_unknown or 'no price or no count of tokens'})"
 
 
 def _rate(per_second: float) -> str:

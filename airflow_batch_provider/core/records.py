@@ -6,11 +6,12 @@ seconds since the epoch (UTC), token counts in the provider's own tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from airflow_batch_provider.core.counts import UNKNOWN, Usage
 from airflow_batch_provider.core.errors import ConfigurationError
 
 JSON: TypeAlias = "dict[str, Any]"
@@ -108,28 +109,6 @@ class BatchRequest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens that were billed or would be; all 0 where they are unknown.
-
-    ``cached_tokens``, ``cache_write_tokens`` and what was audio or images are parts of the input or output, as
-    ``reasoning_tokens`` are; they may have prices of their own.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cache_write_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    input_image_tokens: int = 0
-    output_image_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
-
-
-@dataclass(frozen=True, slots=True)
 class BatchResult:
     """One decoded output line.
 
@@ -146,7 +125,7 @@ class BatchResult:
     outcome: Outcome
     line: bytes
     refusal: Refusal | None = None
-    usage: Usage = Usage()
+    usage: Usage = UNKNOWN
     qualities: frozenset[Quality] = frozenset()
 
     @property
@@ -216,9 +195,13 @@ class Shard:
     :param index: 0-based, unique in its round.
     :param size: bytes of the wire file, ends of line included.
     :param rewritten: whether the wire lines differ from the author's requests (then ``shards/`` holds them).
-    :param tokens: upper end of its input tokens; see :mod:`airflow_batch_provider.core.estimating`.
+    :param tokens: its likely input tokens, as they count in the queue; see ``core.estimating``.
     :param output_tokens: the most output tokens of the rows that name a bound.
     :param uncapped: how many rows name none.
+    :param most_tokens: the most input tokens, sound left out; None where a run was planned before they were counted.
+    :param sound_tokens: the most input tokens of sound.
+    :param media_rows: how many rows may be answered with sound or images; ``unsized``, have input without a bound.
+    :param large: of each long row (``core.counts.LARGE_ROW``) the most input tokens, output tokens (-1: any) and sound.
     :param variant: rows of different variants may not share a file; 0 where the provider does not mind.
     :param digest: SHA-256 of the wire file; empty where it was planned by an earlier version.
     """
@@ -235,6 +218,11 @@ class Shard:
     uncapped: int = 0
     variant: int = 0
     digest: str = ""
+    most_tokens: int | None = None
+    sound_tokens: int = 0
+    media_rows: int = 0
+    unsized: int = 0
+    large: Sequence[Sequence[int]] = ()
 
     @property
     def name(self) -> str:
@@ -269,12 +257,13 @@ class ModelRules:
     the line's own, ``default`` (the connection's).
 
     :param prices: the connection's own, by model or ``"*"``; see :func:`airflow_batch_provider.pricing.find_price`.
+        ``"model"`` in one names the model behind a deployment.
     """
 
     override: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
-    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resolve(self, line_model: str | None) -> str | None:
         """The model that will be asked, None where nothing names one."""
@@ -283,6 +272,10 @@ class ModelRules:
         if line_model:
             return self.mapping.get(line_model, line_model)
         return self.default
+
+    def behind(self, model: str | None) -> str | None:
+        """The model whose rules hold: the one that the connection names for a deployment, else the name itself."""
+        return (self.prices.get(model or "") or {}).get("model") or model
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,8 +349,10 @@ class RunSummary:
     :param withdrawn: those of them for whose sake no try is begun: cancelled, or never sent.
     :param usage: tokens of every answer of every round, whether or not it counts in the end.
     :param cost_usd: of every answer of every round, at batch prices; None while it is unknown, which is not nothing.
+    :param cost_unknown: why it is unknown.
     :param reasons: why rows did not succeed, the commonest first, with their numbers.
-    :param jobs: ``{"id", "shard", "model", "status", "rows", "succeeded", "cost_usd", "console_url"}`` of each.
+    :param jobs: ``{"id", "shard", "model", "status", "rows", "succeeded", "cost_usd", "cost_unknown", "console_url"}``
+        of each.
     :param by_round: ``{"round", "jobs", "rows", "succeeded", "input_tokens", "output_tokens", "cost_usd"}`` of each.
     :param job_errors: first reasons of jobs that failed as a whole.
     :param answers: of the rows that succeeded, how many are ``empty``, ``cut``, ``refused``, ``filtered``, or answered
@@ -392,6 +387,7 @@ class RunSummary:
     surplus: tuple[JSON, ...] = ()
     lost: tuple[JSON, ...] = ()
     open: tuple[str, ...] = ()
+    cost_unknown: str | None = None
 
     def flat(self) -> JSON:
         """One level of plain values, for XCom."""
@@ -405,5 +401,6 @@ class RunSummary:
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "cost_usd": self.cost_usd,
+            "cost_unknown": self.cost_unknown,
             "seconds": round(self.ended_at - self.begun_at, 3),
         }

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from airflow_batch_provider.core import estimating
 from airflow_batch_provider.core.encoding import not_text, not_utf8
 from airflow_batch_provider.core.errors import InputError, Problem, UntranslatableError
+from airflow_batch_provider.core.estimating import Estimate, estimate
 from airflow_batch_provider.core.identity import Fingerprint
 from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
 
@@ -75,7 +75,15 @@ class Group:
     lines: array[int] = field(default_factory=lambda: array("L"))
     """Wire lines of each row, which the provider counts; empty where each row is one."""
     tokens: array[int] = field(default_factory=lambda: array("L"))
-    """Upper end of each row's input tokens."""
+    """Likely input tokens of each row, as they count in the provider's queue."""
+    most: array[int] = field(default_factory=lambda: array("L"))
+    """The most input tokens of each row, sound left out."""
+    sound: array[int] = field(default_factory=lambda: array("L"))
+    """The most input tokens of each row's sound."""
+    media: array[int] = field(default_factory=lambda: array("B"))
+    """1 for each row that may be answered with sound or images."""
+    unsized: array[int] = field(default_factory=lambda: array("B"))
+    """1 for each row whose input has no bound."""
     caps: array[int] = field(default_factory=lambda: array("l"))
     """The most output tokens of each row, -1 where it names no bound."""
     rewritten: bool = False
@@ -98,12 +106,14 @@ class Group:
         """Wire lines of all rows."""
         return sum(self.lines) if self.lines else len(self.sizes)
 
-    def estimate(self, request: BatchRequest) -> bool:
-        """Add what a request may become; False when its answer has no bound."""
-        self.tokens.append(estimating.input_tokens(request))
-        cap = estimating.output_tokens(request)
-        self.caps.append(-1 if cap is None else cap)
-        return cap is not None
+    def expect(self, found: Estimate) -> None:
+        """Note what a row may become."""
+        self.tokens.append(found.likely)
+        self.most.append(found.most)
+        self.sound.append(found.sound)
+        self.media.append(found.media)
+        self.unsized.append(found.unsized is not None)
+        self.caps.append(-1 if found.output is None else found.output)
 
 
 @dataclass(slots=True)
@@ -127,6 +137,8 @@ class Report:
     """Of the bytes of all lines, so that a second reading can prove that it read the same."""
     uncapped: int | None = None
     """Line of the first request that names no bound for its output."""
+    unsized: str | None = None
+    """The first line whose input has no bound, and why."""
 
     def raise_for_problems(self) -> None:
         """Raise :class:`InputError` with every kept problem, if there is any."""
@@ -323,8 +335,12 @@ class _Reading:
         group = self._groups.setdefault((*key, variant), Group(*key, variant))
         group.add(wire)
         group.rewritten = group.rewritten or wire != request.raw
-        if not group.estimate(request) and report.uncapped is None:
+        found = estimate(request, wire, self._rules.models.behind(request.model))
+        group.expect(found)
+        if found.output is None and report.uncapped is None:
             report.uncapped = number
+        if found.unsized and report.unsized is None:
+            report.unsized = f"line {number}: {found.unsized}"
         report.rows += 1
         return []
 

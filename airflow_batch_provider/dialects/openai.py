@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.answers import UNUSABLE, UNUSABLE_CODES, read_content, unusable
-from airflow_batch_provider.core.counts import read_count
+from airflow_batch_provider.core.counts import Usage, read_count
 from airflow_batch_provider.core.jsonl import load_exactly
-from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Refusal, Usage
+from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Refusal
 from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, TypeAlias
 
 from airflow.sdk import BaseHook
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
@@ -48,14 +48,29 @@ HeaderText: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
 class TokenPrices(BaseModel):
     """US dollars for a million tokens, as billed in a batch.
 
-    :param cached_input: of input tokens that the provider had cached; as ``input`` where it is not told.
+    :param cached_input: of input tokens that the provider had cached; as ``input`` where it is not given.
+    :param cache_write: of input tokens that the provider wrote to its cache.
+    :param input_audio: of sound sent; and ``output_audio``, ``output_image`` of what was made. Unknown where not given.
+    :param model: the model behind a deployment: instead of prices, its public price holds; its rules hold in any case.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
+    input: float | None = Field(default=None, ge=0)
+    output: float | None = Field(default=None, ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+    input_audio: float | None = Field(default=None, ge=0)
+    output_audio: float | None = Field(default=None, ge=0)
+    output_image: float | None = Field(default=None, ge=0)
+    model: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> TokenPrices:
+        """Input and output go together; a model alone stands for both."""
+        if (self.input is None) != (self.output is None) or (self.input is None and not self.model):
+            raise ValueError("give input and output, or the model behind the deployment")
+        return self
 
 
 class Settings(BaseModel):

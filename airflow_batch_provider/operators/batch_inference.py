@@ -58,7 +58,8 @@ class BatchInferenceOperator(RunOperator):
     restarted worker or triggerer go on where the run stands; none of them pays again for what was asked.
 
     Returns, and pushes key by key, ``run_path, total, succeeded, invalid, failed, expired, cancelled, missing, empty,
-    cut, refused, filtered, tool_calls, media, rounds, jobs, input_tokens, output_tokens, cost_usd, seconds``.
+    cut, refused, filtered, tool_calls, media, rounds, jobs, input_tokens, output_tokens, cost_usd, cost_unknown,
+    seconds``.
 
     :param input_path: the JSONL, on any store; read when the run is planned, and by a new try to see if it changed.
     :param output_path: the run directory, one for each run: put ``{{ run_id }}`` in it.

@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.answers import Answer, read_answer
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import ConfigurationError, ReconciliationError, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
-from airflow_batch_provider.core.records import JSON, BatchResult, Usage
+from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import read_line
 from airflow_batch_provider.pricing import Price, find_price
 from airflow_batch_provider.storage import RunDirectory
@@ -171,7 +172,7 @@ class EndedRun:
             _clean(answer.error_message),
             answer.prompt_tokens,
             answer.completion_tokens,
-            _cost(answer, result.usage, price(model)),
+            _cost(result.usage, price(model)),
             _clean(model),
             _clean(self.route),
             _clean(job.get("id")),
@@ -202,9 +203,9 @@ def prices_of(conn_id: str | None) -> FindPrice:
     return price
 
 
-def _cost(answer: Answer, usage: Usage, price: Price | None) -> float | None:
-    told = answer.prompt_tokens is not None or answer.completion_tokens is not None
-    return round(price.cost(usage), 12) if price is not None and told else None
+def _cost(usage: Usage, price: Price | None) -> float | None:
+    cost = None if price is None or usage == Usage() else price.cost(usage)
+    return None if cost is None else round(cost, 12)
 
 
 def _clean(text: str | None) -> str | None:

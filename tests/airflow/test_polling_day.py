@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     NotFoundError,
@@ -20,7 +21,7 @@ from airflow_batch_provider.core.polling import (
     TRANSIENT_FAILURES,
     WakeRule,
 )
-from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts, Usage
+from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts
 from airflow_batch_provider.core.retry_after import LONGEST_SECONDS
 from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.operators import _run

@@ -7,9 +7,10 @@ import traceback
 
 import pytest
 
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.progress import summary_line
-from airflow_batch_provider.core.records import Outcome, RunSummary, Usage
+from airflow_batch_provider.core.records import Outcome, RunSummary
 from airflow_batch_provider.operators._run import AirflowFailException, airflow_errors
 
 
@@ -43,9 +44,9 @@ def test_the_last_line_begins_with_what_matters() -> None:
 
 
 def test_an_unknown_cost_says_why() -> None:
-    """The models without a price are named."""
-    line = summary_line(summary(None, {"succeeded": 1}))
-    assert "cost unknown (no price or no count of tokens for big)" in line
+    """What is missing is named."""
+    line = summary_line(summary(None, {"succeeded": 1}, cost_unknown="no price is known for big"))
+    assert "cost unknown (no price is known for big)" in line
 
 
 def test_a_run_without_a_row_says_so() -> None:

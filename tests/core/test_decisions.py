@@ -2,6 +2,7 @@
 
 import pytest
 
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     JobFailedError,
@@ -15,7 +16,7 @@ from airflow_batch_provider.core.polling import Wait, Wake, WakeRule
 from airflow_batch_provider.core.polling import decide as poll
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.reconciling import judge, tolerated
-from airflow_batch_provider.core.records import OUTCOMES, Job, JobStatus, RequestCounts, RunSummary, Usage
+from airflow_batch_provider.core.records import OUTCOMES, Job, JobStatus, RequestCounts, RunSummary
 from airflow_batch_provider.core.submission import (
     Attach,
     Attached,

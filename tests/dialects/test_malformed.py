@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from airflow_batch_provider.core.records import Refusal, Usage
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.records import Refusal
 from airflow_batch_provider.dialects.base import Sent, token
 from airflow_batch_provider.dialects.families import CHAT, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.core.records import OUTCOMES, BatchResult, Usage
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.records import OUTCOMES, BatchResult
 from airflow_batch_provider.dialects.openai import error_line, read_line, read_usage
 
 CHAT = "/v1/chat/completions"

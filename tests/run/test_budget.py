@@ -7,6 +7,7 @@ import pytest
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import ModelRules
+from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 
@@ -27,7 +28,7 @@ def priced(bench):
 def test_over_budget_leaves_no_trace(priced):
     """A file that may cost more is refused with the range, and the provider hears nothing."""
     priced.write(rows(10))
-    with pytest.raises(BudgetError, match=r"10 rows may cost 0\.0\d+ to 0\.1\d+ USD.*max_cost_usd=0\.05"):
+    with pytest.raises(BudgetError, match=r"10 rows may cost 0\.0\d+ to 0\.3\d+ USD.*max_cost_usd=0\.05"):
         priced.finish(max_cost_usd=0.05)
     assert priced.fake.requests == []
     assert not (priced.path / "run.json").exists()
@@ -46,7 +47,7 @@ def test_more_money_is_enough(priced):
 def test_a_price_nobody_knows(bench):
     """With a budget an unknown price is refused with the remedy; without one the cost is unknown, not nothing."""
     bench.write(rows(3))
-    with pytest.raises(BudgetError, match='nobody knows the price of m; write it into the field "prices"'):
+    with pytest.raises(BudgetError, match=r'no price is known for m; add one to the connection.s field "prices"'):
         bench.finish(max_cost_usd=5.0)
     assert bench.fake.requests == []
     assert bench.finish().cost_usd is None
@@ -55,7 +56,9 @@ def test_a_price_nobody_knows(bench):
 def test_answers_of_any_length(priced):
     """Rows without max_tokens need expected_output_tokens when there is a budget."""
     priced.write([*rows(2), line(7)])
-    with pytest.raises(BudgetError, match=r"1 rows name no max_tokens.*expected_output_tokens"):
+    with pytest.raises(
+        BudgetError, match=r"1 row sets no max_tokens.*expected_output_tokens.*The first without max_tokens is line 3"
+    ):
         priced.finish(max_cost_usd=5.0)
     assert priced.fake.requests == []
     with pytest.raises(BudgetError, match="may cost"):
@@ -116,9 +119,9 @@ def test_the_cost_is_the_sum_over_lines(priced):
     assert json.loads((priced.path / "summary.json").read_text())["cost_usd"] == pytest.approx(cost)
 
 
-@pytest.mark.parametrize(("budget", "creates"), [(0.1, 1), (0.2, 2)])
+@pytest.mark.parametrize(("budget", "creates"), [(0.2, 1), (0.3, 2)])
 def test_a_lost_create_keeps_its_place_in_the_budget(priced, budget, creates):
-    """A create whose answer was lost may bill: its upper end, 0.07 USD here, counts when another would follow."""
+    """A create whose answer was lost may bill: its upper end, 0.12 USD here, counts when another would follow."""
     priced.write(rows(4))
     priced.fake.faults.cut_before_accept = 1
     priced.backend.find_settle_seconds = 5
@@ -126,3 +129,35 @@ def test_a_lost_create_keeps_its_place_in_the_budget(priced, budget, creates):
     assert len(priced.fake.creates) == creates
     assert summary.outcomes["succeeded"] == (4 if creates == 2 else 0)
     assert (summary.stopped is None) == (creates == 2)
+
+
+def test_the_record_is_read_once_for_all_creates(priced, monkeypatch):
+    """X27: with a budget, what was spent is added up once for a pass, however many jobs the pass creates."""
+    reads = []
+    rounds = Ledger.rounds
+    monkeypatch.setattr(Ledger, "rounds", lambda self: reads.append(1) or rounds(self))
+    priced.backend.models = ModelRules(prices={"*": PRICES["m"]})
+    counted = {}
+    for jobs in (3, 30):
+        priced.path = priced.path.with_name(f"run-{jobs}")
+        priced.write([line(number, model=f"m{number}", max_tokens=10) for number in range(jobs)])
+        reads.clear()
+        run = priced.run(max_cost_usd=10.0)
+        run.begin(first_try=True)
+        run.advance()
+        counted[jobs] = len(reads)
+    assert len(priced.fake.batches) == 33
+    assert counted[30] == counted[3]
+
+
+def test_creates_of_one_pass_add_up(priced):
+    """X27: although the record is not read again between them, creates of one pass are weighed together."""
+    priced.write([line(number, model=f"m{number}", max_tokens=10) for number in range(6)])
+    priced.backend.models = ModelRules(prices={"*": PRICES["m"]})
+    run = priced.run(max_cost_usd=1.0)
+    run.begin(first_try=True)
+    # Each may cost 0.031 USD by the plan; then prices rise eightfold, so that four of six fit.
+    priced.backend.models = ModelRules(prices={"*": {"input": 800.0, "output": 8000.0}})
+    summary = priced.go_on(run)
+    assert (summary.outcomes["succeeded"], summary.outcomes["cancelled"]) == (4, 2)
+    assert len(priced.fake.batches) == 4

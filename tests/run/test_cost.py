@@ -1,12 +1,18 @@
 """What a run cost: tokens times batch prices, by job and in all; unknown is unknown."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.core.records import ModelRules, Usage
+from airflow_batch_provider.budget import cost_range
+from airflow_batch_provider.core.counts import LARGE_ROW, Usage
+from airflow_batch_provider.core.progress import summary_line
+from airflow_batch_provider.core.records import ModelRules, RunOptions, Shard
+from airflow_batch_provider.dialects.openai import read_usage
+from airflow_batch_provider.plan import Plan
 from airflow_batch_provider.pricing import Price, find_price
 from tests.run.benching import line
 
@@ -16,7 +22,7 @@ OWN = {"m": {"input": 2.0, "output": 10.0}}
 def test_public_prices_are_halved():
     """The list holds real-time prices; a batch costs half, cached tokens what they cost cached."""
     price = find_price("openai", "gpt-5-mini", {})
-    assert price == Price(0.125, 1.0, 0.025)
+    assert price == Price(0.125, 1.0, 0.025, cache_write=0.125)
     assert price.cost(Usage(input_tokens=1_000_000, output_tokens=500_000)) == pytest.approx(0.625)
     assert price.cost(Usage(input_tokens=1_000_000, cached_tokens=1_000_000)) == pytest.approx(0.025)
 
@@ -85,3 +91,122 @@ def test_every_provider_names_its_list():
     for name, wanted in behind.items():
         assert portkey_backend("https://g/v1", "k", provider="@s", behind=name).price_list == wanted
         assert truefoundry_backend("https://g/v1", "k", "p", behind=name).price_list == wanted
+
+
+LONG = "gpt-5.4"
+"""Costs more by the token from 272,000 input tokens on (OpenAI's price list)."""
+
+
+def real_time(model, usage, provider="openai"):
+    """What the public list asks for one call, not in a batch."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    tokens = Tokens(
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cache_read_tokens=usage.cached_tokens
+    )
+    return float(calc_price(tokens, model_ref=model, provider_id=provider).total_price)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "start"),
+    [("openai", LONG, 272_000), ("google", "gemini-2.5-pro", 200_000), ("anthropic", "claude-sonnet-4-5", 200_000)],
+)
+def test_a_long_request_costs_more_by_the_token(provider, model, start):
+    """A8, X13: the tier of each answer is that of its own input, and holds for all of its tokens."""
+    price = find_price(provider, model, {})
+    for tokens in (1000, start, start + 1, 2 * start):
+        usage = Usage(input_tokens=tokens, output_tokens=5000)
+        assert price.cost(usage) == pytest.approx(0.5 * real_time(model, usage, provider)), tokens
+    assert price.cost(Usage(start + 1, 10)) > 1.9 * price.cost(Usage(start, 10))
+
+
+def test_tiers_are_by_row(bench):
+    """A8: a run of short and long prompts costs what its rows cost one by one, and no more than was foreseen."""
+    bench.backend.price_list = "openai"
+    # The fake answers with the prompt itself, so the bound of the answer is as long.
+    lines = [line(number, LONG, max_tokens=300_000) for number in range(3)]
+    lines[1]["body"]["messages"][0]["content"] = "a " * 280_000
+    lines[2]["body"]["messages"][0]["content"] = "a " * 260_000
+    bench.write(lines)
+    plan = Plan.of(str(bench.input), bench.backend, RunOptions())
+    summary = bench.finish()
+    told = [read_usage(one["response"]["body"]) for one in bench.results().values()]
+    assert sorted(usage.input_tokens for usage in told)[-1] > 272_000
+    assert summary.cost_usd == pytest.approx(sum(0.5 * real_time(LONG, usage) for usage in told))
+    flat = sum(1.25 * usage.input_tokens + 7.5 * usage.output_tokens for usage in told) / 1e6
+    assert summary.cost_usd > 1.2 * flat
+    assert plan.cost.low <= summary.cost_usd <= plan.cost.high
+
+
+_ROWS = st.lists(st.tuples(st.integers(1, 600_000), st.integers(0, 50_000), st.floats(0, 1)), min_size=1, max_size=6)
+
+
+@given(_ROWS, st.sampled_from([("openai", LONG), ("google", "gemini-2.5-pro"), ("openai", "gpt-4o-mini")]))
+def test_what_is_foreseen_is_never_less(rows, found):
+    """X12, X13: whatever share of its bounds each row uses, the shard costs no more than the upper end."""
+
+    class Backend:
+        price_list = found[0]
+        models = ModelRules()
+
+    large = tuple((most, cap, 0) for most, cap, _ in rows if most > LARGE_ROW)
+    totals = {"most_tokens": sum(most for most, _, _ in rows), "output_tokens": sum(cap for _, cap, _ in rows)}
+    shard = Shard(0, 0, len(rows), 1, found[1], "/v1/chat/completions", **totals, large=large)
+    price = find_price(*found, {})
+    cost = sum(price.cost(Usage(int(most * share), int(cap * share))) for most, cap, share in rows)
+    assert cost <= cost_range(Backend, [shard], None).high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "cost"),
+    [
+        ("google", "gemini-2.5-flash-image", Usage(100, 1290, output_image_tokens=1290), 100 * 0.15 + 1290 * 15),
+        ("google", "gemini-2.5-flash", Usage(1000, 10, input_audio_tokens=900), 100 * 0.15 + 900 * 0.5 + 10 * 1.25),
+        ("google", "gemini-2.5-pro", Usage(1000, 10, input_audio_tokens=900), 1000 * 0.625 + 10 * 5),
+        ("google", "gemini-2.5-flash", Usage(100, 1290, output_image_tokens=1290), None),
+        ("openai", "gpt-4o", Usage(1000, 10, input_audio_tokens=900), None),
+        ("openai", "gpt-4o", Usage(1000, 10, output_audio_tokens=9), None),
+        ("openai", "gpt-4o", Usage(1000, 10, input_image_tokens=900), 1000 * 1.25 + 10 * 5),
+        (
+            "anthropic",
+            "claude-sonnet-4-5",
+            Usage(1000, 10, 100, cache_write_tokens=200),
+            700 * 1.5 + 20 * 1.5 + 375 + 75,
+        ),
+    ],
+)
+def test_tokens_of_media_have_their_own_price(provider, model, usage, cost):
+    """A8: sound, images and cache writes at their own price, or unknown; never silently at that of text."""
+    found = find_price(provider, model, {}).cost(usage)
+    assert found == (None if cost is None else pytest.approx(cost / 1e6))
+
+
+def test_own_prices_of_media_and_the_model_behind():
+    """A connection's prices may name those of media; a deployment may name its model, whose public price holds."""
+    own = {"d": {"input": 1.0, "output": 2.0, "output_audio": 9.0}, "vision-prod": {"model": "gpt-4o"}}
+    assert find_price("azure", "d", own).cost(Usage(0, 100, output_audio_tokens=100)) == pytest.approx(900 / 1e6)
+    assert find_price("azure", "d", own).cost(Usage(100, 1, cache_write_tokens=10)) is None
+    assert find_price("openai", "vision-prod", own) == find_price("openai", "gpt-4o", {})
+    assert ModelRules(prices=own).behind("vision-prod") == "gpt-4o"
+
+
+@pytest.mark.parametrize("usage", [{}, None, {"prompt_tokens": 5, "completion_tokens": None}, {"prompt_tokens": -5}])
+def test_unreadable_counts_are_unknown(bench, usage):
+    """X14: an answer whose tokens cannot be read makes the cost unknown, and log, summary and XCom say why."""
+    bench.backend.models = ModelRules(prices=OWN)
+    outputs = bench.backend.outputs
+
+    def changed(job):
+        for raw in b"".join(outputs(job)).splitlines():
+            told = json.loads(raw)
+            told["response"]["body"]["usage"] = usage
+            yield json.dumps(told).encode() + b"\n"
+
+    bench.backend.outputs = changed
+    bench.write([line(number) for number in range(3)])
+    summary = bench.finish()
+    assert summary.cost_usd is None
+    assert summary.cost_unknown == "3 answers of m came without a count of tokens"
+    assert summary.flat()["cost_unknown"] == summary.cost_unknown
+    assert "cost unknown (3 answers of m came without a count of tokens)" in summary_line(summary)

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
+from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core.errors import InputError
-from airflow_batch_provider.core.records import ModelRules
+from airflow_batch_provider.core.records import ModelRules, RunOptions
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.bedrock import FakeBedrock
 from airflow_batch_provider.testing.routes import fake_route
@@ -135,6 +136,20 @@ def test_a_failed_part_fails_its_row(bench):
     assert (summary.outcomes["succeeded"], summary.outcomes["failed"]) == (59, 1)
     [failed] = bench.failed()
     assert (failed["custom_id"], failed["body"], failed["error"]["status_code"]) == ("row-3", lines[3]["body"], 400)
+
+
+@pytest.mark.fake(faults=FaultPlan(fail_rows={f"r{number:010d}": 400 for number in range(0, 120, 2)}))
+def test_parts_that_were_answered_are_paid(bench):
+    """X9: one part of each row fails, so no row succeeds; the tokens of the other parts are counted, and so is their
+    cost, in the job, the summary and the budget."""
+    bench.backend.models = ModelRules(default=TITAN, prices={TITAN: {"input": 1000.0, "output": 0.0}})
+    bench.write([row(number, ["a", "b c"]) for number in range(60)])
+    summary = bench.finish(error_tolerance=1.0)
+    assert summary.outcomes["failed"] == 60
+    assert summary.usage.input_tokens == 60 * 2
+    assert summary.cost_usd == pytest.approx(60 * 2 * 1000 / 1e6)
+    run = bench.run()
+    assert Budget(bench.backend, RunOptions(max_cost_usd=1.0)).spent(run.ledger.rounds()) == pytest.approx(0.12)
 
 
 @pytest.mark.fake(faults=FaultPlan(expired_fraction=0.5, jobs=1))
