@@ -23,6 +23,7 @@ from airflow_batch_provider.core.errors import (
     RunConflictError,
 )
 from airflow_batch_provider.core.finding import Seen
+from airflow_batch_provider.core.identity import content_of
 from airflow_batch_provider.core.polling import WakeRule, is_believed, next_look
 from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
 from airflow_batch_provider.core.records import Job, RunOptions, Shard
@@ -51,10 +52,12 @@ class Waiting:
 
     :param jobs: ids of the live jobs.
     :param rule: when to call ``advance`` again.
+    :param borrowed: those of the jobs that another run directory made: whoever kills this run leaves them alone.
     """
 
     jobs: tuple[str, ...]
     rule: WakeRule
+    borrowed: tuple[str, ...] = ()
 
     @property
     def all_sent(self) -> bool:
@@ -103,6 +106,7 @@ class _Pass:
     :param jobs: ids of live jobs by shard.
     :param look_at: when to look again for what was not found, or not answered.
     :param errors: why jobs could not be read; they are looked at again while others are waited for.
+    :param borrowed: ids of jobs that another run directory made.
     """
 
     live: list[Shard] = field(default_factory=list)
@@ -110,6 +114,7 @@ class _Pass:
     jobs: dict[str, str] = field(default_factory=dict)
     look_at: list[float] = field(default_factory=list)
     errors: list[BatchInferenceError] = field(default_factory=list)
+    borrowed: set[str] = field(default_factory=set)
 
     @property
     def worst(self) -> BatchInferenceError:
@@ -150,11 +155,30 @@ class Driver:
         :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
         :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
         """
+        self._check_bytes(a_round)
         while isinstance(outcome := self._pass(a_round), bool):
             if not outcome:
                 return None
             a_round = self.ledger.rounds()[a_round.number]
         return outcome
+
+    def _check_bytes(self, a_round: Round) -> None:
+        """Refuse records that belong to other bytes: where the plan was deleted and made anew of other rows, a job's
+        answers would be taken for those of rows that it was never sent.
+
+        :raises RunConflictError: naming the shard.
+        """
+        if self.submitter is None:
+            return
+        for shard in a_round.shards:
+            for attempt in a_round.attempts.get(shard.name, []):
+                content = content_of(str(attempt.intent.get("token", "")))
+                if content and content != self.submitter.looker.content(shard):
+                    raise RunConflictError(
+                        f"{self.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
+                        f"rows than create {attempt.number} sent. Restore the directory, or the input as it was; or "
+                        "use another output_path, which asks everything anew."
+                    )
 
     def _pass(self, a_round: Round) -> Waiting | bool:
         """Go over all shards once; what one of them meets holds back no other.
@@ -163,7 +187,7 @@ class Driver:
         """
         found = self._look_over(a_round)
         if (found.live or found.unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
-            if (waiting := self._late(a_round, found.jobs, found.unsent)) is not None:
+            if (waiting := self._late(a_round, found)) is not None:
                 return waiting
             return self._rest(found) or False
         if found.unsent and self.submitter is None:
@@ -191,7 +215,7 @@ class Driver:
         deadline = float(self.ledger.tries()["deadline"] or 0)
         if look_at is not None and not found.live and not found.unsent:
             deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
-        return Waiting(tuple(found.jobs.values()), WakeRule(deadline, look_at, on_any_end))
+        return self._waiting(found, WakeRule(deadline, look_at, on_any_end))
 
     def _look_over(self, a_round: Round) -> _Pass:
         """Look at every job, and collect what has ended."""
@@ -203,6 +227,8 @@ class Driver:
             if attempt is None or attempt.job_id is None:
                 found.unsent.append(shard)
                 continue
+            if attempt.is_borrowed:
+                found.borrowed.add(attempt.job_id)
             look = self.look(shard, attempt, attempt.job_id)
             if look is False:
                 found.live.append(shard)
@@ -214,6 +240,12 @@ class Driver:
             elif look is not True:
                 found.look_at.append(look)
         return found
+
+    def _waiting(self, found: _Pass, rule: WakeRule) -> Waiting:
+        """A wait for the live jobs, which says which of them are not ours to cancel."""
+        ids = tuple(found.jobs.values())
+        known = found.borrowed | (self.submitter.borrowed if self.submitter else set())
+        return Waiting(ids, rule, tuple(job_id for job_id in ids if job_id in known))
 
     def _send(self, a_round: Round, shards: list[Shard], found: _Pass) -> None:
         """Create what may be created; the provider's list is read at most twice, whatever the number of shards.
@@ -425,12 +457,13 @@ class Driver:
         end = collecting.give_up(self.directory, shard, code, reason, self.clock())
         return self.ledger.record_end(shard, number, end)
 
-    def _late(self, a_round: Round, jobs: dict[str, str], unsent: list[Shard]) -> Waiting | None:
+    def _late(self, a_round: Round, found: _Pass) -> Waiting | None:
         """The deadline has passed.
 
         :return: with ``on_deadline="cancel"``, the wait for the jobs to stop; None when there was none.
         :raises DeadlineError: when jobs are left alone.
         """
+        jobs, unsent = found.jobs, found.unsent
         tries = self.ledger.tries()
         lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
@@ -463,7 +496,7 @@ class Driver:
         self.log.warning("The deadline passed with %s; they are being cancelled", told)
         deadline = self.clock() + CANCEL_SECONDS
         self.ledger.write_tries(tries["series_start"], deadline, reason)
-        return Waiting(tuple(jobs.values()), WakeRule(deadline)) if jobs else None
+        return self._waiting(found, WakeRule(deadline)) if jobs else None
 
 
 def _jobs(count: int) -> str:

@@ -61,6 +61,8 @@ class Submitter:
     :param input_file_id: the upload to use, where the author made it.
     :param stopped: asked before each create; True once the task was killed.
     :param read: carries out calls that pay nothing.
+
+    ``borrowed`` are the jobs of other directories that it has found.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Submitter:
         self._read = read
         self._log = log
         self._held_until = 0.0
+        self.borrowed: set[str] = set()
 
     def submit(
         self, shard: Shard, attempts: Sequence[Attempt], memory: submission.Memory, seen: Seen | None = None
@@ -287,6 +290,7 @@ class Submitter:
         told = "Job %s asks what %s would send and was made by another run directory: it is read and never cancelled"
         self._log.warning(told, job.id, shard.name)
         self._record_job(shard, 1, job, found=True, borrowed=True)
+        self.borrowed.add(job.id)
         return job.id
 
     def _note_found(self, shard: Shard, job: Job, *, borrowed: bool) -> bool:

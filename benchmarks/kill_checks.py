@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-TOKEN = re.compile(r"(?<![0-9A-Za-z])b[0-9a-f]{23}(?![0-9A-Za-z])")
+TOKEN = re.compile(r"(?<![0-9A-Za-z])b[0-9a-f]{19}(?![0-9A-Za-z])")
+"""The part of a create's token that is its own."""
 ROUNDS = 2
 
 
@@ -51,7 +52,7 @@ def _jobs(folder: Path, tokens: Sequence[str | None]) -> Iterable[str]:
     shards = [shard for names in rounds for shard in names]
     if len(tokens) != len(shards):
         yield f"{len(tokens)} jobs exist, {len(shards)} were needed"
-    names = {intent["token"]: name for name, intent in facts(folder, "intent").items()}
+    names = {intent["token"].partition("-")[0]: name for name, intent in facts(folder, "intent").items()}
     made = Counter(names.get(token or "", f"a job of token {token}").rpartition(".")[0] for token in tokens)
     if made != Counter(shards):
         yield f"jobs by shard: {dict(made)}"

@@ -101,7 +101,7 @@ def _make_run(order: Any, reporter: Reporter) -> BatchRun:
     backend.find_settle_seconds = order.settle
     submission.LOOK_AGAIN_SECONDS = LOOK_AGAIN_SECONDS
     if order.sabotage == "blind":
-        backend.find = lambda *_: Found((), True)
+        backend.find = lambda *_, **__: Found((), True)
         backend.find_settle_seconds = 0
     backend.create = reporter.wrap("create", backend.create)
     for module, name in ((collecting, "collect"), (results, "summarise")):

@@ -30,18 +30,33 @@ This page is generated from the code by `python docs/guarantees.py`; a test hold
 A job is paid for once it is accepted. What threatens to pay twice is a create whose answer was lost: a timeout, a cut
 connection, a 409, a 5xx, or a process killed between sending and writing down. The create is never sent again blindly,
 and no SDK or gateway is allowed to retry it. The next process looks for the job at the provider, by the handles below,
-and goes by this table (`core/submission.py`):
+and goes by this table (`core/submission.py`).
+
+Every create has a name of two parts, `b...-c...`, which stands in the name of the upload, in the job's name, and in its
+metadata, label or tag. The first part is made of the run directory's own random id and the bytes that are sent: it
+proves that a job is **own**. The second is made of the run and the bytes: it proves that a job asks the **same**,
+whoever made it. No time and no likeness of names proves anything, so the clocks of worker and provider need not agree.
 
 | the ledger says | the provider shows | then |
 |---|---|---|
-| nothing | | create |
+| nothing, and this process has planned it | | create |
+| nothing | own, not cancelled or failed | go on with the best, cancel and report other own ones |
+| nothing | the same of another directory, not cancelled or failed | read it; it is never cancelled |
+| nothing | none of these | create; after a lost directory only where the list is whole, else refuse |
 | the job's id | | go on with it |
-| refused (4xx) | | create under the next number, when there is room |
-| intent alone | one job | go on with it |
-| intent alone | several jobs | go on with the oldest, cancel and report the others |
+| refused (4xx) | own | go on with the best: a gateway may refuse what it has passed on |
+| refused (4xx) | none | create under the next number, when there is room |
+| intent alone | own | go on with the best, cancel and report the others |
 | intent alone | none | where a create is repeatable: send the same call again |
 | intent alone | none, for less than the settle time | look again |
+| intent alone | none, and the list broke off | refuse: such a list proves nothing |
 | intent alone | none, after the settle time | `on_lost_create`: `"fail"` says what to check, `"resubmit"` creates |
+
+The best is a job that was answered, then one that is alive, then one that expired. After the creates of a pass, and
+once more at the end of a run, one reading of the list looks for second jobs of the same creates, as a gateway makes
+them that repeats a call by itself: they are cancelled, and `summary.json` names them under `surplus` with the most they
+may cost.
+A job is only taken for a second one where one reading of the list shows both.
 
 ## A create whose answer was lost
 
@@ -60,10 +75,20 @@ TAIL = """
 ## What no code can promise
 
 * A run directory on a store without exclusive create (see [concepts](concepts.md)) does not fence two processes.
-* Deleting the run directory deletes the memory. A retry then looks for every planned job before it creates one; a task
-  that is run for the first time does not.
+* Deleting the run directory, or a part of it, deletes the memory. A retry then looks for every planned job before it
+  creates one; a task that is run for the first time does not. What is found is read if it asks exactly the same bytes:
+  with the rows in another order, another `limits` or another model the bytes are others, and everything is asked anew.
+  A cancelled or failed job is not taken up either, so what it answered, and what a later round was asking, is asked
+  again.
 * With `on_lost_create="resubmit"` a job that the provider accepts only after the settle time may be a second one. The
-  default, `"fail"`, never creates a second one.
+  default, `"fail"`, never creates a second one. A second one that shows before the run ends is cancelled and reported.
+* A provider or gateway that answers a create with 400, 401, 403, 404, 422, 425 or 429 says that it made nothing. One
+  look by the create's name comes before the next create; a job that such an answer hides, and that the list shows only
+  later, is found by the looks for second jobs, and is billed until then.
+* The settle time is measured by the worker's clock from the moment before the create was sent. A clock that is set
+  forward in between shortens it. Nothing else goes by a clock: what a name proves holds whatever time a job tells.
+* A job made by a process that dies between sending the create and the first look, in a run that nobody tries again, is
+  billed and unknown. A retry, or clearing the task, finds it.
 * What a provider bills for a cancelled or failed job is the provider's affair; the summary counts what was answered.
 """
 

@@ -70,7 +70,11 @@ class BedrockBackend(Backend):
     # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
     admission = Admission(max_jobs=20)
     create_is_repeatable: ClassVar[bool] = True
-    handles: ClassVar[tuple[str, ...]] = ("`clientRequestToken`", "the job's name", "the key of the uploaded file")
+    handles: ClassVar[tuple[str, ...]] = (
+        "`clientRequestToken` (its own part)",
+        "the job's name",
+        "the key of the uploaded file",
+    )
     option_names: ClassVar[frozenset[str]] = frozenset(
         {"file_name", "job_name", "kms_key_id", "output_uri", "role_arn", "tags", "timeout_hours"}
     )

@@ -64,7 +64,8 @@ class VertexBackend(Backend):
     price_list = "google"
     handles: ClassVar[tuple[str, ...]] = (
         f"the label `{TOKEN_LABEL}`",
-        "the uploaded file and the output prefix, which serve one create only",
+        "the job's name",
+        "the names of the uploaded file and of the output's folder, which serve one create only",
     )
     option_names: ClassVar[frozenset[str]] = frozenset(OPTIONS)
 

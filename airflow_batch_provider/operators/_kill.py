@@ -120,6 +120,9 @@ class KilledJobs:
                 if attempt.job_id is None:
                     told = "A create of %s is under way or its answer was lost; its job may bill: the next try finds it"
                     self._log.error(told, shard.name)
+                elif attempt.is_borrowed:
+                    told = "Job %s was made by another run directory and is left alone; it may still bill"
+                    self._log.warning(told, attempt.job_id)
                 elif "cancel" not in attempt.facts:
                     found.append((attempt.job_id, shard, attempt.number))
         elif self._watched:

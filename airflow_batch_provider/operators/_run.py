@@ -257,6 +257,7 @@ class RunOperator(BaseOperator):
                 look_at=rule.look_at,
                 on_any_end=rule.on_any_end,
                 spent_usd=self._spent_usd,
+                borrowed=waiting.borrowed,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=seconds),

@@ -71,7 +71,9 @@ class BatchInferenceOperator(RunOperator):
     :param timeout: seconds a round may take; None for the provider's own window and two hours.
     :param on_deadline: when the time is over: ``"fail"`` leaves the jobs alone and names them, ``"cancel"`` stops them
         and keeps what they have answered. Neither is retried; a cleared task gets more time.
-    :param rounds: how often a row is asked at most; the second round asks what expired, went missing or met 429 or 5xx.
+    :param rounds: how often one try asks a row at most; the second round asks what expired, went missing or met 429 or
+        5xx. A new try, by ``retries`` or a cleared task, has fresh rounds for what the last one left open: with
+        ``retries=3`` and 2 rounds a row that always fails is asked 8 times.
     :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
     :param max_cost_usd: nothing is sent that could bring the run, over all its rounds and tries, above so many US
         dollars, counted by the upper end of an estimate; see ``docs/cost.md``. Refused where a price is not known.

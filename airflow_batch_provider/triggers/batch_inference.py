@@ -54,6 +54,7 @@ class BatchInferenceTrigger(BaseTrigger):
     :param look_at: when to wake for a create whose answer was lost.
     :param on_any_end: wake when one job has ended, because a shard waits for its slot.
     :param spent_usd: what the run has cost so far, for the progress line; None while it is unknown.
+    :param borrowed: those of the jobs that are not to be cancelled, because another run directory made them.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class BatchInferenceTrigger(BaseTrigger):
         look_at: float | None = None,
         on_any_end: bool = False,
         spent_usd: float | None = None,
+        borrowed: Sequence[str] = (),
         schema_version: int = 1,
         **_of_other_versions: Any,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
         self.jobs = list(jobs)
+        self.borrowed = list(borrowed)
         self.run_path = run_path
         self.deadline = deadline
         self.poll_interval = poll_interval
@@ -92,6 +95,7 @@ class BatchInferenceTrigger(BaseTrigger):
                 "schema_version": self.schema_version,
                 "conn_id": self.conn_id,
                 "jobs": self.jobs,
+                "borrowed": self.borrowed,
                 "run_path": self.run_path,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
@@ -200,7 +204,7 @@ class BatchInferenceTrigger(BaseTrigger):
             backend = await asyncio.wait_for(self._known_backend(), CANCEL_SECONDS)
         except Exception as error:  # noqa: BLE001 - told for each job
             unreachable = str(error) or f"the connection was not read in {CANCEL_SECONDS:g} s"
-        waiting = deque(self.jobs)
+        waiting = deque(job_id for job_id in self.jobs if job_id not in self.borrowed)
         cancelled: list[str] = []
 
         async def one(job_id: str, seconds: float) -> None:
