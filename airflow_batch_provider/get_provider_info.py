@@ -101,7 +101,7 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "api_version": _text(
                         "API version",
-                        "Empty for the v1 API (preview and latest belong to it); a date such as 2024-10-21 for the older one.",
+                        "Empty, preview or latest for the v1 API; a date such as 2024-10-21 for the older one.",
                     ),
                     **_section(
                         "Microsoft Entra ID, instead of an API key",

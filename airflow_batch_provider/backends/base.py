@@ -236,3 +236,9 @@ class Backend(ABC):
 
         :return: what was seen, in plain words.
         """
+
+
+for _name in CALLS & vars(Backend).keys():
+    # What the base itself carries out; whatever a subclass puts in its place is wrapped with the subclass.
+    if not getattr(vars(Backend)[_name], "__isabstractmethod__", False):
+        setattr(Backend, _name, guarded(vars(Backend)[_name]))

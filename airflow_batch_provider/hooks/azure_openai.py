@@ -15,8 +15,7 @@ class AzureOpenAISettings(Settings):
     """Extra fields of an ``azure_openai_batch`` connection.
 
     :param deployment: a Global Batch or Data Zone Batch deployment, asked where neither operator nor line names one.
-    :param api_version: empty for the v1 API (``preview`` and ``latest`` belong to it); a date such as ``2024-10-21`` for the
-        older one.
+    :param api_version: empty, ``preview`` or ``latest`` for the v1 API; a date (``2024-10-21``) for the older one.
     :param entra: signs in with Microsoft Entra ID as DefaultAzureCredential finds; what follows implies it.
     :param tenant_id: of an application that signs in with Microsoft Entra ID: login is its client id, password its
         secret.

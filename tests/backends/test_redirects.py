@@ -56,7 +56,7 @@ def calls_of(backend: Any, name: str) -> dict[str, Callable[[], Any]]:
     return {
         "retrieve": lambda: backend.retrieve(job.id),
         "list": lambda: list(backend.list_jobs(limit=1)),
-        "find": lambda: backend.find("tok0", request, 0.0),
+        "find": lambda: backend.find([]),
         "upload": lambda: backend.upload(shard, "tok0", io.BytesIO(LINE), {}),
         "upload_file": lambda: backend.upload_file("a.jsonl", io.BytesIO(LINE)),
         "create": lambda: backend.create(request),

@@ -148,7 +148,7 @@ def test_answers_that_are_no_objects(route, body):
             lambda: asyncio.run(backend.apoll(["b"])),
             lambda: [*backend.list_jobs()],
             lambda: backend.create({"input_file_id": "f"}),
-            lambda: backend.find("t", None, 0.0),
+            lambda: backend.find([]),
             backend.probe,
             lambda: [*backend.download("f")],
         ):
