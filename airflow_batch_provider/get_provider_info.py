@@ -261,6 +261,13 @@ def get_provider_info() -> dict[str, Any]:
                     **_section(
                         "Jobs and the account's quotas",
                         labels=_object("Labels", 'Of every job, e.g. {"team": "search"}.'),
+                        row_labels=_field(
+                            "Label every row",
+                            "Gemini's rows carry their id as a label, too, which billing exports list. Without it, "
+                            "rows are known by the id beside the request, or by the request itself.",
+                            type="boolean",
+                            default=True,
+                        ),
                         max_rows=_number("Most requests", "In one job."),
                         max_bytes=_number("Most bytes", "In one job's input."),
                         **_families(),

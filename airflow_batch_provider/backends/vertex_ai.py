@@ -198,7 +198,7 @@ class VertexBackend(Backend):
             raise ConfigurationError(
                 "A Vertex AI job asks one model: name it in the lines, the operator or the connection"
             )
-        return vertex_format(self.place.family(model), model, endpoint)
+        return vertex_format(self.place.family(model), model, endpoint, row_labels=self.place.row_labels)
 
     # ---- upload and create -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Shard
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import Family, vertex_family
+from airflow_batch_provider.dialects.vertex_names import read_vertex_name
 
 OPTIONS: Mapping[str, tuple[type, str]] = {
     "file_name": (str, "a string"),
@@ -39,6 +40,7 @@ class VertexPlace:
     :param labels: of every job.
     :param families: from a model to its family's name, where the table does not know it.
     :param model_facts: from a model or a pattern to the facts that differ from the tables'.
+    :param row_labels: whether Gemini's rows carry their id as a label, too, which billing exports list.
     :param max_rows: the most requests in a job; ``max_bytes`` likewise.
     :param missing: fields of the connection that are missing, as sentences with their remedy.
     """
@@ -51,6 +53,7 @@ class VertexPlace:
     labels: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     model_facts: ModelFacts = field(default_factory=dict)
+    row_labels: bool = True
     max_rows: int | None = None
     max_bytes: int | None = None
     missing: tuple[str, ...] = ()
@@ -90,10 +93,8 @@ def object_name(stem: str, token: str) -> str:
 
 def model_resource(model: str, family: Family) -> str:
     """A model as a job names it: ``publishers/P/models/M``, or the resource name that the author gave."""
-    if "/models/" in model:
-        return model
-    publisher, _, bare = model.rpartition("/")
-    return f"publishers/{publisher or family.publisher}/models/{bare}"
+    name = read_vertex_name(model)
+    return name.resource or f"publishers/{name.publisher or family.publisher}/models/{name.bare}"
 
 
 def create_call(place: VertexPlace, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
@@ -165,7 +166,7 @@ def check_model(place: VertexPlace, model: str) -> None:
     """Refuse a model that nobody knows, and those that have no batches on the global endpoint (Google, "Global
     endpoint": tuned, Claude and open models)."""
     family = place.family(model)
-    tuned = model.startswith("projects/") and "/publishers/" not in model
+    tuned = not read_vertex_name(model).bare
     if place.region == GLOBAL and (tuned or family.publisher != "google"):
         raise ConfigurationError(
             f"region: model {model!r} takes no batches on the global endpoint; set a region such as us-east5"

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.dialects.facts import Facts, ModelFacts, facts_of
+from airflow_batch_provider.dialects.vertex_names import read_vertex_name
 
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -137,8 +138,15 @@ def vertex_family(
     :param model_facts: the connection's ``model_facts``.
     :raises ConfigurationError: when no row matches, naming the remedy.
     """
-    bare = model.rpartition("/models/")[2] if "/models/" in model else model
+    name = read_vertex_name(model)
+    bare = name.bare
+    if name.publisher and not any(re.match(family.pattern, bare) for family in VERTEX):
+        bare = f"{name.publisher}/{bare}"
     family, bare = _find(model, bare, VERTEX, overrides or {})
+    if name.publisher and name.publisher != family.publisher and model not in (overrides or {}):
+        raise ConfigurationError(
+            f"model {model!r}: {name.bare} is published by {family.publisher}, not by {name.publisher}"
+        )
     return replace(family, facts=facts_of("vertex", bare, model, model_facts))
 
 

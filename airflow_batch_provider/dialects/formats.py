@@ -146,9 +146,10 @@ def bedrock_format(family: Family, model: str, endpoint: str) -> LineFormat:
     return TranslatedFormat(_dialect(family, model, endpoint), BedrockRecord(echo=family.endpoint == EMBEDDINGS))
 
 
-def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
+def vertex_format(family: Family, model: str, endpoint: str, *, row_labels: bool = True) -> LineFormat:
     """How lines for a Vertex AI model are written and read.
 
+    :param row_labels: Gemini only: whether each row carries its id as a label, too.
     :raises ConfigurationError: when the family does not serve the endpoint.
     """
     if family.dialect == "openai":
@@ -162,7 +163,7 @@ def vertex_format(family: Family, model: str, endpoint: str) -> LineFormat:
     if isinstance(dialect, GeminiDialect):
         from airflow_batch_provider.dialects.importer import GeminiFormat
 
-        return GeminiFormat(dialect, VertexRecord(labels=True))
+        return GeminiFormat(dialect, VertexRecord(labels=row_labels))
     return TranslatedFormat(dialect, VertexRecord())
 
 

@@ -28,6 +28,7 @@ class VertexAISettings(Settings):
     :param impersonation_chain: accounts to take on, each by the one before it; the last one calls.
     :param model_families: from a model to the family whose lines it takes.
     :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
+    :param row_labels: whether each row of Gemini carries its id as a label, too; billing exports list labels.
     :param max_rows: the most requests in a job; ``max_bytes`` likewise.
     :param vertex_url: another address of Vertex AI's; ``storage_url`` likewise.
     """
@@ -45,6 +46,7 @@ class VertexAISettings(Settings):
     impersonation_chain: Names = ()
     model_families: dict[str, str] = Field(default_factory=dict)
     model_facts: Facts = Field(default_factory=dict)
+    row_labels: bool = True
     max_rows: int | None = Field(default=None, ge=1)
     max_bytes: int | None = Field(default=None, ge=1)
     vertex_url: Address | None = None
@@ -82,6 +84,7 @@ class VertexAIBatchHook(BatchInferenceHook):
             labels=settings.labels,
             families=settings.model_families,
             model_facts=settings.model_facts,
+            row_labels=settings.row_labels,
             max_rows=settings.max_rows,
             max_bytes=settings.max_bytes,
             missing=(*_missing(settings, project), *access.missing),

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -167,6 +168,28 @@ def test_rows_are_known_by_key_label_or_fingerprint(world: FakeVertex, faults: d
     said = {r.custom_id: json.loads(r.line)["response"]["body"]["choices"][0]["message"]["content"] for r in found}
     assert said["row-3"] == "hello 3"
     assert said["row-5"] == ("hello 0" if copies == 2 else "hello 5")
+    backend.close()
+
+
+@pytest.mark.parametrize("echoed", [True, False], ids=["key", "fingerprint"])
+def test_rows_without_labels(world: FakeVertex, echoed: bool) -> None:
+    """B17: with ``row_labels`` off no row has a label of its own, and every row has its answer, equal rows too."""
+    world.faults.keys_not_echoed = not echoed
+    backend = backend_of(world)
+    backend.place = replace(backend.place, row_labels=False)
+    data = helper.wire(backend, 6)
+    assert b"labels" not in data
+    lines = data.split(b"\n")[:-1]
+    twins = [*lines[:-1], lines[0].replace(b"r0000000000", b"r0000000005")]
+    sent = b"".join(line + b"\n" for line in twins)
+    shard = helper.shard(sent)
+    uri = backend.upload(shard, token := new_token(), io.BytesIO(sent), {})
+    job = helper.until(backend, backend.create(backend.create_request(shard, token, uri, {})))
+    decode = backend.line_format(GEMINI, CHAT).decode
+    known = Sent(helper.ids(6), lambda: twins)
+    found = [decode(line, known) for line in b"".join(backend.outputs(job)).split(b"\n")[:-1]]
+    said = {r.custom_id: json.loads(r.line)["response"]["body"]["choices"][0]["message"]["content"] for r in found}
+    assert said == {f"row-{n}": f"hello {n}" for n in range(5)} | {"row-5": "hello 0"}
     backend.close()
 
 

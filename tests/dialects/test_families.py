@@ -81,7 +81,8 @@ def test_bedrock(model: str, name: str, dialect: str, invocation: str) -> None:
 )
 def test_vertex(model: str, name: str, dialect: str) -> None:
     """Ids and resource names find one row."""
-    for spelling in (model, f"publishers/p/models/{model}", f"projects/x/locations/y/publishers/p/models/{model}"):
+    path = f"publishers/{vertex_family(model).publisher}/models/{model}"
+    for spelling in (model, path, f"projects/x/locations/y/{path}"):
         family = vertex_family(spelling)
         assert (family.name, family.dialect) == (name, dialect)
 
