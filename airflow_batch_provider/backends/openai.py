@@ -48,7 +48,12 @@ OPENAI_LIMITS = Limits(
     max_rows=50_000,
     max_bytes=200_000_000,
     endpoints=(CHAT, RESPONSES, "/v1/embeddings", "/v1/completions", "/v1/moderations"),
-    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h",
+    # OpenAI SDK: BatchCreateParams.endpoint for the texts of a job, EmbeddingCreateParams.input for those of a request.
+    max_texts=50_000,
+    max_row_texts=2_048,
+    max_row_tokens=300_000,
+    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h; embeddings: 2,048 texts and 300,000 "
+    "tokens a request, 50,000 texts a job",
 )
 
 

@@ -72,7 +72,7 @@ def estimate(request: BatchRequest, wire: bytes, model: str | None) -> Estimate:
     size = len(orjson.dumps(body))
     if wire != raw:
         size = max(size, len(wire))
-    text = _numbers(body) or max(0, size - media.size)
+    text = written_tokens(body) or max(0, size - media.size)
     added = 0 if request.endpoint in _SILENT else TEMPLATE_TOKENS + _tools(body)
     # Beyond ASCII a character has several bytes, and often a token for each two.
     beyond = 0 if raw.isascii() else len(raw) - len(raw.decode("utf-8", "replace"))
@@ -112,7 +112,7 @@ def _tools(body: dict[str, Any]) -> int:
     return (TOOLS_TOKENS if tools or formed else 0) + TOOL_TOKENS * len(tools)
 
 
-def _numbers(body: dict[str, Any]) -> int:
+def written_tokens(body: dict[str, Any]) -> int:
     """How many tokens there are where they were written as numbers, in ``input`` or ``prompt``; 0 for text."""
     given = body.get("input") if body.get("input") is not None else body.get("prompt")
     if not isinstance(given, list) or not given:

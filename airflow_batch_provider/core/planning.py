@@ -16,6 +16,7 @@ from types import MappingProxyType
 from airflow_batch_provider.core.counts import LARGE_ROW
 from airflow_batch_provider.core.errors import InputError, Problem
 from airflow_batch_provider.core.records import Admission, Limits, Shard
+from airflow_batch_provider.core.sizes import job_limits
 from airflow_batch_provider.core.validation import Group
 
 _ANY = Admission()
@@ -148,10 +149,13 @@ def plan_shards(
     problems: list[Problem] = []
     for group in groups:
         most = admission.tokens_of(group.model)
-        smaller = replace(limits, max_rows=max(limits.min_rows, min(limits.max_rows, halved.get(group.model, 1 << 60))))
-        counts = _cut(group, smaller, most) or _cut(group, limits, most)
+        allowed = job_limits(group.endpoint, limits)
+        smaller = replace(
+            allowed, max_rows=max(limits.min_rows, min(allowed.max_rows, halved.get(group.model, 1 << 60)))
+        )
+        counts = _cut(group, smaller, most) or _cut(group, allowed, most)
         if counts is None:
-            problems.append(Problem(None, "", _refusal(group, limits, most)))
+            problems.append(Problem(None, "", _refusal(group, allowed, most)))
             continue
         position = 0
         for rows in counts:

@@ -236,6 +236,9 @@ class Limits:
 
     :param max_rows: requests per file.
     :param max_bytes: bytes per file, ends of line included.
+    :param max_texts: texts to embed in a job, None where they are not counted.
+    :param max_row_texts: texts to embed in one request.
+    :param max_row_tokens: tokens to embed in one request.
     :param min_rows: fewer requests than this are refused by the provider.
     :param window_hours: after how many hours the provider ends a job by itself, or when to give up on it.
     :param endpoints: accepted endpoints in OpenAI's spelling.
@@ -249,6 +252,9 @@ class Limits:
     min_rows: int = 1
     window_hours: float = 24
     model_required: bool = True
+    max_texts: int | None = None
+    max_row_texts: int | None = None
+    max_row_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from airflow_batch_provider.core.errors import InputError, Problem, Untranslatab
 from airflow_batch_provider.core.estimating import Estimate, estimate
 from airflow_batch_provider.core.identity import Fingerprint
 from airflow_batch_provider.core.records import BatchRequest, Limits, ModelRules
+from airflow_batch_provider.core.sizes import counted_lines, likely_too_long, too_large
 
 
 class Encoder(Protocol):
@@ -73,7 +74,7 @@ class Group:
     sizes: array[int] = field(default_factory=lambda: array("L"))
     """Bytes of each row's wire lines, ends of line included."""
     lines: array[int] = field(default_factory=lambda: array("L"))
-    """Wire lines of each row, which the provider counts; empty where each row is one."""
+    """Wire lines, or texts to embed, of each row, which the provider counts; empty where each row is one."""
     tokens: array[int] = field(default_factory=lambda: array("L"))
     """Likely input tokens of each row, as they count in the provider's queue."""
     most: array[int] = field(default_factory=lambda: array("L"))
@@ -89,12 +90,12 @@ class Group:
     rewritten: bool = False
     """Whether any wire line differs from the author's."""
 
-    def add(self, wire: bytes) -> None:
+    def add(self, wire: bytes, lines: int) -> None:
         """Note the size of a row.
 
         :param wire: its wire line, or lines with line feeds between them.
+        :param lines: how many the provider counts.
         """
-        lines = wire.count(b"\n") + 1
         if lines != 1 and not self.lines:
             self.lines.extend([1] * len(self.sizes))
         if lines != 1 or self.lines:
@@ -295,6 +296,7 @@ class _Reading:
         self._groups: dict[tuple[str | None, str, int], Group] = {}
         self._seen: dict[str, int] = {}
         self._fingerprint = Fingerprint()
+        self._long = False
 
     def take(self, number: int, raw: bytes) -> list[Problem]:
         """Take one line in; what is wrong with it."""
@@ -322,8 +324,9 @@ class _Reading:
         variant = self._encoders[key].variant(request)
         # The position changes no length, and is not known before the file is cut.
         wire = self._encoders[key].encode(request, 0)
-        if too_large := _too_large(number, wire, self._rules.limits):
-            return [too_large]
+        limits = self._rules.limits
+        if problem := too_large(request, wire, limits):
+            return [problem]
         self._fingerprint.add(request)
         report = self.report
         long_id = len(request.custom_id) > _WARN_ID_LENGTH
@@ -333,10 +336,13 @@ class _Reading:
                 f"{_WARN_ID_LENGTH} (reported once)"
             )
         group = self._groups.setdefault((*key, variant), Group(*key, variant))
-        group.add(wire)
+        group.add(wire, counted_lines(request, wire, limits))
         group.rewritten = group.rewritten or wire != request.raw
         found = estimate(request, wire, self._rules.models.behind(request.model))
         group.expect(found)
+        if not self._long and (warning := likely_too_long(request, found.likely, limits)):
+            self._long = True
+            report.warnings.append(warning)
         if found.output is None and report.uncapped is None:
             report.uncapped = number
         if found.unsized and report.unsized is None:
@@ -368,17 +374,6 @@ class Content:
     def hexdigest(self) -> str:
         """The digest of all lines that have passed."""
         return self._digest.hexdigest()
-
-
-def _too_large(number: int, wire: bytes, limits: Limits) -> Problem | None:
-    """What is wrong with a row that no file can take."""
-    size, lines = len(wire) + 1, wire.count(b"\n") + 1
-    if size > limits.max_bytes:
-        return Problem(number, "", f"{size:,} bytes; a whole file may have {limits.max_bytes:,}, shorten the request")
-    if lines > limits.max_rows:
-        most = f"a whole file may have {limits.max_rows:,}, write more rows with fewer texts each"
-        return Problem(number, "body.input", f"its texts are {lines:,} lines for the provider; {most}")
-    return None
 
 
 def _note(report: Report, problems: list[Problem]) -> None:
