@@ -8,6 +8,7 @@ costs little on plain rows.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,11 +94,8 @@ def check(value: Any, fate: Fate, path: str, note: Note, provider: str) -> None:
     :param provider: how the refusal calls it.
     :raises UntranslatableError: for a key that is never left out, naming its path.
     """
-    if value in ("", [], {}):
-        return
     if isinstance(fate, ByKind):
-        kind = value.get(fate.key) if isinstance(value, dict) else None
-        found = fate.kinds.get(kind) if kind is None or isinstance(kind, str) else None
+        found = _of_kind(value, fate)
         if found is None:
             return
         fate = found
@@ -105,12 +103,27 @@ def check(value: Any, fate: Fate, path: str, note: Note, provider: str) -> None:
         if isinstance(value, dict) and not value.keys() <= fate.plain:
             _members(value, fate, path, note, provider)
     elif isinstance(fate, Each):
+        element = fate.element
         for index, item in enumerate(value if isinstance(value, list) else ()):
-            check(item, fate.element, f"{path}[{index}]", note, provider)
+            if not (isinstance(element, ByKind) and _is_plain(item, element)):
+                check(item, element, f"{path}[{index}]", note, provider)
+    elif value in ("", [], {}):
+        return
     elif isinstance(fate, Never):
         raise UntranslatableError(f"body.{path}", f"{provider} has no equivalent: {fate.remedy}")
     elif isinstance(fate, Left):
         note(path, fate.reason)
+
+
+def _of_kind(value: Any, fate: ByKind) -> Keys | None:
+    kind = value.get(fate.key) if isinstance(value, dict) else None
+    return fate.kinds.get(kind) if kind is None or isinstance(kind, str) else None
+
+
+def _is_plain(value: Any, fate: ByKind) -> bool:
+    """Whether an object holds nothing but what is read; most parts of most messages do."""
+    keys = _of_kind(value, fate)
+    return keys is not None and isinstance(value, dict) and value.keys() <= keys.plain
 
 
 def _members(value: Mapping[str, Any], keys: Keys, path: str, note: Note, provider: str) -> None:
@@ -120,6 +133,7 @@ def _members(value: Mapping[str, Any], keys: Keys, path: str, note: Note, provid
             check(item, fate, f"{path}.{name}" if path else name, note, provider)
 
 
+@functools.lru_cache(maxsize=4096)
 def pattern(path: str) -> str:
     """A path without its indexes, under which notes are gathered: ``messages[].content[].cache_control``."""
     return _INDEX.sub("[]", path) if "[" in path else path
