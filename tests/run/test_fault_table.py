@@ -212,7 +212,12 @@ class TableBench(Bench):
         ids = [attempt.job_id for _, attempt in attempts if attempt.job_id]
         assert len(ids) == len(set(ids)) == jobs
         # A create that was refused made nothing, so the shard's next one may have its token; no other may.
-        used = Counter(attempt.intent["token"] for _, attempt in attempts)
+        used: Counter[str] = Counter()
+        for _, attempt in attempts:
+            # A refusal stands for those before it, which had the same token.
+            used[attempt.intent["token"]] += (
+                1 + attempt.number - attempt.facts.get("refused", {}).get("first", attempt.number)
+            )
         assert len({(shard, attempt.intent["token"]) for shard, attempt in attempts}) == len(used)
         open_ones = [attempt.intent["token"] for _, attempt in attempts if "refused" not in attempt.facts]
         assert len(open_ones) == len(set(open_ones))
