@@ -16,6 +16,7 @@ from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.keys import check, pattern
+from airflow_batch_provider.dialects.media_types import given_type
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url
 
 TURNS = {"user": "user", "assistant": "assistant", "tool": "user", "function": "user"}
@@ -289,8 +290,19 @@ class ChatDialect(Dialect):
                 parts.append(self.marked(self._media(part, path), part))
         return parts
 
+    given_type: str | None = None
+    """The media type that the author gives beside the file being read; it outranks every other sign of it."""
+
+    def _read_type(self, part: JSON, inner: str, path: str) -> None:
+        told = given_type(part.get(inner), part)
+        if told is not None and told[1] is None:
+            raise self.refuse(f"{path}.{told[0]}", "is not a media type; write one such as image/png")
+        self.given_type = told[1] if told else None
+
     def _media(self, part: JSON, path: str) -> JSON:
         kind = part.get("type")
+        if kind in ("image_url", "file"):
+            self._read_type(part, kind, path)
         if kind == "image_url":
             given = part.get("image_url")
             url = given.get("url") if isinstance(given, dict) else given
@@ -299,7 +311,8 @@ class ChatDialect(Dialect):
             blob = read_data_url(url)
             if blob is None:
                 return self.image_link(url, path)
-            return self.image(self._checked(blob, f"{path}.image_url.url"), path)
+            blob = self._checked(blob, f"{path}.image_url.url")
+            return self.image(Blob(self.given_type or blob.media_type, blob.data), path)
         if kind == "file":
             given = part["file"] if isinstance(part.get("file"), dict) else {}
             if given.get("file_data") and given.get("file_id"):
@@ -313,7 +326,8 @@ class ChatDialect(Dialect):
                 raise self.refuse(f"{path}.file", message)
             self._checked(blob, f"{path}.file.file_data")
             name = given.get("filename")
-            return self.document(Blob(blob.media_type, blob.data, name if isinstance(name, str) else None), path)
+            media_type = self.given_type or blob.media_type
+            return self.document(Blob(media_type, blob.data, name if isinstance(name, str) else None), path)
         if kind == "input_audio":
             given = part.get("input_audio")
             return self.audio(given if isinstance(given, dict) else {}, path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_batch_provider.dialects.keys import READ, ByKind, Each, Fate, Keys, Left, Never
+from airflow_batch_provider.dialects.media_types import GIVEN
 
 HELD = Left("it holds every schema strictly")
 _SIGNATURE = Left("it is for Gemini")
@@ -122,15 +123,16 @@ class ChatKeys:
     def _parts(self) -> ByKind:
         every: dict[str, Fate] = {"type": READ, "cache_control": self.cache, "prompt_cache_breakpoint": _BREAKPOINT}
         text = Keys({**every, "text": READ, "annotations": _ANSWERED})
-        file = Keys({"file_data": READ, "file_id": READ, "filename": self.filename})
+        kind: dict[str, Fate] = dict.fromkeys(GIVEN, READ)
+        file = Keys({"file_data": READ, "file_id": READ, "filename": self.filename, **kind})
         return ByKind(
             "type",
             {
                 None: text,
                 "text": text,
                 "refusal": Keys({**every, "refusal": READ}),
-                "image_url": Keys({**every, "image_url": Keys({"url": READ, "detail": self.detail})}),
-                "file": Keys({**every, "file": file, "citations": self.citations}),
+                "image_url": Keys({**every, **kind, "image_url": Keys({"url": READ, "detail": self.detail, **kind})}),
+                "file": Keys({**every, **kind, "file": file, "citations": self.citations}),
                 "input_audio": Keys({**every, "input_audio": Keys({"data": READ, "format": READ})}),
             },
         )

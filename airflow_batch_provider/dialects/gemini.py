@@ -21,6 +21,7 @@ from airflow_batch_provider.dialects.gemini_config import GeminiConfig, camel, c
 from airflow_batch_provider.dialects.gemini_schema import clean
 from airflow_batch_provider.dialects.gemini_tools import OWN_TOOLS, own_tool
 from airflow_batch_provider.dialects.keys import READ, ByKind, Each, Fate, Keys, Left, changed
+from airflow_batch_provider.dialects.media_types import MEDIA, type_of_name
 from airflow_batch_provider.dialects.options import (
     Schema,
     Tool,
@@ -30,22 +31,6 @@ from airflow_batch_provider.dialects.options import (
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
 
-_MEDIA = {
-    "pdf": "application/pdf",
-    "mov": "video/mov",
-    "flv": "video/x-flv",
-    "3gp": "video/3gpp",
-    "jpg": "image/jpeg",
-    "mpga": "audio/mpga",
-    "txt": "text/plain",
-    "md": "text/plain",
-    "htm": "text/html",
-    **{name: f"image/{name}" for name in ("png", "jpeg", "webp", "gif", "heic", "heif", "bmp")},
-    **{name: f"audio/{name}" for name in ("mp3", "wav", "flac", "ogg", "aac", "m4a", "aiff", "opus", "pcm")},
-    **{name: f"video/{name}" for name in ("mp4", "mpeg", "mpg", "webm", "avi", "wmv")},
-    **{name: f"text/{name}" for name in ("csv", "html")},
-}
-"""Media types of file names: Gemini must be told one with every address."""
 UNSIGNED = "skip_thought_signature_validator"
 """Google's stand-in for the signature of a call that another model made, or whose signature was not kept."""
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
@@ -117,7 +102,7 @@ class GeminiDialect(GeminiConfig):
         """Inline bytes; the file's name tells the type where the URL does not."""
         kind = blob.media_type
         if kind == "application/octet-stream":
-            kind = _media_type(blob.name or "") or kind
+            kind = type_of_name(blob.name or "") or kind
         return _inline(kind, blob.data)
 
     def document_link(self, url: str, name: str, path: str) -> JSON:
@@ -131,13 +116,15 @@ class GeminiDialect(GeminiConfig):
         data, kind = given.get("data"), given.get("format")
         if not isinstance(data, str) or not isinstance(kind, str):
             raise self.refuse(f"{path}.input_audio", "needs data (base64) and format")
-        return _inline(_MEDIA.get(kind.lower(), f"audio/{kind}"), data)
+        return _inline(MEDIA.get(kind.lower(), f"audio/{kind}"), data)
 
     def _stored(self, url: str, name: str, path: str) -> JSON:
-        kind = _media_type(name) or _media_type(url)
+        kind = self.given_type or type_of_name(name) or type_of_name(url)
         if kind is None:
-            ends = ", ".join(sorted(_MEDIA))
-            raise self.refuse(path, f"{url!r} does not tell its media type; end its name in one of {ends}")
+            message = (
+                f"{url!r} does not tell its media type; write format beside it, such as image/png, or end its name in"
+            )
+            raise self.refuse(path, f"{message} one of {', '.join(sorted(MEDIA))}")
         return {"fileData": {"fileUri": url, "mimeType": kind}}
 
     def call(self, call: ToolCall) -> JSON:
@@ -274,10 +261,6 @@ def _with_own_tools(tools: Fate) -> Fate:
 
 def _inline(media_type: str, data: str) -> JSON:
     return {"inlineData": {"mimeType": media_type, "data": data}}
-
-
-def _media_type(name: str) -> str | None:
-    return _MEDIA.get(name.rpartition(".")[2].lower())
 
 
 def _object(text: str) -> JSON | None:
