@@ -51,6 +51,10 @@ def test_there(provider: str, model: str, names: set[str], tmp_path: Path, capsy
     assert told.err == ""
 
 
+AXES = [[float(place == axis) for place in range(4)] for axis in range(4)]
+"""Vectors of length 1."""
+
+
 def test_rows_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A list of texts is a record each with Titan; back they are one result, and a part that is gone fails its row."""
     model = "amazon.titan-embed-text-v2:0"
@@ -61,7 +65,7 @@ def test_rows_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str
     wire = lines(capsys.readouterr().out)
     assert [line["modelInput"]["inputText"] for line in wire] == ["x", "y", "z", "u", "v"]
     answers = [
-        {**line, "modelOutput": {"embedding": [float(number)], "inputTextTokenCount": 1}}
+        {**line, "modelOutput": {"embedding": AXES[number], "inputTextTokenCount": 1}}
         for number, line in enumerate(wire[:4])
     ]
     output = write(tmp_path / "out.jsonl", answers[::-1])
@@ -70,7 +74,7 @@ def test_rows_of_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str
     found = lines(capsys.readouterr().out)
     assert [line["custom_id"] for line in found] == ["a", "b", "c"]
     vectors = [[item["embedding"] for item in line["response"]["body"]["data"]] for line in found[:2]]
-    assert vectors == [[[0.0], [1.0]], [[2.0]]]
+    assert vectors == [[AXES[0], AXES[1]], [AXES[2]]]
     assert found[2]["error"]["code"] == "missing"
 
 
