@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from airflow_batch_provider import results
+from airflow_batch_provider import results, staging
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -374,6 +374,8 @@ class BatchRun:
         if self.run_key is not None:
             made = [(shard, a_round.attempts.get(shard.name, [])) for a_round in rounds for shard in a_round.shards]
             self._looker(record).look_for_twins([one for one in made if one[1]])
+            if self.options.backend_options.get("delete_inputs"):
+                staging.delete_uploads(self.backend, rounds, self.input_file_id, self._log)
         return self._write(record, self.ledger.tries()["stopped"], {})
 
     def _write(self, record: JSON, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:

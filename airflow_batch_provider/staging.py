@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
+    BatchInferenceError,
     InputError,
     Problem,
     RunConflictError,
@@ -184,3 +185,17 @@ def digest_of(directory: RunDirectory, shard: Shard) -> str:
 def wire_name(shard: Shard) -> str:
     """The file to upload."""
     return f"shards/{shard.name}.jsonl" if shard.rewritten else f"input/{shard.name}.jsonl"
+
+
+def delete_uploads(backend: Backend, rounds: Iterable[Any], own: str | None, log: Any) -> None:
+    """Delete what was uploaded for a run that has ended.
+
+    :param rounds: all of the run's.
+    :param own: the author's own upload, which is kept.
+    """
+    attempts = [attempt for a_round in rounds for many in a_round.attempts.values() for attempt in many]
+    for handle in sorted({str(attempt.intent.get("input_id") or "") for attempt in attempts} - {"", own or ""}):
+        try:
+            backend.delete(handle)
+        except BatchInferenceError as error:  # noqa: PERF203 - one that stays must not keep the others
+            log.warning("The upload %s was not deleted: %s", handle, error)

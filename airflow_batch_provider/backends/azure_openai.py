@@ -144,6 +144,7 @@ def azure_backend(
         line_urls=AZURE_URLS,
         # A deployment that is called like its model has the model's price; of any other it is unknown.
         price_list="azure",
+        takes_expiry=True,
     )
     return AzureOpenAIBackend(route, facts, models, sign_in)
 

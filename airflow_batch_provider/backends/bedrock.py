@@ -76,7 +76,7 @@ class BedrockBackend(Backend):
         "the key of the uploaded file",
     )
     option_names: ClassVar[frozenset[str]] = frozenset(
-        {"file_name", "job_name", "kms_key_id", "output_uri", "role_arn", "tags", "timeout_hours"}
+        {"delete_inputs", "file_name", "job_name", "kms_key_id", "output_uri", "role_arn", "tags", "timeout_hours"}
     )
 
     def __init__(

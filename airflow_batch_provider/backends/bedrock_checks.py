@@ -26,6 +26,7 @@ _OWNER = re.compile(r"[0-9]{12}")
 _TAG = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
 _MAX_TAGS = 200
 _TYPES: dict[str, tuple[type, str]] = {
+    "delete_inputs": (bool, "True or False"),
     "file_name": (str, "a string"),
     "job_name": (str, "a string"),
     "kms_key_id": (str, "a string"),
@@ -75,7 +76,7 @@ def check_options(options: Mapping[str, Any], known: frozenset[str]) -> None:
         )
     for name, value in options.items():
         wanted, told = _TYPES[name]
-        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+        if value is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
             raise ConfigurationError(f"backend_options {name} must be {told}, not {type(value).__name__}")
 
 

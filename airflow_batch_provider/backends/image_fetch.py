@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from airflow_batch_provider.backends.bounded import bounded
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.retry_after import retry_after
 
@@ -32,6 +34,12 @@ _SIGNS = (
     (b"GIF89a", "image/gif"),
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(one)
+    for one in ("168.63.129.16/32", "64:ff9b:1::/48", "2001::/32", "fec0::/10", "192.88.99.0/24")
+)
+"""Beside what the standard's tables say: Azure's own host service, NAT64 of a site (RFC 8215), Teredo, which carries an
+address inside, site-local addresses and the relay of 6to4, all of them given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ class ImageFetcher:
         self._policy = policy
         # Every connection is checked, so none is kept for another name.
         limits = httpx.Limits(max_connections=policy.at_once, max_keepalive_connections=0)
-        self._client = httpx.Client(trust_env=False, follow_redirects=False, limits=limits)
+        transport = httpx.HTTPTransport(trust_env=False, limits=limits)
+        self._clock = threading.local()
+        # A timeout of httpx begins anew with every byte: a server that drips them holds a thread without an end.
+        transport._pool._network_backend = bounded(lambda: self._clock.deadline - time.monotonic())
+        self._client = httpx.Client(trust_env=False, follow_redirects=False, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""
@@ -138,6 +150,7 @@ class ImageFetcher:
 
     def _follow(self, url: str, attempt: int) -> bytes:
         deadline = time.monotonic() + self._policy.timeout
+        self._clock.deadline = deadline
         for _ in range(_MAX_REDIRECTS + 1):
             answer = self._get(url, attempt, deadline)
             if isinstance(answer, bytes):
@@ -170,6 +183,8 @@ class ImageFetcher:
         except httpx.InvalidURL:
             raise ImageError("it is no address") from None
         except httpx.HTTPError as error:
+            if time.monotonic() >= deadline:
+                raise _AgainError(f"it took longer than {self._policy.timeout:g} s") from None
             raise _AgainError(f"it could not be read ({type(error).__name__})") from None
 
     def _read(self, response: httpx.Response, deadline: float) -> bytes | str:
@@ -222,7 +237,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
 
 
 def shown(url: str) -> str:

@@ -22,6 +22,7 @@ from airflow_batch_provider.backends.wire_checks import check_options, mended
 from airflow_batch_provider.backends.wire_errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire_jobs import read_job
 from airflow_batch_provider.backends.wire_outputs import read_outputs
+from airflow_batch_provider.backends.wire_uploads import UPLOAD_SECONDS, send_file
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     NotFoundError,
@@ -100,6 +101,7 @@ class WireFacts:
     :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
     :param extra_body: added to every create call.
     :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
+    :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
     """
 
     name: str
@@ -113,6 +115,7 @@ class WireFacts:
     identity: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     price_list: str | None = None
+    takes_expiry: bool = False
 
 
 class OpenAIBackend(Backend):
@@ -129,7 +132,15 @@ class OpenAIBackend(Backend):
         f"`{TOKEN_KEY}` in the batch's metadata",
     )
     option_names: ClassVar[frozenset[str]] = frozenset(
-        {"completion_window", "metadata", "extra_body", "file_name", "output_expires_after"}
+        {
+            "completion_window",
+            "delete_inputs",
+            "expires_after",
+            "extra_body",
+            "file_name",
+            "metadata",
+            "output_expires_after",
+        }
     )
 
     def __init__(self, route: Route, facts: WireFacts, models: ModelRules | None = None) -> None:
@@ -217,28 +228,26 @@ class OpenAIBackend(Backend):
     def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
         """Upload as ``{stem}-{token}.jsonl``, streaming."""
         stem = safe_name(str(options.get("file_name") or shard.name).removesuffix(".jsonl"), 60)
-        return self.upload_file(f"{stem}-{token}.jsonl", stream)
+        return self.send_file(f"{stem}-{token}.jsonl", stream, {}, self._life(options))
 
     def upload_file(self, name: str, stream: BinaryIO) -> str:
         """Upload any JSONL for batches.
 
         :return: its file id.
         """
-        return self.send_file(name, stream, {})
+        return self.send_file(name, stream, {}, self._life({}))
 
-    def send_file(self, name: str, stream: BinaryIO, headers: Mapping[str, str]) -> str:
-        """Upload with further headers, for gateways that want to know there what the file is for."""
-        import openai
+    def _life(self, options: Mapping[str, Any]) -> int | None:
+        """After how many seconds an upload ends by itself; None for never, or as the provider has it."""
+        asked: int | None = options.get("expires_after", UPLOAD_SECONDS if self.facts.takes_expiry else None)
+        return asked
 
-        call = "POST /files"
-        try:
-            answer: Any = self.client.files.create(file=(name, stream), purpose="batch", extra_headers=headers)
-        except (openai.APIError, *NOT_JSON) as error:
-            raise from_sdk(call, error) from error
-        file_id = getattr(answer, "id", None)
-        if not isinstance(file_id, str) or not file_id:
-            raise ProviderError(f"{call}: the answer has no file id")
-        return unquote(file_id)
+    def send_file(self, name: str, stream: BinaryIO, headers: Mapping[str, str], life: int | None = None) -> str:
+        """Upload with further headers, for gateways that want to know there what the file is for.
+
+        :param life: seconds after which the file ends by itself.
+        """
+        return send_file(self.client, name, stream, headers, life)
 
     def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
         """The body of ``POST /batches``."""

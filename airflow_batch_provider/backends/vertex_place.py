@@ -16,6 +16,7 @@ from airflow_batch_provider.dialects.families import Family, vertex_family
 from airflow_batch_provider.dialects.vertex_names import read_vertex_name
 
 OPTIONS: Mapping[str, tuple[type, str]] = {
+    "delete_inputs": (bool, "True or False"),
     "file_name": (str, "a string"),
     "job_name": (str, "a string"),
     "labels": (dict, "an object"),

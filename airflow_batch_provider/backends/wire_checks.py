@@ -16,6 +16,8 @@ _TYPES: dict[str, tuple[type, str]] = {
     "metadata": (dict, "an object"),
     "extra_body": (dict, "an object"),
     "output_expires_after": (dict, "an object"),
+    "delete_inputs": (bool, "True or False"),
+    "expires_after": (int, "a number of seconds"),
 }
 
 

@@ -148,7 +148,7 @@ class CloudBackend(OpenAIBackend):
     :param prefix: how the gateway's headers begin.
     """
 
-    option_names: ClassVar[frozenset[str]] = frozenset({"extra_body", "file_name", "job_name"})
+    option_names: ClassVar[frozenset[str]] = frozenset({"delete_inputs", "extra_body", "file_name", "job_name"})
     find_is_complete: ClassVar[bool] = False
     handles: ClassVar[tuple[str, ...]] = ("the uploaded file's key, which holds the token",)
 

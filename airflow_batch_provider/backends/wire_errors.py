@@ -7,6 +7,7 @@ Messages name the call and quote the provider; what it echoes of our keys is tak
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,10 +30,16 @@ _REMEDIES = {
     401: "; check the connection's key",
     403: "; the key is accepted, but may not do this: check its permissions",
 }
+_FULL_OF_FILES = (
+    "the account keeps no further file: delete old uploads, or let them end by themselves with the backend option "
+    "expires_after; delete_inputs removes them when a run has ended"
+)
 _HINTS = {
     "DeploymentNotFound": "on Azure the model is the name of a deployment of type Global Batch or Data Zone Batch",
     "model_not_found": "is the name right? On Azure it is the name of a Global Batch or Data Zone Batch deployment",
 }
+_FILES = re.compile(r"quota.?exceeded|\b500 files|number of files|100 ?GB|storage (?:limit|quota)", re.IGNORECASE)
+"""Azure: "quotaExceeded" at 500 files (Azure/azure-sdk-for-java#47401); OpenAI: 100 GB (bespokelabsai/curator#189)."""
 HONO_HINT = (
     "a Portkey gateway installed with newer hono than its lock file names answers every download like this for good; "
     "pin hono 4.9.7 and @hono/node-server 1.13.5"
@@ -53,6 +60,8 @@ def from_status(call: str, status: int, headers: Mapping[str, str], body: Any, u
     hint = _HINTS.get(code or "")
     if status == 500 and "Something went wrong" in message:
         hint = HONO_HINT
+    if call == "POST /files" and _FILES.search(f"{code} {message}"):
+        hint = _FULL_OF_FILES
     text = f"{call}: HTTP {status}{f' {code}' if code else ''}: {message}{f' ({hint})' if hint else ''}"
     wait = retry_after(headers, body)
     if status == 404 and not (call.startswith("POST") and spelled_out(words.codes, message) in MEANT_OTHERWISE):

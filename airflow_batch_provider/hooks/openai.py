@@ -46,6 +46,7 @@ class OpenAIBatchHook(BatchInferenceHook):
             # What answers elsewhere may cost what it likes.
             price_list="openai" if url == OPENAI_URL else None,
             identity=identity,
+            takes_expiry=url == OPENAI_URL,
         )
         route = Route(url, tuple((name, value) for name, value in headers.items() if value))
         return OpenAIBackend(route, facts, settings.models())

@@ -59,6 +59,10 @@ class Flavor:
         """The answer to an upload whose content this provider does not take."""
         return None
 
+    def refuse_life(self, seconds: int | None) -> Answer | None:
+        """The answer to an upload that is to end after so many seconds; None for one that is taken."""
+        return None
+
     def request(self, body: JSON) -> JSON:
         """What the server behind is told of a create call."""
         return dict(body)
@@ -131,6 +135,13 @@ class Azure(Flavor):
             return None if self._tokens(call.bearer) else Answer.of(401, _NO_TOKEN)
         message = "Access denied due to invalid subscription key or wrong API endpoint."
         return Answer.of(401, {"error": {"code": "401", "message": message}})
+
+    @override
+    def refuse_life(self, seconds: int | None) -> Answer | None:
+        if seconds is None or 14 * 86_400 <= seconds <= 30 * 86_400:
+            return None
+        message = "Invalid value for 'expires_after.seconds': batch files are kept from 14 to 30 days."
+        return Answer.of(400, {"error": {"code": "BadRequest", "message": message}})
 
     @override
     def batch(self, batch: JSON, call: Call) -> JSON:

@@ -114,7 +114,9 @@ class Shell:
         answer = await _ask(self._app, inner, receive)
         if call.kind == "upload" and answer.status == 200:
             file_id = answer.json["id"]
-            refusal = await asyncio.to_thread(self._flavor.refuse_file, call, self._store.path(file_id))
+            ends = answer.json.get("expires_at")
+            refusal = self._flavor.refuse_life(None if ends is None else ends - answer.json["created_at"])
+            refusal = refusal or await asyncio.to_thread(self._flavor.refuse_file, call, self._store.path(file_id))
             if refusal is not None:
                 self._store.delete_file(file_id)
                 return refusal

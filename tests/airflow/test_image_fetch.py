@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import time
@@ -209,3 +210,41 @@ def _certificate(path: Path, name: str) -> None:
     plain = serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.mark.parametrize(
+    "address", ["168.63.129.16", "100.100.100.200", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2001:0:1::1", "fec0::1"]
+)
+def test_addresses_of_clouds_and_of_tunnels(address):
+    """X18: the standard's tables, and what the clouds keep for themselves."""
+    from airflow_batch_provider.backends.image_fetch import is_public
+
+    assert not is_public(address)
+
+
+def test_dripped_headers_end_with_the_deadline():
+    """X18: a byte now and then holds nobody beyond the time for the whole image."""
+    import socket
+    import threading
+
+    from airflow_batch_provider.backends.image_fetch import ImageError, ImageFetcher, ImagePolicy
+
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while not stop.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        fetcher = ImageFetcher(ImagePolicy(timeout=0.5, attempts=1, private_hosts=["127.0.0.1"]))
+        try:
+            with pytest.raises(ImageError, match=r"took longer than 0\.5 s"):
+                fetcher.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/a.png")
+        finally:
+            stop.set()
+            fetcher.close()
+            thread.join()
