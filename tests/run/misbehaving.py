@@ -59,6 +59,7 @@ class Batch:
     :param appears: when it is accepted; before, nobody can see it.
     :param listed: when a look finds it.
     :param surplus: the provider's own doing: one create, two jobs.
+    :param owner: which run directory sent it.
     :param given_up: nobody can know any more what it was made for.
     """
 
@@ -71,6 +72,7 @@ class Batch:
     listed: float
     created_at: float
     surplus: bool = False
+    owner: str = "ours"
     given_up: bool = False
     status: JobStatus = JobStatus.IN_PROGRESS
     output: bytes = b""
@@ -92,6 +94,7 @@ class World:
     :param meanwhile: what another process does in the middle of a call.
     :param far: how late, or for how long hidden, the next such job is.
     :param doubled: whether its list shows jobs twice.
+    :param positional: whether rows travel as their positions, so that only their order tells whose an answer is.
     :param prompt: True while nothing may come later than :data:`SOON`.
     """
 
@@ -102,6 +105,7 @@ class World:
     far: float = 100.0
     prompt: bool = False
     doubled: bool = False
+    positional: bool = False
     now: float = 1_800_000_000.0
     files: dict = field(default_factory=dict)
     batches: list = field(default_factory=list)
@@ -148,7 +152,7 @@ class World:
     def live(self):
         return [batch for batch in self.visible() if not batch.status.is_terminal]
 
-    def accept(self, request, *, late=0.0, hidden=0.0, surplus=False):
+    def accept(self, request, owner="ours", *, late=0.0, hidden=0.0, surplus=False):
         most = SOON if self.complete or self.prompt else float("inf")
         appears = self.now + (min(late, SOON) if self.prompt else late)
         batch = Batch(
@@ -156,11 +160,12 @@ class World:
             request["shard"],
             request["token"],
             request["input_id"],
-            [json.loads(line) for line in self.files[request["input_id"]].split(b"\n")[:-1]],
+            [named(json.loads(line)) for line in self.files[request["input_id"]].split(b"\n")[:-1]],
             appears,
             max(appears, self.now + min(hidden, most)),
             appears + self.skew,
             surplus,
+            owner,
         )
         self.batches.append(batch)
         self.on_accept(batch)
@@ -170,13 +175,13 @@ class World:
         """Let a job end, with any of its rows answered, in any order, among lines that do not fit."""
         lines = []
         for number, row in enumerate(batch.rows):
-            lines += told(row["custom_id"], answers[number % len(answers)], batch.id)
+            lines += told(row, answers[number % len(answers)], batch.id)
         for number, kind in enumerate(noise):
-            row = batch.rows[number % len(batch.rows)]["custom_id"]
+            row = batch.rows[number % len(batch.rows)]
             lines += {
                 "repeated": lines[:1],
-                "worse": told(row, "busy", batch.id) if f'"{row}"'.encode() in b"".join(lines) else [],
-                "foreign": told("nobody's", "good", batch.id),
+                "worse": told(row, "busy", batch.id) if f'"{row["custom_id"]}"'.encode() in b"".join(lines) else [],
+                "foreign": told({"custom_id": "nobody's", "name": "nobody's"}, "good", batch.id),
                 "nameless": [b'{"errorCode": 400, "errorMessage": "no"}'],
                 "junk": [b'{"custom_id": "row'],
             }[kind]
@@ -185,11 +190,16 @@ class World:
         batch.status = status
 
 
-def told(custom_id, answer, batch_id):
-    """The output lines of one row."""
-    line = {"id": "x", "custom_id": custom_id, "response": None, "error": None}
+def named(row):
+    """A wire line with the name of the row that it asks, whatever its id on the wire is."""
+    return {**row, "name": f"row-{row['body']['messages'][0]['content'].removeprefix('say ')}"}
+
+
+def told(row, answer, batch_id):
+    """The output lines of one row, which is answered by what it asks."""
+    line = {"id": "x", "custom_id": row["custom_id"], "response": None, "error": None}
     if answer == "good":
-        message = {"role": "assistant", "content": f"{batch_id} answers {custom_id}"}
+        message = {"role": "assistant", "content": f"{batch_id} answers {row['name']}"}
         body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
         line["response"] = {"status_code": 200, "request_id": "q", "body": body}
     elif answer in ("busy", "bad"):
@@ -204,12 +214,14 @@ class MisbehavingBackend(Backend):
     """One process's way to a world.
 
     :param stopped: whether this process was told to create nothing more.
+    :param owner: the run directory that it works for.
     """
 
     name = "misbehaving_batch"
 
-    def __init__(self, world, stopped=lambda: False):
+    def __init__(self, world, stopped=lambda: False, owner="ours"):
         self.world = world
+        self.owner = owner
         self.stopped = stopped
         self.find_is_complete = world.complete
         self.create_is_repeatable = world.repeatable
@@ -231,7 +243,7 @@ class MisbehavingBackend(Backend):
         assert not options
 
     def line_format(self, model, endpoint):
-        return OpenAIFormat(model, endpoint)
+        return OpenAIFormat(model, endpoint, tokens=self.world.positional)
 
     def upload(self, shard, token, stream, options):
         self.world.meet("upload")
@@ -271,10 +283,13 @@ class MisbehavingBackend(Backend):
             known[0].appears = min(known[0].appears, world.now)
             return known[0]
         batch = world.accept(
-            request, late=world.far if fault == "late" else 0.0, hidden=world.far if fault == "hidden" else 0.0
+            request,
+            self.owner,
+            late=world.far if fault == "late" else 0.0,
+            hidden=world.far if fault == "hidden" else 0.0,
         )
         if fault == "twice":
-            world.accept(request, surplus=True)
+            world.accept(request, self.owner, surplus=True)
         return batch
 
     def find(self, handles, beside=()):
@@ -306,6 +321,8 @@ class MisbehavingBackend(Backend):
     def cancel(self, job_id):
         self.world.meet("cancel")
         batch = self._batch(job_id)
+        if batch.owner != self.owner:
+            self.world.breaches.append(f"{batch} of {batch.owner} was cancelled by {self.owner}")
         batch.cancel_asked = True
         if not batch.status.is_terminal:
             batch.status = JobStatus.CANCELLING
@@ -381,11 +398,11 @@ class WatchedDirectory(RunDirectory):
 class Process:
     """One process of the task: a run, and whether it was told to stop."""
 
-    def __init__(self, world, folder, **options):
+    def __init__(self, world, folder, owner="ours", **options):
         self.stopping = False
         self.run = BatchRun(
-            WatchedDirectory(str(folder / "run"), world),
-            MisbehavingBackend(world, self.stopped),
+            WatchedDirectory(str(folder / ("run" if owner == "ours" else owner)), world),
+            MisbehavingBackend(world, self.stopped, owner),
             RunOptions(rounds=2, timeout=20_000.0, **options),
             run_key="dag/task/run/-1",
             input_path=str(folder / "in.jsonl"),

@@ -57,7 +57,7 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="story-"))
         self.path = self.folder / "run"
-        (self.folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+        self._write(ROWS)
         self.process = None
         self.tries = 0
         self.waiting = False
@@ -74,14 +74,29 @@ class Story(RuleBasedStateMachine):
         resubmit=st.booleans(),
         on_deadline=st.sampled_from(["fail", "cancel"]),
         in_flight=st.sampled_from([None, None, 1]),
+        doubled=st.booleans(),
+        positional=st.booleans(),
     )
-    def a_world(self, complete, repeatable, min_rows, skew, resubmit, on_deadline="fail", in_flight=None):
+    def a_world(
+        self,
+        complete,
+        repeatable,
+        min_rows,
+        skew,
+        resubmit,
+        on_deadline="fail",
+        in_flight=None,
+        doubled=False,
+        positional=False,
+    ):
         """The provider's honest word on itself, and whether the author resubmits lost creates.
 
         Who resubmits accepts what comes later than the settle time: that window is documented. So such a story has
         none, and a provider whose list is complete hides nothing for longer either.
         """
-        self.world = World(complete, repeatable, min_rows, skew, prompt=resubmit)
+        self.world = World(
+            complete, repeatable, min_rows, skew, prompt=resubmit, doubled=doubled, positional=positional
+        )
         self.resubmit = resubmit
         self.options = {"on_deadline": on_deadline, "max_jobs_in_flight": in_flight}
         self.world.on_accept = self._accepted
@@ -114,6 +129,7 @@ class Story(RuleBasedStateMachine):
         self._guarded(process.run.cancel, faults)
         if not faults:
             known = {fact["job_id"] for fact in self._facts("job")}
+            known -= {fact["job_id"] for fact in self._facts("job") if fact["borrowed"]}
             missed = [batch for batch in self.world.live() if batch.id in known and not batch.cancel_asked]
             assert not missed, f"not cancelled: {missed}"
         with contextlib.suppress(BatchInferenceError):
@@ -153,11 +169,46 @@ class Story(RuleBasedStateMachine):
         shutil.rmtree(self.path)
         self.waiting = False
         self.lost_directory = True
-        # What was cancelled or failed is never taken for ours by its bytes alone, and what came after it hangs on it.
+        self._give_up_what_hangs_on_dead_jobs()
+
+    def _give_up_what_hangs_on_dead_jobs(self):
+        """What was cancelled or failed is never gone on with once its record is lost, nor what came after it."""
         dead = (JobStatus.CANCELLING, JobStatus.CANCELLED, JobStatus.FAILED)
         if any(batch.status in dead for batch in self.world.batches):
             for batch in self.world.batches:
                 batch.given_up = True
+
+    @precondition(lambda self: self.path.exists())
+    @rule(turn=st.integers(1, 4))
+    def the_directory_is_lost_and_the_rows_turn(self, turn):
+        """X1: what lived asks the rows in another order, so it is no longer ours, and is asked anew."""
+        shutil.rmtree(self.path)
+        self._write(ROWS[turn:] + ROWS[:turn])
+        self.waiting = False
+        self.lost_directory = True
+        for batch in self.world.batches:
+            batch.given_up = True
+
+    @precondition(lambda self: self.path.exists() and self._all_in_sight())
+    @rule(kinds=st.sets(st.sampled_from(["intent", "job", "refused", "plan", "tries"]), min_size=1))
+    def a_part_of_the_directory_is_lost(self, kinds):
+        """X6: some of the record is deleted, while the provider's list shows every job."""
+        for kind in kinds:
+            for path in (self.path / "ledger").glob(f"*{kind}.json"):
+                path.unlink()
+        self.waiting = False
+        self._give_up_what_hangs_on_dead_jobs()
+
+    @rule(faults=st.lists(CREATES, max_size=1), far=st.sampled_from(FAR))
+    def another_airflow(self, faults, far):
+        """X3: a second directory of the same run key, input and account, with a life of its own."""
+        process = Process(self.world, self.folder, "theirs", on_lost_create="fail", **self.options)
+        ours, self.process, waiting = self.process, process, self.waiting
+        self._carry_out(lambda: process.run.begin(first_try=not (self.folder / "theirs").exists()), faults, far)
+        self.process, self.waiting = ours, waiting
+
+    def _write(self, rows):
+        (self.folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def _all_in_sight(self):
         now = self.world.now
@@ -220,11 +271,11 @@ class Story(RuleBasedStateMachine):
         if batch.surplus:
             return
         for other in self.world.batches:
-            if other is batch or other.surplus or other.given_up:
+            if other is batch or other.surplus or other.given_up or other.owner != batch.owner:
                 continue
             if other.shard == batch.shard:
                 self.world.breaches.append(f"{batch.shard} has two jobs: {other}, {batch}")
-            shared = {row["custom_id"] for row in other.rows} & {row["custom_id"] for row in batch.rows}
+            shared = {row["name"] for row in other.rows} & {row["name"] for row in batch.rows}
             if shared and not other.status.is_terminal:
                 self.world.breaches.append(f"{shared} asked in {batch} while alive in {other}")
             if not self.lost_directory:
@@ -300,13 +351,15 @@ class Story(RuleBasedStateMachine):
                 assert response["body"]["choices"][0]["message"]["content"].endswith(f" answers {custom_id}")
             else:
                 error = bad[custom_id]
-                assert error["code"] == "below_minimum" or error["status_code"] == 400, error
+                final = error["code"] in ("below_minimum", "output_lost")
+                assert final or error.get("status_code") == 400, error
         assert summary.total == len(IDS) == sum(summary.outcomes.values())
         assert summary.outcomes["succeeded"] == len(IDS) - len(bad)
         for custom_id in IDS:
             good = any(f'"{one.id} answers {custom_id}"'.encode() in one.output for one in self.world.batches)
             assert good or custom_id in bad
         known = {job["id"] for job in summary.jobs} | {one["id"] for one in summary.surplus}
+        known |= {batch.id for batch in self.world.batches if batch.owner != "ours" or batch.given_up}
         for ids in self.world.found_together:
             silent = set(ids) - known - {batch.id for batch in self.world.batches if batch.cancel_asked}
             assert not silent, f"{silent} were found beside another job and neither cancelled nor reported"
