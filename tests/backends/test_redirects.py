@@ -121,7 +121,6 @@ def test_entra_refuses_redirects(other: Scripted) -> None:
     """X15: the client secret travels in the body of the call for a token, which no redirect may repeat elsewhere."""
     from airflow_batch_provider.hooks.azure_credentials import EntraAccess, sign_in
 
-    pytest.importorskip("azure.identity")
     for status in ("302 Found", "307 Temporary Redirect"):
         with Scripted(answer(status, b"", f"Location: {other.base_url}")) as server:
             host = server.base_url.removesuffix("/v1")
