@@ -1,15 +1,22 @@
 """A run directory around a batch that was made elsewhere: by curl, another tool, another team.
 
 The provider still has the uploaded file, so the run knows its rows, and everything after works as for a job of ours.
+Where that file is gone (they are deleted, or expire; control-layer#1741) the rows are known by what comes back.
 """
 
 from __future__ import annotations
 
 import orjson
 
-from airflow_batch_provider.core.errors import ConfigurationError, PermanentError, RunConflictError
+from airflow_batch_provider.core.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermanentError,
+    RunConflictError,
+)
 from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
+from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.run import BatchRun
 
 INPUT = "attached.jsonl"
@@ -35,10 +42,8 @@ def attach(run: BatchRun, job_id: str) -> None:
     """
     if not run.ledger.rounds():
         job = run.backend.retrieve(job_id)
-        if job.input_id is None:
-            raise PermanentError(f"Job {job_id} does not tell its input file, so its rows cannot be reconciled")
-        run.input_path = job.input_id
-        run.adopt(job_id, _snapshot(run, job, job.input_id))
+        run.input_path = job.input_id or ""
+        run.adopt(job_id, _snapshot(run, job))
     # From here on this is a run of somebody else's: it is read and finished, and nothing is ever created for it.
     run.run_key = None
     shard = run.ledger.rounds()[0].shards[0]
@@ -50,8 +55,45 @@ def attach(run: BatchRun, job_id: str) -> None:
         raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")
 
 
-def _snapshot(run: BatchRun, job: Job, handle: str) -> Shard:
-    """Write the requests of the job's file as the only shard, and beside them its lines as they were sent."""
+def _snapshot(run: BatchRun, job: Job) -> Shard:
+    """Write the job's requests as the only shard."""
+    if job.input_id is None:
+        return _known_by_answers(run, job, "the provider does not name its input file")
+    try:
+        return _known_by_input(run, job, job.input_id)
+    except NotFoundError as error:
+        return _known_by_answers(run, job, f"its input file is gone ({error})")
+
+
+def _known_by_answers(run: BatchRun, job: Job, why: str) -> Shard:
+    """A row for each id that came back; their requests are not known."""
+    if not job.status.is_terminal:
+        raise NotFoundError(
+            f"Job {job.id} has not ended, and {why}, so its rows are known only by its answers; run the task again "
+            "when it has ended"
+        )
+    endpoint = job.endpoint or _endpoint(run, job)
+    decode = run.backend.line_format(job.model, endpoint).decode
+    shard = Shard(0, 0, 0, 0, job.model, endpoint)
+    seen: set[str] = set()
+    size = 0
+    with run.directory.writer(f"input/{shard.name}.jsonl") as out:
+        for wire in split_chunks(run.backend.outputs(job)):
+            row = decode(wire, Sent(own=False)).custom_id
+            if row is None or row in seen:
+                continue
+            seen.add(row)
+            line = orjson.dumps({"custom_id": row, "method": "POST", "url": endpoint, "body": {}}) + b"\n"
+            size += out.write(line)
+    if not seen:
+        raise PermanentError(f"Job {job.id} has put out no row, and {why}, so nothing is known of its rows")
+    told = "Job %s: %s. Its rows are the %d that came back; those without an answer, and all requests, are unknown"
+    run.log.warning(told, job.id, why, len(seen))
+    return Shard(0, 0, len(seen), size, job.model, endpoint)
+
+
+def _known_by_input(run: BatchRun, job: Job, handle: str) -> Shard:
+    """Write the requests of the job's file, and beside them its lines as they were sent."""
     endpoint = job.endpoint or _endpoint(run, job)
     row_of = run.backend.line_format(job.model, endpoint).row_of
     shard = Shard(0, 0, 0, 0, job.model, endpoint)

@@ -90,7 +90,7 @@ class BatchRun:
         self._stopped = stopped
         self._clock = clock
         self._pause = pause
-        self._log: Logger = log or logging.getLogger(__name__)
+        self.log: Logger = log or logging.getLogger(__name__)
         self._was_lost = False
         self._planned: set[int] = set()
 
@@ -115,7 +115,7 @@ class BatchRun:
             first_try = True  # nothing was sent since the run before was put away
         if not rounds and not first_try and not self.ledger.is_unsent():
             message = "The record of %s is gone, and this is not the first try: jobs are looked for before any is made"
-            self._log.warning(message, self.directory.uri)
+            self.log.warning(message, self.directory.uri)
             self._was_lost = True
         if record is None or not rounds:
             self._plan_first_round(record)
@@ -175,12 +175,12 @@ class BatchRun:
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id and attempt.is_borrowed:
                 told = "Job %s was made by another run directory and is left alone; it may still bill"
-                self._log.warning(told, attempt.job_id)
+                self.log.warning(told, attempt.job_id)
             elif attempt.job_id:
                 try:
                     self._read(functools.partial(self.backend.cancel, attempt.job_id))
                 except BatchInferenceError as error:
-                    self._log.warning("Job %s could not be cancelled and may still bill: %s", attempt.job_id, error)
+                    self.log.warning("Job %s could not be cancelled and may still bill: %s", attempt.job_id, error)
                     continue
                 self.ledger.record(shard, attempt.number, "cancel", {"at": self._clock()})
                 cancelled.append(attempt.job_id)
@@ -224,11 +224,11 @@ class BatchRun:
             if isinstance(look, BatchInferenceError):
                 raise look
             if look not in (True, False):
-                self._log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
+                self.log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
         self.cancel()
         self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
-        self._log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
+        self.log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
         return True
 
     def _go_on_archiving(self) -> bool:
@@ -236,13 +236,13 @@ class BatchRun:
         where = self.directory.go_on_archiving()
         if where is not None:
             self.ledger = Ledger(self.directory)
-            self._log.warning("An earlier process was archiving the run before; it is in %s now", where)
+            self.log.warning("An earlier process was archiving the run before; it is in %s now", where)
         return where is not None
 
     # ---- rounds ------------------------------------------------------------------------------------------------
 
     def _planner(self) -> Planner:
-        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self._log, self._planned)
+        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self.log, self._planned)
 
     def _plan_first_round(self, record: JSON | None) -> None:
         planner = self._planner()
@@ -261,7 +261,7 @@ class BatchRun:
                 f"{self.input_file_id} is not what one job would be sent: it has several models or endpoints, is too "
                 "large, or its lines need to be written anew; give input_path instead"
             )
-        self._log.info("Rows: %d, shards: %d, from %s", report.rows, len(shards), self.input_path)
+        self.log.info("Rows: %d, shards: %d, from %s", report.rows, len(shards), self.input_path)
         planner.open(0, shards, 0)
 
     def _record(self, fingerprint: str, rows: int) -> None:
@@ -303,7 +303,7 @@ class BatchRun:
                 judge(summary, self.options.error_tolerance)
             except BatchInferenceError:
                 if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
-                    self._log.info("The last try left %d rows that can be asked again", summary.retryable)
+                    self.log.info("The last try left %d rows that can be asked again", summary.retryable)
                     if record["identity"] != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
                     # In this order: killed in between, the next try finds the summary and does the same.
@@ -331,7 +331,7 @@ class BatchRun:
             self.cancel,
             self._clock,
             self._read,
-            self._log,
+            self.log,
         )
 
     def _submitter(self, record: JSON) -> Submitter:
@@ -344,7 +344,7 @@ class BatchRun:
             stopped=self._stopped,
             clock=self._clock,
             read=self._read,
-            log=self._log,
+            log=self.log,
         )
 
     def _looker(self, record: JSON) -> Looker:
@@ -356,12 +356,12 @@ class BatchRun:
             self.ledger.directory_id(record),
             self.input_file_id,
             self._read,
-            self._log,
+            self.log,
         )
 
     def _read(self, call: Callable[[], T]) -> T:
         """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
-        return read(call, self._pause, self._log)
+        return read(call, self._pause, self.log)
 
     # ---- the end -----------------------------------------------------------------------------------------------
 
@@ -410,9 +410,9 @@ class BatchRun:
                         pending[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
             summary = self._write(record, f"{type(error).__name__}: {error}", pending or {"next round": _UNSENT})
             told = "%d of %d rows are answered so far, in %s/results; a new try goes on with the rest"
-            self._log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
+            self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
-            self._log.warning("What was answered so far could not be written to results/: %s", other)
+            self.log.warning("What was answered so far could not be written to results/: %s", other)
 
 
 def _recorded(options: RunOptions) -> JSON:
