@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -69,12 +70,17 @@ class VertexStore:
         blob = facts.bucket.blob(facts.name)
         while offset < int(facts.size):
             asked = {"start": offset, "end": offset + _PART - 1, "checksum": None, "retry": None, "timeout": _SECONDS}
-            with translated(call):
-                part: bytes = blob.download_as_bytes(**asked)
-            if not part:
+            part = io.BytesIO()
+            try:
+                with translated(call):
+                    blob.download_to_file(part, **asked)
+            except ProviderError:
+                yield from _pieces(part)  # what came before it broke off
+                raise
+            if not part.tell():
                 return
-            offset += len(part)
-            yield part
+            offset += part.tell()
+            yield from _pieces(part)
 
     def outputs(self, uri: str) -> Iterator[bytes]:
         """The lines of every ``.jsonl`` below a prefix, each file ended by an end of line.
@@ -127,3 +133,9 @@ def _checked(uri: str, facts: Any, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
     if facts.crc32c and base64.b64encode(seen.digest()).decode() != facts.crc32c:
         raise ProviderError(f"download of {uri}: its checksum is not the object's; it was cut, or changed meanwhile")
+
+
+def _pieces(part: io.BytesIO) -> Iterator[bytes]:
+    part.seek(0)
+    while chunk := part.read(_CHUNK):
+        yield chunk

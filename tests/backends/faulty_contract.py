@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import time
@@ -165,22 +166,25 @@ class FaultyContract(BackendContract):
             assert error.retry_after == 7
 
     def test_truncated_download(self, backend: Any, world: Any) -> None:
-        """A download that breaks off is an error, never a short file."""
+        """A6: a download that breaks off goes on where it stopped, or is an error; never a short file."""
         data = self.wire(backend, 2000)
         handle = backend.upload_file("x.jsonl", io.BytesIO(data))
         world.faults.cut_downloads = 1
         got: list[bytes] = []
-        with pytest.raises(ProviderError, match=self.words.get("download")):
+        try:
             got.extend(backend.download(handle))
-        assert len(b"".join(got)) < len(data)
-        assert b"".join(backend.download(handle)) == data
+        except ProviderError:
+            assert len(b"".join(got)) < len(data)
+            got = list(backend.download(handle))
+        assert world.faults.cut_downloads == 0
+        assert b"".join(got) == data
 
     def test_truncated_outputs(self, backend: Any, world: Any) -> None:
-        """Results that break off are an error, for rows that seem missing would be paid again."""
+        """A6: results that break off go on or are an error, for rows that seem missing would be paid again."""
         job = self.until(backend, self.send(backend, 20))
         world.faults.cut_downloads = 1
-        with pytest.raises(ProviderError):
-            list(backend.outputs(job))
+        with contextlib.suppress(ProviderError):
+            assert b"".join(backend.outputs(job)) == b"".join(backend.outputs(job))
         assert len(self.results(backend, job, 20)) == self.count(20)
 
     # ---- outputs -----------------------------------------------------------------------------------------------
