@@ -157,7 +157,7 @@ def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
     what = doubt_of(job, books.expected_lines, found, "; ".join(gone))
     if what is None:
         return None
-    return _Doubt(what, is_lost(job, books.expected_lines, found, books.succeeded))
+    return _Doubt(what, is_lost(job, books.expected_lines, found, books.succeeded, gone=bool(gone)))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:

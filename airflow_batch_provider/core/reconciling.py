@@ -144,7 +144,7 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
 def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
     """What a job's own word says is missing in what was read of it; None where nothing contradicts.
 
-    Counts that are not told contradict nothing, but a completed job without one line contradicts itself. Of other ends
+    A completed job has a line for each row, whether or not it tells counts. Of other ends
     only the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
 
     :param asked: how many lines were sent.
@@ -159,12 +159,14 @@ def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
     told = min(asked, known)
     if found < told:
         return f"it counts {told} answers and {found} were found"
+    if job.status is JobStatus.COMPLETED and counts.completed is None and found < asked:
+        return f"it is {job.raw_status or job.status.value} and {found} of {asked} answers were found"
     if has_results and not found:
         return f"it is {job.raw_status or job.status.value} and no answer was found"
     return None
 
 
-def is_lost(job: Job, asked: int, found: int, succeeded: int) -> bool:
+def is_lost(job: Job, asked: int, found: int, succeeded: int, *, gone: bool) -> bool:
     """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
     failed and have no line, or of which none was ever written.
 
@@ -172,7 +174,7 @@ def is_lost(job: Job, asked: int, found: int, succeeded: int) -> bool:
     """
     counts = job.counts
     if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
-        return job.status is not JobStatus.FAILED
+        return job.status is not JobStatus.FAILED and (gone or not found)
     return succeeded < min(asked, counts.completed)
 
 
