@@ -375,7 +375,7 @@ class BatchRun:
             made = [(shard, a_round.attempts.get(shard.name, [])) for a_round in rounds for shard in a_round.shards]
             self._looker(record).look_for_twins([one for one in made if one[1]])
             if self.options.backend_options.get("delete_inputs"):
-                staging.delete_uploads(self.backend, rounds, self.input_file_id, self._log)
+                staging.delete_uploads(self.backend, rounds, self.input_file_id, self.log)
         return self._write(record, self.ledger.tries()["stopped"], {})
 
     def _write(self, record: JSON, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:
