@@ -123,6 +123,8 @@ def _listed(price_list: str, model: str) -> Price | None:
     from genai_prices import Usage as Tokens
     from genai_prices import calc_price
 
+    if price_list == "google":
+        model = model.rpartition("/")[2]  # google/gemini-..., models/..., publishers/google/models/...
     try:
         listed = calc_price(Tokens(), model_ref=model, provider_id=price_list).model_price
     except LookupError:

@@ -210,3 +210,11 @@ def test_unreadable_counts_are_unknown(bench, usage):
     assert summary.cost_unknown == "3 answers of m came without a count of tokens"
     assert summary.flat()["cost_unknown"] == summary.cost_unknown
     assert "cost unknown (3 answers of m came without a count of tokens)" in summary_line(summary)
+
+
+@pytest.mark.parametrize("form", ["google/{}", "models/{}", "publishers/google/models/{}"])
+def test_a_model_has_its_price_by_every_form_of_its_name(form):
+    """B13: the forms that are understood are priced, too; a tuned model's number has no price."""
+    assert find_price("google", form.format("gemini-2.5-flash"), {}) == find_price("google", "gemini-2.5-flash", {})
+    assert find_price("google", "gemini-2.5-flash", {}) is not None
+    assert find_price("google", "projects/p/locations/l/endpoints/123456", {}) is None
