@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from airflow_batch_provider.attempts import End, Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import LARGE_ROW, Usage
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import BatchResult, RunOptions, Shard
-from airflow_batch_provider.ledger import End, Round
 from airflow_batch_provider.pricing import MILLION, Price, find_price
 
 

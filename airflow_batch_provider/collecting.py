@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
+from airflow_batch_provider.attempts import End
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Meter, price_of
 from airflow_batch_provider.core.counts import Usage
@@ -41,7 +42,6 @@ from airflow_batch_provider.core.records import (
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
-from airflow_batch_provider.ledger import End
 from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.staging import wire_name
 from airflow_batch_provider.storage import RunDirectory

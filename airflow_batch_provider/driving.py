@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
 
 from airflow_batch_provider import collecting, staging
+from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
@@ -16,23 +16,19 @@ from airflow_batch_provider.core.errors import (
     BudgetError,
     DeadlineError,
     LostCreateError,
-    NotFoundError,
     PermanentError,
-    ProviderError,
-    RateLimitedError,
     RunConflictError,
 )
 from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.identity import content_of
-from airflow_batch_provider.core.polling import WakeRule, is_believed, next_look
+from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
-from airflow_batch_provider.core.records import Job, RunOptions, Shard
-from airflow_batch_provider.ledger import Attempt, Ledger, Round
-from airflow_batch_provider.reading import Logger, Read
+from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.fetching import Fetcher
+from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Submitter, Unsure, full_refusals
-
-T = TypeVar("T")
 
 QUEUE_TRIES = 5
 """How often a job alone may be refused by a full queue before it is halved."""
@@ -40,29 +36,6 @@ CANCEL_SECONDS = 3600.0
 """How long jobs may take to stop; OpenAI's guide says up to ten minutes."""
 TROUBLE_SECONDS = 600.0
 """When a job that could not be read is looked at again, while others are waited for."""
-
-Look: TypeAlias = "bool | float | BatchInferenceError"
-"""What a look at a job came to: True when it has ended and is collected, False while it lives, the time of the next
-look while what is missing is not believed, or why it could not be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing more can be done now.
-
-    :param jobs: ids of the live jobs.
-    :param rule: when to call ``advance`` again.
-    :param borrowed: those of the jobs that another run directory made: whoever kills this run leaves them alone.
-    """
-
-    jobs: tuple[str, ...]
-    rule: WakeRule
-    borrowed: tuple[str, ...] = ()
-
-    @property
-    def all_sent(self) -> bool:
-        """Whether every shard has its job."""
-        return self.rule.look_at is None and not self.rule.on_any_end
 
 
 @dataclass(slots=True)
@@ -129,9 +102,8 @@ class Driver:
     :param submitter: creates jobs; None for those who only read a run.
     :param planned: rounds that this very process has planned, so that nobody else can have sent of them.
     :param was_lost: whether the directory was found gone, so that its jobs may live.
-    :param cancel: asks the provider to stop every live job.
+    :param fetcher: looks at single jobs and collects what has ended.
     :param clock: seconds since the epoch.
-    :param read: carries out calls that pay nothing.
     """
 
     directory: RunDirectory
@@ -141,11 +113,9 @@ class Driver:
     submitter: Submitter | None
     planned: Collection[int]
     was_lost: bool
-    cancel: Callable[[], object]
+    fetcher: Fetcher
     clock: Callable[[], float]
-    read: Read
     log: Logger
-    _tired: bool = False
 
     def drive(self, a_round: Round) -> Waiting | None:
         """Do what can be done now.
@@ -229,7 +199,7 @@ class Driver:
                 continue
             if attempt.is_borrowed:
                 found.borrowed.add(attempt.job_id)
-            look = self.look(shard, attempt, attempt.job_id)
+            look = self.fetcher.look(shard, attempt, attempt.job_id)
             if look is False:
                 found.live.append(shard)
                 found.jobs[shard.name] = attempt.job_id
@@ -332,97 +302,6 @@ class Driver:
         fenced = self._give_up(a_round, shard, code, reason)
         return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
 
-    def look(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
-        """One look at a job; when it has ended, its rows are collected. Nothing it meets is raised."""
-        try:
-            return self._looked(shard, attempt, job_id)
-        except BatchInferenceError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            self.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
-            told = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
-            told.__cause__ = error
-            return told
-
-    def _looked(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
-        try:
-            job = self._patient(lambda: self.backend.retrieve(job_id))
-        except NotFoundError as error:
-            what = f"the provider does not know it ({error})"
-            again = self._doubt(shard, attempt, job_id, what)
-            if again is None:
-                end = collecting.lose(self.directory, shard, job_id, f"Job {job_id} is lost: {what}.", self.clock())
-                self.ledger.record_lost(shard, attempt.number, end)
-            return True if again is None else again
-        if not job.status.is_terminal:
-            if attempt.doubted:
-                self.ledger.no_doubt(shard, attempt.number)
-            return False
-        doubts: list[float] = []
-
-        def believe(what: str) -> bool:
-            again = self._doubt(shard, attempt, job_id, what)
-            if again is not None:
-                doubts.append(again)
-            return again is None
-
-        return doubts[0] if not self._collect(shard, attempt, job, believe) else True
-
-    def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
-        """Collect a job that has ended; False when it is to be looked at anew."""
-        own, now = not attempt.intent.get("attached"), self.clock()
-        end = self._patient(
-            lambda: collecting.collect(
-                self.directory,
-                self.backend,
-                shard,
-                job,
-                now,
-                own=own,
-                on_unusable=self.options.on_unusable,
-                believe=believe,
-            )
-        )
-        if end is None:
-            return False
-        record = self.ledger.record_lost if end.lost else self.ledger.record_end
-        record(shard, attempt.number, end)
-        collecting.tell(self.log, job, end)
-        return True
-
-    def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
-        """When to look again for what is missing; None when it is believed."""
-        now = self.clock()
-        first, looks = self.ledger.doubt(shard, attempt.number, now)
-        if is_believed(first, looks, now):
-            self.log.error("Job %s is given up after %d looks: %s", job_id, looks, what)
-            return None
-        self.log.warning("Job %s: %s; it is looked at anew before that is believed", job_id, what)
-        return next_look(first, now)
-
-    def _patient(self, call: Callable[[], T]) -> T:
-        """Carry out a call that pays nothing; once a provider has used up all patience, others of a pass have none."""
-        if self._tired:
-            return call()
-        try:
-            return self.read(call)
-        except (ProviderError, RateLimitedError):
-            self._tired = True
-            raise
-
-    def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
-        """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
-        try:
-            job = self.read(lambda: self.backend.retrieve(job_id))
-            if not job.status.is_terminal:
-                self.ledger.no_doubt(shard, attempt.number)
-                self.ledger.lives_again(shard, attempt.number)
-                return True
-            return self._collect(shard, attempt, job, lambda _: False)
-        except BatchInferenceError as error:
-            self.log.warning("Job %s is still lost: %s", job_id, error)
-            return False
-
     def _not_now(self, a_round: Round, unsent: list[Shard], live: list[Shard]) -> set[str]:
         """The unsent shards that must wait for time or room."""
         if self.clock() < a_round.not_before:
@@ -471,7 +350,7 @@ class Driver:
         told = f"{len(jobs)} {_jobs(len(jobs))} running ({', '.join(jobs.values())})" if jobs else "no job running"
         if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
             if tries["stopped"] and self.options.on_deadline == "cancel":
-                self.cancel()
+                self.fetcher.cancel()
             if jobs:
                 they = "it was" if len(jobs) == 1 else "they were"
                 left = "asked to stop" if tries["stopped"] else "left alone"
@@ -484,11 +363,11 @@ class Driver:
                 f"{what}{unsure}{_unsent(a_round, unsent)} Clear the task to give it more time; it collects what is "
                 "answered meanwhile."
             )
-        self.cancel()
+        self.fetcher.cancel()
         if lost:
             raise DeadlineError(f"The deadline passed with {told}; they are being cancelled.{unsure}")
         for shard in unsent:
-            reason = f"The deadline passed before this request was sent.{_refusal(a_round, [shard])}"
+            reason = f"The deadline passed before this request was sent.{a_round.last_refusal([shard])}"
             if not self._give_up(a_round, shard, TOO_LATE, reason):
                 raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
         were = "was" if len(jobs) == 1 else "were"
@@ -508,14 +387,4 @@ def _unsent(a_round: Round, shards: list[Shard]) -> str:
     if not shards:
         return ""
     noun = "shard is" if len(shards) == 1 else "shards are"
-    return f" {len(shards)} {noun} unsent.{_refusal(a_round, shards)}"
-
-
-def _refusal(a_round: Round, shards: list[Shard]) -> str:
-    """The last refusal of a create of these shards; empty where there was none."""
-    facts = [last.facts.get("refused") for shard in shards if (last := a_round.last(shard))]
-    newest = max((fact for fact in facts if fact), key=lambda fact: float(fact["at"]), default=None)
-    if newest is None:
-        return ""
-    times = newest.get("times", 1)
-    return f" Last refusal{f' (of {times} in a row)' if times > 1 else ''}: {newest['error']}."
+    return f" {len(shards)} {noun} unsent.{a_round.last_refusal(shards)}"

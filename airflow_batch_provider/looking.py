@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_batch_provider import staging
+from airflow_batch_provider.attempts import Attempt
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError
 from airflow_batch_provider.core.finding import Handle, Seen, Sightings, others, worth
 from airflow_batch_provider.core.identity import content_of, content_part, make_token, own_part
 from airflow_batch_provider.core.records import Found, Job, Shard
-from airflow_batch_provider.ledger import Attempt, Ledger
+from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.reading import Logger, Read
 from airflow_batch_provider.storage import RunDirectory
 

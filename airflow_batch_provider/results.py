@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import orjson
 
+from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.core.answers import fault_of
@@ -30,11 +31,10 @@ from airflow_batch_provider.core.records import (
     Quality,
     Refusal,
     RunOptions,
-    RunSummary,
     Shard,
 )
+from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.dialects.openai import error_line, read_line
-from airflow_batch_provider.ledger import Round
 from airflow_batch_provider.storage import RunDirectory
 
 Wanted: TypeAlias = "Callable[[BatchResult], bool]"
@@ -351,3 +351,22 @@ def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | 
             if attempt.may_live:
                 surplus.append({"id": None, "token": token, **named, "status": "unknown", "cancelled": False})
     return surplus
+
+
+_OPEN = (
+    "Job {job_id} may still answer this request, and bill it; a new try of the task collects it. Do not send it again "
+    "before."
+)
+_UNSENT = "No job of this request is known yet; a new try of the task sends it or finds its job."
+
+
+def pending(rounds: Sequence[Round]) -> dict[str, str]:
+    """Why rows have no answer yet in a run that an error stops, by shard; by a word for all where every shard ended."""
+    reasons: dict[str, str] = {}
+    for a_round in rounds:
+        for shard in a_round.shards:
+            attempt = a_round.last(shard)
+            if attempt is None or attempt.end is None:
+                job_id = attempt.job_id if attempt else None
+                reasons[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
+    return reasons or {"next round": _UNSENT}

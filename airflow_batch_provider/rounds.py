@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_batch_provider import results, staging
+from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core.errors import BudgetError, InputError
@@ -14,7 +15,7 @@ from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.reconciling import OVER_BUDGET
 from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.core.validation import Group, Report, Rules
-from airflow_batch_provider.ledger import Ledger, Round
+from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.reading import Logger
 from airflow_batch_provider.storage import RunDirectory
 

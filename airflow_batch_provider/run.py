@@ -7,14 +7,14 @@ call it again.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_batch_provider import results, staging
+from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -22,11 +22,13 @@ from airflow_batch_provider.core.errors import (
     RunConflictError,
 )
 from airflow_batch_provider.core.identity import new_directory_id
+from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.core.records import JSON, RunOptions, RunSummary, Shard
-from airflow_batch_provider.core.redaction import without_secrets
-from airflow_batch_provider.driving import Driver, Waiting
-from airflow_batch_provider.ledger import Ledger, Round
+from airflow_batch_provider.core.records import JSON, RunOptions, Shard
+from airflow_batch_provider.core.summary import RunSummary
+from airflow_batch_provider.driving import Driver
+from airflow_batch_provider.fetching import Fetcher
+from airflow_batch_provider.ledger import Ledger, recorded
 from airflow_batch_provider.looking import Looker
 from airflow_batch_provider.reading import Logger, read
 from airflow_batch_provider.rounds import Planner
@@ -34,11 +36,6 @@ from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.submitting import Submitter
 
 T = TypeVar("T")
-_OPEN = (
-    "Job {job_id} may still answer this request, and bill it; a new try of the task collects it. Do not send it again "
-    "before."
-)
-_UNSENT = "No job of this request is known yet; a new try of the task sends it or finds its job."
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +168,7 @@ class BatchRun:
 
         :return: the ids of the jobs that were asked to stop.
         """
-        cancelled = []
-        for shard, attempt in self.ledger.open_attempts():
-            if attempt.job_id and attempt.is_borrowed:
-                told = "Job %s was made by another run directory and is left alone; it may still bill"
-                self.log.warning(told, attempt.job_id)
-            elif attempt.job_id:
-                try:
-                    self._read(functools.partial(self.backend.cancel, attempt.job_id))
-                except BatchInferenceError as error:
-                    self.log.warning("Job %s could not be cancelled and may still bill: %s", attempt.job_id, error)
-                    continue
-                self.ledger.record(shard, attempt.number, "cancel", {"at": self._clock()})
-                cancelled.append(attempt.job_id)
-        return cancelled
+        return self._fetcher().cancel()
 
     # ---- whose directory it is ---------------------------------------------------------------------------------
 
@@ -220,7 +204,7 @@ class BatchRun:
             if attempt.job_id is None:
                 self._submitter(record).forget(shard, [attempt])
                 continue
-            look = self._driver(record).look(shard, attempt, attempt.job_id)
+            look = self._fetcher().look(shard, attempt, attempt.job_id)
             if isinstance(look, BatchInferenceError):
                 raise look
             if look not in (True, False):
@@ -276,7 +260,7 @@ class BatchRun:
             "input_path": self.input_path,
             "rows": rows,
             "look_first": self._was_lost,
-            "options": _recorded(self.options),
+            "options": recorded(self.options),
             "begun_at": self._clock(),
         }
         if not self.ledger.begin(run):
@@ -293,7 +277,7 @@ class BatchRun:
         rounds = self.ledger.rounds()
         series_start, stopped = tries["series_start"], tries["stopped"]
         found = [
-            self._driver(record).found_again(shard, attempt, attempt.job_id)
+            self._fetcher().found_again(shard, attempt, attempt.job_id)
             for shard, attempt in self.ledger.lost_attempts()
             if attempt.job_id
         ]
@@ -328,11 +312,13 @@ class BatchRun:
             None if self.run_key is None else self._submitter(record),
             self._planned,
             record.get("look_first", False) or self.ledger.was_lost(),
-            self.cancel,
+            self._fetcher(),
             self._clock,
-            self._read,
             self.log,
         )
+
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self.directory, self.ledger, self.backend, self.options, self._clock, self._read, self.log)
 
     def _submitter(self, record: JSON) -> Submitter:
         return Submitter(
@@ -401,24 +387,8 @@ class BatchRun:
             rounds = self.ledger.rounds()
             if not any(a_round.ends() for a_round in rounds) or self.ledger.summary() is not None:
                 return
-            pending: dict[str, str] = {}
-            for a_round in rounds:
-                for shard in a_round.shards:
-                    attempt = a_round.last(shard)
-                    if attempt is None or attempt.end is None:
-                        job_id = attempt.job_id if attempt else None
-                        pending[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
-            summary = self._write(record, f"{type(error).__name__}: {error}", pending or {"next round": _UNSENT})
+            summary = self._write(record, f"{type(error).__name__}: {error}", results.pending(rounds))
             told = "%d of %d rows are answered so far, in %s/results; a new try goes on with the rest"
             self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)
-
-
-def _recorded(options: RunOptions) -> JSON:
-    """The author's options without the secrets of ``extra_body``."""
-    recorded = asdict(options)
-    given = recorded["backend_options"]
-    if given.get("extra_body"):
-        recorded["backend_options"] = {**given, "extra_body": without_secrets(given["extra_body"])}
-    return recorded

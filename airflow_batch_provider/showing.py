@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from airflow_batch_provider.attempts import Attempt, Round
 from airflow_batch_provider.budget import total_cost
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.records import JSON, Shard
-from airflow_batch_provider.ledger import Attempt, Ledger, Round
+from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.storage import RunDirectory
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_batch_provider import staging
+from airflow_batch_provider.attempts import Attempt
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core import submission
@@ -26,7 +27,7 @@ from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.identity import content_of
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
 from airflow_batch_provider.core.refusals import pause_after
-from airflow_batch_provider.ledger import Attempt, Ledger
+from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.looking import Looker
 from airflow_batch_provider.reading import Logger, Read
 from airflow_batch_provider.storage import RunDirectory

@@ -41,6 +41,25 @@ class WakeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing more can be done now.
+
+    :param jobs: ids of the live jobs.
+    :param rule: when to call ``advance`` again.
+    :param borrowed: those of the jobs that another run directory made: whoever kills this run leaves them alone.
+    """
+
+    jobs: tuple[str, ...]
+    rule: WakeRule
+    borrowed: tuple[str, ...] = ()
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether every shard has its job."""
+        return self.rule.look_at is None and not self.rule.on_any_end
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Wait so many seconds, then look again."""
 

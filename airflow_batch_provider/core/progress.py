@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from airflow_batch_provider.core.answers import UNUSABLE
 from airflow_batch_provider.core.counts import Usage
-from airflow_batch_provider.core.records import Job, Quality, RunSummary
+from airflow_batch_provider.core.records import Job, Quality
+from airflow_batch_provider.core.summary import RunSummary
 
 QUIET_SECONDS = 10.0
 HEARTBEAT_SECONDS = 600.0

@@ -23,9 +23,9 @@ from airflow_batch_provider.core.records import (
     JobStatus,
     Outcome,
     Refusal,
-    RunSummary,
 )
 from airflow_batch_provider.core.refusals import decided
+from airflow_batch_provider.core.summary import RunSummary
 
 OVER_QUOTA, OVER_BUDGET, TOO_LATE = "token_limit_exceeded", "budget_exceeded", "deadline_passed"
 CREATE_LOST = "create_lost"

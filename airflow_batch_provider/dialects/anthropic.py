@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import ChatDialect, Failure, nothing
+from airflow_batch_provider.dialects.chat import ChatDialect, nothing
 from airflow_batch_provider.dialects.chat_keys import CACHE, ChatKeys
 from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import LINKED, write_linked
@@ -30,6 +30,7 @@ from airflow_batch_provider.dialects.completion import (
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (

@@ -9,8 +9,8 @@ Whether batches count tokens is not documented; ``meta.billed_units`` is what Co
 from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import (
     check_fields,
     embedding_list,

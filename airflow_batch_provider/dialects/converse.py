@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import ChatDialect, Failure
+from airflow_batch_provider.dialects.chat import ChatDialect
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.completion import (
     completion,
@@ -28,6 +28,7 @@ from airflow_batch_provider.dialects.converse_leftovers import (
     read_media,
     read_thoughts,
 )
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.keys import READ

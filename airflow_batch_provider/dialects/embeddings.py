@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.leftovers import FIELDS
 
 _NEAR = 1e-6

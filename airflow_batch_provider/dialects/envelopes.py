@@ -14,7 +14,7 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.base import Sent, position_of
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.openai import text_of
 
 EXPIRED = Failure(None, "The job ended before this record was processed.", "batch_expired", retryable=True)

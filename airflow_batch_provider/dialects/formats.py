@@ -12,9 +12,9 @@ from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.core.refusals import refusal_of
 from airflow_batch_provider.dialects.anthropic import Anthropic
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
-from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.cohere_embed import CohereEmbeddings
 from airflow_batch_provider.dialects.converse import Converse
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import split_texts
 from airflow_batch_provider.dialects.envelopes import (
     BedrockRecord,

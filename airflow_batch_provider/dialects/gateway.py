@@ -20,8 +20,9 @@ from airflow_batch_provider.core.errors import ConfigurationError, Untranslatabl
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.dialects import gateway_messages as messages
 from airflow_batch_provider.dialects.base import LineFormat, Sent
-from airflow_batch_provider.dialects.chat import UNHEARD, Failure
+from airflow_batch_provider.dialects.chat import UNHEARD
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.embeddings import embedding_list
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family

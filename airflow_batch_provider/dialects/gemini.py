@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import TURNS, Failure
+from airflow_batch_provider.dialects.chat import TURNS
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.gemini_answer import read_answer
 from airflow_batch_provider.dialects.gemini_config import GeminiConfig, camel, camel_name

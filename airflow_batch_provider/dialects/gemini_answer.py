@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.completion import (
     completion,
     count,
@@ -21,6 +20,7 @@ from airflow_batch_provider.dialects.completion import (
     tool_call,
     usage,
 )
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.leftovers import Leftovers, unread
 from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.openai import MALFORMED

@@ -14,10 +14,11 @@ import re
 from typing import Any
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure, nothing
+from airflow_batch_provider.dialects.chat import nothing
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
 from airflow_batch_provider.dialects.converse import Converse
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.keys import Left
 from airflow_batch_provider.dialects.leftovers import PARTS

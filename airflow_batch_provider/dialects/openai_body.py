@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import UNHEARD, Dialect, Failure
+from airflow_batch_provider.dialects.chat import UNHEARD
 from airflow_batch_provider.dialects.completion import count, made_id, object_of, objects_of
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.options import nearest_effort, read_effort
 

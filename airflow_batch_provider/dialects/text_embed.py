@@ -8,8 +8,8 @@ the job there, so a row cannot choose it; all these models make 768 unless told 
 from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import (
     check_fields,
     embedding_list,

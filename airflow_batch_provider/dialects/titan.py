@@ -7,8 +7,8 @@ dimensions. Base64, which Titan does not speak (its ``binary`` are single bits),
 from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect, Failure
 from airflow_batch_provider.dialects.completion import count, object_of
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
 from airflow_batch_provider.dialects.families import Family
 

@@ -26,11 +26,11 @@ from airflow_batch_provider.core.errors import (
     RunConflictError,
 )
 from airflow_batch_provider.core.identity import run_key
-from airflow_batch_provider.core.polling import Wake, Watch
+from airflow_batch_provider.core.polling import Waiting, Wake, Watch
 from airflow_batch_provider.core.progress import Progress, summary_line, unusable_line
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
-from airflow_batch_provider.core.records import JSON, Job, RunOptions, RunSummary
-from airflow_batch_provider.driving import Waiting
+from airflow_batch_provider.core.records import JSON, Job, RunOptions
+from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
 from airflow_batch_provider.operators._kill import KilledJobs, was_ended
 from airflow_batch_provider.run import BatchRun, Done
@@ -162,11 +162,9 @@ class RunOperator(BaseOperator):
         record = directory.read_json("run.json")
         if record is None:
             raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
-        if record.get("version") not in RUN_RECORD_VERSIONS:
-            version = record.get("version")
+        if (version := record.get("version")) not in RUN_RECORD_VERSIONS:
             raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
         self.conn_id = conn_id or record["conn_id"]
-        # How an answer is judged was decided when it was sent for.
         return self.open(directory, RunOptions(on_unusable=record["options"].get("on_unusable", "keep")))
 
     def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError
-from airflow_batch_provider.core.polling import WakeRule
+from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, heed
 
 if TYPE_CHECKING:

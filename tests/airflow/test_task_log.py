@@ -10,7 +10,8 @@ import pytest
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.progress import summary_line
-from airflow_batch_provider.core.records import Outcome, RunSummary
+from airflow_batch_provider.core.records import Outcome
+from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.operators._run import AirflowFailException, airflow_errors
 
 

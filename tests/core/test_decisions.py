@@ -16,7 +16,7 @@ from airflow_batch_provider.core.polling import Wait, Wake, WakeRule
 from airflow_batch_provider.core.polling import decide as poll
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.reconciling import judge, tolerated
-from airflow_batch_provider.core.records import OUTCOMES, Job, JobStatus, RequestCounts, RunSummary
+from airflow_batch_provider.core.records import OUTCOMES, Job, JobStatus, RequestCounts
 from airflow_batch_provider.core.submission import (
     Attach,
     Attached,
@@ -29,6 +29,7 @@ from airflow_batch_provider.core.submission import (
     Repeat,
     decide,
 )
+from airflow_batch_provider.core.summary import RunSummary
 
 ONE, TWO = Job("j1", JobStatus.IN_PROGRESS), Job("j2", JobStatus.VALIDATING)
 DEAD, OVER = Job("j0", JobStatus.CANCELLED), Job("j4", JobStatus.COMPLETED)

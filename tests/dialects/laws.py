@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect
+from airflow_batch_provider.dialects.dialect import Dialect
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TOOL = {

@@ -9,7 +9,7 @@ import pytest
 from anthropic.types import Message, StopReason
 
 from airflow_batch_provider.dialects import anthropic
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from tests.dialects.claude import (
     HELLO,
     answer,

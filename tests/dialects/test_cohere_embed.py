@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.base import Sent, token
-from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.cohere_embed import CohereEmbeddings
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import EMBEDDINGS, bedrock_family
 from airflow_batch_provider.dialects.formats import bedrock_format
 from airflow_batch_provider.testing.native_embed import read_cohere

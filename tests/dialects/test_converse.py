@@ -10,8 +10,8 @@ from hypothesis import given, settings
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
 from airflow_batch_provider.dialects.converse import Converse
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import bedrock_family
 from airflow_batch_provider.dialects.options import JSON_ONLY
 from tests.dialects import laws

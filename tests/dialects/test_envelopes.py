@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_batch_provider.core.errors import ConfigurationError, UntranslatableError
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
-from airflow_batch_provider.dialects.chat import Dialect, Failure
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.envelopes import ROW_LABEL, BedrockRecord, VertexRecord
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import TranslatedFormat, bedrock_format, vertex_format

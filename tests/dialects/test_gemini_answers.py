@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import vertex_family
 from airflow_batch_provider.dialects.gemini import GeminiDialect
 from tests.dialects import laws

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.base import Sent
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import vertex_family
 from airflow_batch_provider.dialects.gemini_embed import GeminiEmbedDialect
 from tests.dialects import laws

@@ -22,8 +22,8 @@ from google.genai import types
 from pydantic import BaseModel
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Dialect
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
+from airflow_batch_provider.dialects.dialect import Dialect
 from airflow_batch_provider.dialects.families import CHAT, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import TranslatedFormat, bedrock_format, vertex_format
 

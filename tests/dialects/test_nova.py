@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import bedrock_family
 from airflow_batch_provider.dialects.nova import Nova
 from airflow_batch_provider.dialects.options import JSON_ONLY

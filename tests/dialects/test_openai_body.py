@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.chat import Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import bedrock_family
 from airflow_batch_provider.dialects.openai_body import OpenAIBody
 from airflow_batch_provider.testing.native import read_native

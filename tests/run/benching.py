@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.records import RunOptions
-from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.run import BatchRun, Done
 from airflow_batch_provider.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider

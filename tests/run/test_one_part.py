@@ -11,10 +11,9 @@ from airflow_batch_provider.core.errors import (
     LostJobError,
     ProviderError,
 )
-from airflow_batch_provider.core.polling import DOUBT_SECONDS, PERMANENT_FAILURES, is_believed, next_look
+from airflow_batch_provider.core.polling import DOUBT_SECONDS, PERMANENT_FAILURES, Waiting, is_believed, next_look
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JobStatus
-from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 from tests.run.misbehaving import Process, World

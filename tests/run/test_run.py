@@ -18,8 +18,8 @@ from airflow_batch_provider.core.errors import (
     RunConflictError,
     ToleranceError,
 )
+from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.driving import Waiting
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 
