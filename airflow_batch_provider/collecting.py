@@ -73,6 +73,7 @@ def collect(
     parts = _parts(directory, shard, line_format if own else None)
     books = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
+    masked = _masked(backend, parts.ids)
     outcomes: Counter[Outcome] = Counter()
     meter = Meter(price_of(backend, shard.model))
     received = 0
@@ -80,7 +81,7 @@ def collect(
         gone: list[str] = []
         for line in _lines(backend, job, gone):
             received += 1
-            result = _decoded(line_format, line, sent)
+            result = _named(_decoded(line_format, line, sent), masked)
             if books.enter(result, spool.tell()):
                 # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
                 meter.add(result)
@@ -142,6 +143,26 @@ def _decoded(line_format: LineFormat, line: bytes, sent: Sent) -> BatchResult:
             return BatchResult(None, "invalid", line)
         told = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
         return read_line(error_line(custom_id, UNREADABLE, told))
+
+
+def _masked(backend: Backend, ids: Sequence[str]) -> dict[str, str]:
+    """The ids in which what the connection keeps secret stands, by what redaction leaves of them.
+
+    A header may hold the very word that an author has in every id; two that redaction makes alike stay unknown.
+    """
+    after = [backend.redactor.data(custom_id.encode()).decode() for custom_id in ids]
+    often = Counter(after)
+    return {text: one for text, one in zip(after, ids, strict=True) if text != one and often[text] == 1}
+
+
+def _named(result: BatchResult, masked: dict[str, str]) -> BatchResult:
+    """The same result by the id that was sent."""
+    custom_id = masked.get(result.custom_id or "")
+    if custom_id is None:
+        return result
+    return replace(
+        result, custom_id=custom_id, line=orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,8 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
 def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
     """What a job's own word says is missing in what was read of it; None where nothing contradicts.
 
-    A completed job has a line for each row, whether or not it tells counts. Of other ends
-    only the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
+    A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends only
+    the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
 
     :param asked: how many lines were sent.
     :param found: how many of them have a line, lines without an id included.
@@ -159,7 +159,7 @@ def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
     told = min(asked, known)
     if found < told:
         return f"it counts {told} answers and {found} were found"
-    if job.status is JobStatus.COMPLETED and counts.completed is None and found < asked:
+    if job.status is JobStatus.COMPLETED and found < asked:
         return f"it is {job.raw_status or job.status.value} and {found} of {asked} answers were found"
     if has_results and not found:
         return f"it is {job.raw_status or job.status.value} and no answer was found"

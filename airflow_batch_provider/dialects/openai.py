@@ -22,6 +22,8 @@ from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 
+_MADE = ("choices", "output", "data", "results")
+"""Where the bodies of chat and completions, responses, embeddings and moderations hold what was made."""
 _UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
 """A response's ``status`` that is no answer (OpenAI API reference, the response object)."""
 _OUTCOMES: dict[str, Outcome] = {
@@ -113,8 +115,7 @@ class OpenAIFormat(LineFormat):
     def row_of(self, wire: bytes) -> str | None:
         """Its ``custom_id``."""
         data = load_line(wire)
-        custom_id = data.get("custom_id") if isinstance(data, dict) else None
-        return custom_id if isinstance(custom_id, str) else None
+        return _id_of(data) if isinstance(data, dict) else None
 
     def decode(self, line: bytes, sent: Sent) -> BatchResult:
         """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
@@ -133,8 +134,8 @@ def _escaped(match: re.Match[str]) -> str:
 def read_line(line: bytes) -> BatchResult:
     """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
     data, mended = _load(line)
-    custom_id = data.get("custom_id") if isinstance(data, dict) else None
-    if not isinstance(custom_id, str):
+    custom_id = _id_of(data) if isinstance(data, dict) else None
+    if custom_id is None:
         return BatchResult(None, "invalid", line)
     try:
         changed = _normalise(data) or mended
@@ -143,6 +144,12 @@ def read_line(line: bytes) -> BatchResult:
         if not is_too_deep(error):
             raise
         return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", TOO_DEEP)))
+
+
+def _id_of(data: dict[str, Any]) -> str | None:
+    """A line's id; servers that keep it in a typed column give back a number where it looks like one."""
+    custom_id = data.get("custom_id")
+    return str(custom_id) if type(custom_id) in (str, int) else None
 
 
 def is_too_deep(error: Exception) -> bool:
@@ -225,8 +232,10 @@ def _normalise(data: dict[str, Any]) -> bool:
     before = orjson.dumps(data)
     response = data.get("response")
     response = response if isinstance(response, dict) else None
+    said = data.get("error")
     if response is not None:
-        body = response.get("body")
+        # Without an envelope, the response is the body.
+        body = response if "body" not in response and _is_answer(response) else response.get("body")
         if isinstance(body, str):
             # OGX writes the body as a JSON text.
             try:
@@ -235,8 +244,12 @@ def _normalise(data: dict[str, Any]) -> bool:
                 body = {"error": {"message": body}}
         if isinstance(body, list):
             body = {"errors": body}  # Google's servers put their error into a list
+        status = _status(response.get("status_code"))
+        if _is_answer(body):
+            # What was answered was paid, also where the status is left out or a text.
+            status, said = 200 if status is None else status, said if _says(said) else None
         response = {
-            "status_code": _status(response.get("status_code")),
+            "status_code": status,
             "request_id": response.get("request_id"),
             "body": body if isinstance(body, dict) else None,
         }
@@ -247,9 +260,9 @@ def _normalise(data: dict[str, Any]) -> bool:
                 choice["finish_reason"] = _FINISH.get(reason.lower(), reason.lower() if reason.isupper() else reason)
     normal = {
         "id": data.get("id"),
-        "custom_id": data["custom_id"],
+        "custom_id": _id_of(data),
         "response": response,
-        "error": _error(data.get("error")) or _unfinished((response or {}).get("body")),
+        "error": _error(said) or _unfinished((response or {}).get("body")),
     }
     data.clear()
     data.update(normal)
@@ -269,19 +282,34 @@ def _int(value: Any) -> int | None:
     return number if abs(number) < _LARGEST else None
 
 
+def _is_answer(body: Any) -> bool:
+    """Whether a body holds what a model made, and no error."""
+    return isinstance(body, dict) and any(body.get(name) for name in _MADE) and not _says(body.get("error"))
+
+
+def _says(error: Any) -> bool:
+    """Whether an error says anything; some servers write an object of nulls for none."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
+
+
 def _error(error: Any) -> dict[str, Any] | None:
     if not error:
         return None
+    if isinstance(error, list) or (isinstance(error, dict) and isinstance(error.get("error"), (dict, list))):
+        words = words_of({"errors": error} if isinstance(error, list) else error)
+        return {"code": words.code, "message": words.message}
     if isinstance(error, dict):
         code = error.get("code")
         message = error.get("message")
+        if _says(error) and not code and not message:
+            message = error  # in fields of its own
         return {"code": None if code is None else text_of(code), "message": "" if message is None else text_of(message)}
     return {"code": None, "message": text_of(error)}
 
 
 def _unfinished(body: Any) -> dict[str, Any] | None:
     """The error of a response that ended without an answer and without an error of its own."""
-    if not isinstance(body, dict) or "output" not in body or body.get("error"):
+    if not isinstance(body, dict) or "output" not in body or _says(body.get("error")):
         return None
     status = body.get("status")
     if status not in _UNFINISHED:
@@ -302,7 +330,7 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
         return _OUTCOMES.get(code, "failed"), refusal_of([code], error["message"], None if _is_good(status) else status)
     if status is None or (_is_good(status) and body is None):
         return "invalid", Refusal.REQUEST
-    if _is_good(status) and body is not None and (not body.get("error") or body.get("choices")):
+    if _is_good(status) and body is not None and (not _says(body.get("error")) or body.get("choices")):
         return "succeeded", None
     # The Responses API tells a failure in the body of a 200.
     words = words_of(body or {})

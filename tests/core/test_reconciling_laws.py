@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_batch_provider.collecting import collect
 from airflow_batch_provider.core.records import OUTCOMES, Job, JobError, JobStatus, Limits, Shard
+from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 from airflow_batch_provider.storage import RunDirectory
 
@@ -69,6 +70,7 @@ class Outputs:
     """As much of a backend as collecting asks: what a job has put out, in chunks of any size."""
 
     limits = Limits(100, 10**6, "a test", (URL,))
+    redactor = Redactor(())
 
     def __init__(self, data, step):
         self.chunks = [data[at : at + step] for at in range(0, len(data), step)]

@@ -139,7 +139,8 @@ def test_portkey_successes() -> None:
         ),
         (b'{"errorCode": 400, "errorMessage": "bad request"}', None, "invalid", False),
         (b'{"id": "request-3", "response": {"status_code": 200, "body": {"choices": []}}}', None, "invalid", False),
-        (b'{"id": "x", "custom_id": 7, "response": null, "error": null}', None, "invalid", False),
+        (b'{"id": "x", "custom_id": 7, "response": null, "error": null}', "7", "invalid", False),
+        (b'{"id": "x", "custom_id": true, "response": null, "error": null}', None, "invalid", False),
         (b'{"id": "x", "custom_id": null}', None, "invalid", False),
         (b'{"id": "x", "custom_id": "a"}', "a", "invalid", False),
         (b'{"custom_id": "a", "response": {"status_code": 200, "body": false}}', "a", "invalid", False),
@@ -372,7 +373,7 @@ def test_any_line(data: dict[str, Any]) -> None:
     raw = json.dumps(data).encode()
     result = read_line(raw)
     check(result, raw)
-    assert (result.custom_id is None) == (not isinstance(data.get("custom_id"), str))
+    assert (result.custom_id is None) == (type(data.get("custom_id")) not in (str, int))
 
 
 @given(ANYTHING, ANYTHING, ANYTHING)
@@ -382,3 +383,62 @@ def test_any_answer(status: Any, body: Any, error: Any) -> None:
     result = read_line(raw)
     check(result, raw)
     assert result.custom_id == "a"
+
+
+# ---- answers in odd envelopes --------------------------------------------------------------------------------------
+
+ANSWER = {
+    "choices": [{"index": 0, "message": {"content": "yes"}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"code": None, "message": None}, {"message": ""}, {}, [], "", None, False],
+    ids=repr,
+)
+@pytest.mark.parametrize("status", [200, "200", 200.0, "200 OK", None, 201])
+def test_an_answer_is_one_however_it_is_wrapped(status: Any, error: Any) -> None:
+    """A16, A21: an error that says nothing, or a status that is none, does not have a paid answer paid again."""
+    for body in (ANSWER, {**ANSWER, "error": error}, json.dumps(ANSWER)):
+        result = responded(status, body, error=error)
+        assert (result.outcome, result.usage) == ("succeeded", Usage(3, 2))
+        assert json.loads(result.line)["error"] is None
+
+
+def test_an_answer_without_an_envelope_is_one() -> None:
+    """A21: some servers write the body where the response is wanted."""
+    result = read_line(line(response=ANSWER))
+    assert (result.outcome, result.usage) == ("succeeded", Usage(3, 2))
+    assert json.loads(result.line)["response"]["body"] == ANSWER
+
+
+@pytest.mark.parametrize("name", ["output", "data", "results"])
+def test_what_was_made_is_an_answer_at_every_endpoint(name: str) -> None:
+    """A16: responses, embeddings and moderations as chat."""
+    assert responded(None, {name: [{}], "error": {"code": None}}).outcome == "succeeded"
+    assert responded(200, {name: [{}], "error": {"code": "server_error"}}).outcome == "failed"
+    assert responded(429, {name: [{}]}).outcome == "failed"
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_response_that_failed_is_no_answer_whatever_its_error_leaves_out(status: str) -> None:
+    """A16: an error of nulls is none, so the status tells."""
+    result = responded(200, {"status": status, "output": [], "error": {"code": None, "message": None}})
+    assert (result.outcome, json.loads(result.line)["error"]["code"]) == ("failed", f"response_{status}")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        [{"code": "rate_limit_exceeded", "message": "slow down"}],
+        {"error": {"code": "rate_limit_exceeded", "message": "slow down"}},
+        {"error": [{"code": "rate_limit_exceeded", "message": "slow down"}]},
+    ],
+)
+def test_an_error_is_read_in_every_nesting(error: Any) -> None:
+    """A21: code and message reach the table from a list or an object within."""
+    result = read_line(line(response=None, error=error))
+    assert json.loads(result.line)["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
+    assert result.retryable

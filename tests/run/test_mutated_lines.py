@@ -23,6 +23,7 @@ from airflow_batch_provider.core.records import (
     ModelRules,
     Shard,
 )
+from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.gateway import gateway_format
@@ -264,6 +265,7 @@ class Outputs:
     limits = Limits(ROWS, 1 << 30, "a test", (CHAT,))
     price_list = None
     models = ModelRules()
+    redactor = Redactor(())
 
     def __init__(self, family, data, step):
         self.family, self.data, self.step = family, data, step
