@@ -60,6 +60,8 @@ _NAMES = re.compile(
     r"\b(RESOURCE_EXHAUSTED|UNAVAILABLE|INTERNAL|ABORTED|DEADLINE_EXCEEDED|UNAUTHENTICATED|"
     r"PERMISSION_DENIED|INVALID_ARGUMENT|FAILED_PRECONDITION|NOT_FOUND|OUT_OF_RANGE|UNIMPLEMENTED)\b"
 )
+_SPACED = re.compile(r"\bgeneric::([a-z_]+)")
+"""A gRPC code as Google's own servers print it: ``generic::resource_exhausted: ...``."""
 _LEADING = re.compile(r"^\W*([45]\d\d(?=\b)|\d{1,2}(?=\s*(?::|$)))")
 """A message that begins with a status: "503 The service ..." of Google's clients, "4: Deadline expired" of gRPC."""
 _MONEY = re.compile(r"quota|billing|\bcredits?\b|balance|payment|spend|budget", re.IGNORECASE)
@@ -83,7 +85,9 @@ def decided(codes: Iterable[object], message: str, status: Any = None) -> Refusa
     if (found := spelled_out(given, message)) is not None:
         return found
     text = message[:_LONGEST]
-    quoted = [found for pattern in (_WRAPPED, _WRAPPED_STATUS, _NAMES, _LEADING) for found in pattern.findall(text)]
+    quoted = [
+        found for pattern in (_WRAPPED, _WRAPPED_STATUS, _NAMES, _SPACED, _LEADING) for found in pattern.findall(text)
+    ]
     return _by_status([status, *given], quoted)
 
 

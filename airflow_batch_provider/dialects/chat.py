@@ -16,7 +16,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.dialect import Dialect
 from airflow_batch_provider.dialects.keys import check, pattern
-from airflow_batch_provider.dialects.media_types import given_type
+from airflow_batch_provider.dialects.media_types import given_type, type_of_name
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url
 
 TURNS = {"user": "user", "assistant": "assistant", "tool": "user", "function": "user"}
@@ -290,8 +290,12 @@ class ChatDialect(Dialect):
                 raise self.refuse(f"{path}.file", message)
             self._checked(blob, f"{path}.file.file_data")
             name = given.get("filename")
+            name = name if isinstance(name, str) else None
             media_type = self.given_type or blob.media_type
-            return self.document(Blob(media_type, blob.data, name if isinstance(name, str) else None), path)
+            if media_type == "application/octet-stream":
+                # It says nothing; a name may.
+                media_type = type_of_name(name or "") or media_type
+            return self.document(Blob(media_type, blob.data, name), path)
         if kind == "input_audio":
             given = part.get("input_audio")
             return self.audio(given if isinstance(given, dict) else {}, path)

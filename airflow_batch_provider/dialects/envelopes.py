@@ -78,10 +78,8 @@ class BedrockRecord(Envelope):
     def open(self, line: JSON, sent: Sent) -> Opened:
         """Its output, or its error wherever it hides."""
         custom_id = sent.row(line.get("recordId"))
-        output = line.get("modelOutput")
-        error = line.get("error")
-        if not error and isinstance(output, dict) and output.get("errorCode") is not None:
-            error = output
+        output = _loaded(line.get("modelOutput"))
+        error = line.get("error") or _aws_error(line) or _aws_error(output)
         if error:
             return Opened(custom_id, _bedrock_failure(error))
         if not isinstance(output, dict) or not output:
@@ -89,14 +87,31 @@ class BedrockRecord(Envelope):
         return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output)
 
 
+_AWS_ERROR = frozenset({"message", "Message", "__type", "code", "type"})
+"""The members of an exception of AWS where its JSON protocols write one (smithy.io, "AWS JSON", "Operation errors")."""
+
+
+def _aws_error(found: Any) -> JSON | None:
+    """The error that stands where something else should."""
+    if not isinstance(found, dict) or not found:
+        return None
+    if found.get("errorCode") is None and not (isinstance(found.get("message"), str) and found.keys() <= _AWS_ERROR):
+        return None
+    return {name: value for name, value in found.items() if name not in ("recordId", "modelInput", "modelOutput")}
+
+
 def _bedrock_failure(error: Any) -> Failure:
+    if isinstance(error, list) and len(error) == 1:
+        error = error[0]
     if not isinstance(error, dict):
-        return Failure(None, text_of(error))
+        return Failure(None, _words(error))
     if error.get("expired"):
         return EXPIRED
-    code = error.get("errorCode")
-    message = text_of(error.get("errorMessage") or error)
-    return Failure(_status(code), message, None if code is None else text_of(code), bool(error.get("retryable")))
+    code = next((error[name] for name in ("errorCode", "code", "__type", "type") if error.get(name) is not None), None)
+    message = next((error[name] for name in ("errorMessage", "message", "Message") if error.get(name)), error)
+    return Failure(
+        _status(code), _words(message), None if code is None else text_of(code), bool(error.get("retryable"))
+    )
 
 
 class VertexRecord(Envelope):
@@ -123,16 +138,14 @@ class VertexRecord(Envelope):
 
     def open(self, line: JSON, sent: Sent) -> Opened:
         """``status`` is empty for a good row, ``reason: {json}`` for a failed one."""
-        status = line.get("status")
-        response = line.get("response")
-        if isinstance(response, str) and response:
-            try:
-                response = orjson.loads(response)
-            except orjson.JSONDecodeError:
-                status = status or response
+        response = _loaded(line.get("response"))
+        fault = _fault(line) or (response if isinstance(response, str) else None)
+        if not fault and isinstance(response, dict) and response.get("type") != "error":
+            # Claude's own errors are read with its answers.
+            fault = response.get("error")
         custom_id = self._row(line, sent)
-        if status:
-            return Opened(custom_id, _vertex_failure(text_of(status)))
+        if fault:
+            return Opened(custom_id, _vertex_failure(fault))
         if not isinstance(response, dict) or not response:
             return Opened(custom_id, Failure(None, "The line came back without a response.", retryable=True))
         return Opened(custom_id, response)
@@ -191,15 +204,27 @@ class InstanceRecord(VertexRecord):
         custom_id = self._row(line, sent)
         if custom_id is None and isinstance(instance, dict):
             custom_id = sent.claim(_print_of_instance, _print(instance))
-        if line.get("status"):
-            return Opened(custom_id, _vertex_failure(text_of(line["status"])))
+        if fault := _fault(line):
+            return Opened(custom_id, _vertex_failure(fault))
         if not line.get("predictions"):
             return Opened(custom_id, Failure(None, "The line came back without a prediction.", retryable=True))
         return Opened(custom_id, line)
 
 
-def _vertex_failure(status: str) -> Failure:
+def _fault(line: JSON) -> Any:
+    """What a line of Vertex AI says went wrong: its ``status``, unless it says that all is well, else its ``error``,
+    as the Gemini API writes it (google-genai, ``InlinedResponse.error``)."""
+    status = line.get("status")
+    code = status.get("code") if isinstance(status, dict) else status
+    if isinstance(code, str) and code.strip().upper() == "OK":
+        code = 0
+    # google.rpc.Code: 0 is OK.
+    return line.get("error") if not status or code == 0 else status
+
+
+def _vertex_failure(given: Any) -> Failure:
     """From ``Bad Request: {"error": {"code", "message", "status"}}``, or whatever else stands there."""
+    status = _words(given)
     error: Any = None
     brace = status.find("{")
     if brace >= 0:
@@ -211,9 +236,29 @@ def _vertex_failure(status: str) -> Failure:
         error = error.get("error", error)
     if not isinstance(error, dict):
         return Failure(None, status)
-    code = error.get("status") or error.get("code")
+    code = error.get("status") or error.get("code") or error.get("type")
     message = text_of(error.get("message") or status)
     return Failure(_status(error.get("code")), message, None if code is None else text_of(code))
+
+
+def _loaded(value: Any) -> Any:
+    """An answer, also where it is the text of one."""
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def _words(value: Any) -> str:
+    """What is no text as JSON, in which code and words can be found."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return text_of(value)
 
 
 def _text(value: Any) -> str | None:

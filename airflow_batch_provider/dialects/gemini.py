@@ -100,11 +100,8 @@ class GeminiDialect(GeminiConfig):
         return self._stored(url, url, f"{path}.image_url.url")
 
     def document(self, blob: Blob, path: str) -> JSON:
-        """Inline bytes; the file's name tells the type where the URL does not."""
-        kind = blob.media_type
-        if kind == "application/octet-stream":
-            kind = type_of_name(blob.name or "") or kind
-        return _inline(kind, blob.data)
+        """Inline bytes."""
+        return _inline(blob.media_type, blob.data)
 
     def document_link(self, url: str, name: str, path: str) -> JSON:
         """An object in Cloud Storage."""
@@ -117,7 +114,7 @@ class GeminiDialect(GeminiConfig):
         data, kind = given.get("data"), given.get("format")
         if not isinstance(data, str) or not isinstance(kind, str):
             raise self.refuse(f"{path}.input_audio", "needs data (base64) and format")
-        return _inline(MEDIA.get(kind.lower(), f"audio/{kind}"), data)
+        return _inline(_type_of_sound(kind), data)
 
     def _stored(self, url: str, name: str, path: str) -> JSON:
         kind = self.given_type or type_of_name(name) or type_of_name(url)
@@ -258,6 +255,13 @@ def _with_own_tools(tools: Fate) -> Fate:
     plain = kinds[None]
     own = dict.fromkeys((*OWN_TOOLS, *map(camel_name, OWN_TOOLS)), READ)
     return Each(ByKind(tools.element.key, {**kinds, None: changed(plain, **own)}))
+
+
+def _type_of_sound(form: str) -> str:
+    """The media type of ``input_audio.format``, which people also write as a type; webm and mp4 hold sound here."""
+    word = form.strip().lower().removeprefix("audio/").removeprefix(".")
+    known = MEDIA.get(word, "")
+    return known if known.startswith("audio/") else f"audio/{word}"
 
 
 def _inline(media_type: str, data: str) -> JSON:

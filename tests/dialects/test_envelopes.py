@@ -106,6 +106,60 @@ def test_passing_errors_are_asked_again(code: Any) -> None:
     assert (result.outcome, result.retryable) == ("failed", True)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": {"code": "ThrottlingException", "message": "slow down"}},
+        {"error": {"__type": "ThrottlingException", "message": "slow down"}},
+        {"error": [{"errorCode": "ThrottlingException", "errorMessage": "slow down"}]},
+        {"errorCode": "ThrottlingException", "errorMessage": "slow down", "modelOutput": None},
+        {"modelOutput": {"__type": "ThrottlingException", "message": "slow down"}},
+        {"modelOutput": '{"errorCode": "ThrottlingException", "errorMessage": "slow down"}'},
+    ],
+)
+def test_shapes_of_errors(told: JSON) -> None:
+    """A21, B12: code and words are found in every shape that AWS writes errors in."""
+    result = read(nova(), {"recordId": token(0), **told})
+    assert (result.custom_id, result.outcome, result.retryable) == ("id 1", "failed", True)
+    assert error(result) == {"code": "ThrottlingException", "message": "slow down"}
+
+
+def test_answer_as_text() -> None:
+    """An answer that stands as the text of a JSON object is not asked, and paid, again."""
+    answer = ECHOES[NOVA]({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]})
+    line = {"recordId": token(0), "modelOutput": orjson.dumps(answer).decode()}
+    assert read(nova(), line).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("status", ["OK", "ok", {}, {"code": 0}, None, ""])
+def test_status_that_says_all_is_well(status: Any) -> None:
+    """A paid answer beside a status that names no fault is an answer."""
+    response = claude_tools.echo({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]})
+    assert read(claude(), {"custom_id": token(0), "status": status, "response": response}).outcome == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        ({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}, False),
+        ({"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED"}}, True),
+        ({"response": {"error": {"code": 503, "message": "no", "status": "UNAVAILABLE"}}}, True),
+        ({"response": {"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}}, False),
+        ({"status": {"code": 14, "message": "no"}}, True),
+        ({"status": {"code": 3, "message": "no"}}, False),
+        ({"status": "generic::resource_exhausted: no"}, True),
+        ({"status": "[ORIGINAL ERROR] generic::invalid_argument: no"}, False),
+    ],
+)
+def test_faults_of_google(told: JSON, again: bool) -> None:
+    """A21, B12: a fault is found in status, error and response, as text and as an object, and its words are kept."""
+    model = "gemini-2.5-flash"
+    made = vertex_format(vertex_family(model), model, CHAT)
+    result = read(made, {"custom_id": token(0), "request": {}, **told})
+    assert (result.custom_id, result.outcome, result.retryable) == ("id 1", "failed", again)
+    assert error(result)["message"].endswith("no")
+
+
 def test_error_inside_the_output() -> None:
     """Bedrock also puts errors where the answer should be."""
     output = {"errorCode": 400, "errorMessage": "URL sources are not supported", "expired": False, "retryable": False}

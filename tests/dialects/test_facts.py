@@ -105,7 +105,11 @@ def test_a_private_name_may_be_told_by_the_model_behind_it() -> None:
         ({"m": {"max_output": 0}}, "max_output of 'm' must be a whole number above 0 or null"),
         ({"m": {"max_output": True}}, "max_output"),
         ({"m": {"efforts": "low"}}, "efforts of 'm' must be a list"),
+        ({"m": {"efforts": ["low", "ultra"]}}, "efforts of 'm' must be a list of none, minimal, low"),
+        ({"m": {"efforts": [["low"]]}}, "efforts of 'm' must be a list"),
         ({"m": {"max_temperature": "1"}}, "max_temperature of 'm' must be a number"),
+        ({"m": {"max_temperature": -1}}, "max_temperature of 'm' must be a number of 0 or more"),
+        ({"m": {"min_top_p": float("nan")}}, "min_top_p of 'm' must be a number"),
         ({"m": {"known": True}}, "'known' of 'm' is unknown"),
     ],
 )

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.core.errors import UntranslatableError
-from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.core.records import JSON, BatchRequest
 from airflow_batch_provider.dialects.anthropic import Anthropic
-from airflow_batch_provider.dialects.families import bedrock_family
+from airflow_batch_provider.dialects.families import CHAT, bedrock_family
+from airflow_batch_provider.dialects.formats import bedrock_format
 from tests.dialects import laws
 from tests.dialects.vertex_tools import request_of
 
@@ -72,6 +73,34 @@ def test_without_a_type(part: JSON, field: str) -> None:
     with pytest.raises(UntranslatableError) as caught:
         part_of(part)
     assert caught.value.field == f"body.messages[0].content[0].{field}"
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        *((word, "audio/wav") for word in ("wav", "WAV", ".wav", "audio/wav", " Audio/WAV ")),
+        ("webm", "audio/webm"),
+        ("mp4", "audio/mp4"),
+        ("x-aiff", "audio/x-aiff"),
+    ],
+)
+def test_the_format_of_a_recording(form: str, kind: str) -> None:
+    """B16: a recording's format, as a word or as a type, is the type of a sound: never audio/audio/wav or video/mp4."""
+    part = {"type": "input_audio", "input_audio": {"data": laws.PIXEL, "format": form}}
+    assert part_of(part)["inlineData"]["mimeType"] == kind
+
+
+@pytest.mark.parametrize(
+    "model", ["anthropic.claude-sonnet-4-5-20250929-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0"]
+)
+@pytest.mark.parametrize("url", [BARE, BARE.replace("data:;", "data:application/octet-stream;")])
+def test_a_name_tells_the_type(model: str, url: str) -> None:
+    """B16: a URL that gives no type is no reason to refuse report.PDF, on Bedrock as on Vertex AI."""
+    made = bedrock_format(bedrock_family(model), model, CHAT)
+    text = {"type": "text", "text": "Read it."}
+    body = {"messages": [{"role": "user", "content": [file(url, filename="report.PDF"), text]}]}
+    line = made.encode(BatchRequest("a", CHAT, "m", body, b"", 1), 0)
+    assert b'"media_type":"application/pdf"' in line or b'"format":"pdf"' in line
 
 
 def test_other_dialects_heed_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.dialects.facts.record import Facts
+from airflow_batch_provider.dialects.options import EFFORTS
 
 ModelFacts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """From a model's name, or a pattern with ``*``, to field and value."""
@@ -61,11 +63,12 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return isinstance(value, str) and value in choices
     if origin is tuple:
-        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        return isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value)
     if choices:
         return any(_fits(value, choice) for choice in choices)
     if kind is float:
-        return type(value) in (int, float)
+        # Infinity and NaN are none.
+        return type(value) in (int, float) and 0 <= value <= sys.float_info.max
     return type(value) is kind and (kind is not int or value > 0)
 
 
@@ -74,8 +77,13 @@ def _said(kind: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(choices)
     if origin is tuple:
-        return "a list of words"
+        return f"a list of {', '.join(EFFORTS)}"
     if choices:
         return " or ".join(_said(choice) for choice in choices)
-    names: dict[Any, str] = {bool: "true or false", int: "a whole number above 0", float: "a number", str: "a string"}
+    names: dict[Any, str] = {
+        bool: "true or false",
+        int: "a whole number above 0",
+        float: "a number of 0 or more",
+        str: "a string",
+    }
     return "null" if kind is NoneType else names[kind]
