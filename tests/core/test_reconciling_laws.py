@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_batch_provider.collecting import collect
-from airflow_batch_provider.core.records import OUTCOMES, Job, JobError, JobStatus, Limits, Shard
+from airflow_batch_provider.core.records import OUTCOMES, Job, JobError, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 from airflow_batch_provider.storage import RunDirectory
@@ -70,6 +70,8 @@ class Outputs:
     """As much of a backend as collecting asks: what a job has put out, in chunks of any size."""
 
     limits = Limits(100, 10**6, "a test", (URL,))
+    price_list = None
+    models = ModelRules()
     redactor = Redactor(())
 
     def __init__(self, data, step):
