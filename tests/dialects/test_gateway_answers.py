@@ -78,7 +78,7 @@ def test_raw_lines() -> None:
     assert (record.custom_id, record.outcome) == ("row a", "succeeded")
 
 
-@pytest.mark.parametrize("line", [b"", b"null", b"[]", b'{"custom_id": 3}', b"{", b'"x"', b'{"status": 1}'])
+@pytest.mark.parametrize("line", [b"", b"null", b"[]", b'{"custom_id": [3]}', b"{", b'"x"', b'{"status": 1}'])
 def test_lines_that_are_none(line: bytes) -> None:
     """They are nobody's, and break nothing."""
     for provider, model in WAYS:
