@@ -47,7 +47,7 @@ def file_source(path: str) -> Source:
         try:
             with open_stream(path) as stream:
                 yield from read_lines(stream)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(path, [Problem(None, "", "there is no such file")]) from error
         except IsADirectoryError as error:
             raise InputError(path, [Problem(None, "", "this is a folder; name one JSONL file")]) from error

@@ -97,7 +97,7 @@ def typed_errors(path: str, verb: str, kind: type[Exception] = Exception) -> Ite
     """
     try:
         yield
-    except (BatchInferenceError, FileNotFoundError, FileExistsError, IsADirectoryError):
+    except (BatchInferenceError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError):
         raise
     except kind as error:
         raise StorageError(

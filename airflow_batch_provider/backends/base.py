@@ -26,6 +26,15 @@ BESIDE_SECONDS = 3600.0
 repeats."""
 
 
+class _Hidden(tuple[str, ...]):
+    """Secrets that no ``repr`` shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"({len(self)} hidden)"
+
+
 class Backend(ABC):
     """One provider reached with one set of credentials.
 
@@ -77,18 +86,18 @@ class Backend(ABC):
         """What nothing that comes from the provider may show; short values and plain words are shown all the same."""
         return self.secrets
 
-    _further: tuple[str, ...] = ()
-    _redactor: tuple[tuple[str, ...], Redactor] | None = None
+    _further: _Hidden = _Hidden()
+    _redactor: tuple[_Hidden, Redactor] | None = None
 
     def hide(self, *values: str | None) -> None:
         """Add secrets that only the hook knows, or that were fetched, such as a token of an hour."""
         new = [value for value in values if value and value not in self._further]
-        self._further = (*new, *self._further)[:_MOST_HIDDEN]
+        self._further = _Hidden((*new, *self._further)[:_MOST_HIDDEN])
 
     @property
     def redactor(self) -> Redactor:
         """Takes this connection's secrets out of what the provider sends."""
-        secrets = (*self.hidden, *self._further)
+        secrets = _Hidden((*self.hidden, *self._further))
         if self._redactor is None or self._redactor[0] != secrets:
             self._redactor = secrets, Redactor(secrets)
         return self._redactor[1]

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError
+from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError, ProviderError
 from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.operators._run import RunOperator, airflow_errors, heed
@@ -76,5 +76,8 @@ class BatchInferenceSensor(RunOperator):
 
     def _ended(self, reason: str, message: str) -> None:
         heed(reason, message)
+        # A run's own task or the fetch decides what becomes of a job that is gone; of a batch alone nobody else does.
+        if reason == "look_again" and self.batch_id:
+            raise ProviderError(message, ambiguous=False)
         if reason == "deadline":
             raise DeadlineError(f"The jobs have not ended in {self.timeout:g} s; they were left alone")

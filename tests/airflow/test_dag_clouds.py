@@ -107,4 +107,10 @@ def table(database, name, run_id):
     columns = "custom_id, status_code, content, finish_reason, prompt_tokens, completion_tokens"
     with contextlib.closing(sqlite3.connect(database)) as connection:
         query = f"SELECT {columns} FROM {name} WHERE run_key LIKE ? ORDER BY custom_id"
-        return connection.execute(query, [f"{name}/answer/{run_id}/%"]).fetchall()
+        rows = connection.execute(query, [f"{name}/answer/{run_id}/%"]).fetchall()
+    # Claude's fake answers a schema by a tool, whose arguments are an object, the OpenAI one by plain text.
+    return [(*row[:2], said(row[2]), *row[3:]) for row in rows]
+
+
+def said(content):
+    return json.loads(content)["text"] if content.startswith('{"text":') else content

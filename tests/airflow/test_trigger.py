@@ -85,9 +85,9 @@ async def test_a_burst_of_errors_is_borne(world):
 
 
 async def test_a_job_that_is_not_there_ends_the_wait(world):
-    """404 is believed after three looks; the message says that the jobs were left alone."""
+    """404 is no failure of the wait: after three looks the run looks for itself which job is gone (A3)."""
     event = await fire(trigger(["batch_nowhere"]))
-    assert event["reason"] == "polling_failed"
+    assert event["reason"] == "look_again"
     assert "HTTP 404" in event["message"]
     assert len(json.dumps(event)) < 1000
 

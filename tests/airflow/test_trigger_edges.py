@@ -139,5 +139,5 @@ async def test_airflow_can_make_it_from_what_it_keeps(world):
     event = (await asyncio.wait_for(anext(import_string(path)(**kwargs).run()), 20)).payload
     kept = json.dumps([path, kwargs, event])
     assert fake.api_key not in kept
-    assert event["reason"] == "polling_failed"
+    assert event["reason"] == "look_again"
     assert len(json.dumps(event)) < 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class World:
 
     def __init__(self, folder: Path, engine: EchoEngine, **rules: Any) -> None:
         self.requests: list[Call] = []
+        self.faults = SimpleNamespace()  # it obeys none
         app = create_app(Store(folder), engine, Policy(**{"token": KEY, "grace": 1.0, **rules}))
 
         async def recording(scope: Any, receive: Any, send: Any) -> None:

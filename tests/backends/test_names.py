@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_batch_provider.backends.bedrock_checks import S3_URI, job_name, safe_key
 from airflow_batch_provider.backends.vertex_place import _folder, object_name
 from airflow_batch_provider.backends.wire_clouds import CloudBackend
-from airflow_batch_provider.core.identity import safe_name, shard_token
+from airflow_batch_provider.core.identity import make_token, safe_name
 from airflow_batch_provider.core.preparing import RequestTemplate
 from airflow_batch_provider.core.rows import Row
 from airflow_batch_provider.dialects.anthropic import Anthropic
@@ -26,7 +26,12 @@ PEOPLES = st.text(max_size=300) | st.text("aZ9 ,#./\\_-()äß日😀\t\n%+=&:'\"
 JOB_NAME = re.compile(r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\+\-\.]){0,63}")
 PLAIN = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 SCHEMA_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-TOKENS = st.integers(1, 99).map(lambda number: shard_token("dag/task/run/-1", "print", "r0-00000", number))
+HEX = "0123456789abcdef"
+TOKENS = st.builds(
+    lambda own, content: make_token(f"b{own}", f"c{content}"),
+    st.text(HEX, min_size=19, max_size=19),
+    st.text(HEX, min_size=15, max_size=15),
+)
 
 
 @given(PEOPLES, TOKENS)

@@ -117,6 +117,8 @@ def test_right_options() -> None:
         "extra_body": {"a": 1},
         "file_name": "f",
         "output_expires_after": expiry,
+        "expires_after": 86_400,
+        "delete_inputs": False,
     }
     backend.check_route(["m"], ["/v1/chat/completions"], options)
     body = backend.create_body("/v1/embeddings", "file-1", options, {"t": "x"})

@@ -12,7 +12,11 @@ import pytest
 from airflow_batch_provider.backends import openai as module
 from airflow_batch_provider.backends import wire_async
 from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.core.errors import BatchInferenceError, ProviderError, RequestRejectedError
+from airflow_batch_provider.core.errors import (
+    BatchInferenceError,
+    ConfigurationError,
+    ProviderError,
+)
 from tests.backends.scripted import Scripted, answer
 
 BODY = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
@@ -67,7 +71,7 @@ def test_redirected_create(ask: Callable[[Scripted], OpenAIBackend], status: str
         Scripted(answer("200 OK", b'{"id": "batch_1"}', JSON)) as other,
         Scripted(answer(status, b"", f"Location: {other.base_url}/batches")) as server,
     ):
-        with pytest.raises(RequestRejectedError, match="HTTP 30"):
+        with pytest.raises(ConfigurationError, match=r"HTTP 30.*redirect was not followed"):
             ask(server).create(BODY)
         assert len(server.requests) == 1
         assert other.requests == []
