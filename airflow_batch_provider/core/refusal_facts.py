@@ -68,6 +68,7 @@ CODES: tuple[tuple[Refusal, Source, str], ...] = (
         ),
     ),
     (_ACCOUNT, "bespokelabsai/curator#296", "billing_hard_limit_reached billing_not_active"),
+    (_ACCOUNT, "Moonshot AI, error codes (unverified)", "exceeded_current_quota_error"),
     (
         _ACCOUNT,
         "OpenAI, error codes",
@@ -100,6 +101,8 @@ CODES: tuple[tuple[Refusal, Source, str], ...] = (
             "CONSUMER_INVALID USER_PROJECT_DENIED ACCESS_TOKEN_EXPIRED IAM_PERMISSION_DENIED"
         ),
     ),
+    # ---- not yet
+    (_NOT_YET, "openai-dotnet#312 (the code of gateways: unverified)", "file_not_ready file_not_processed"),
     # ---- passing
     (
         _PASSING,
@@ -140,7 +143,10 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
     (
         _NOT_YET,
         "openai-dotnet#312 (Azure: a batch wants its file in the state processed)",
-        r"\bfile\b.{0,80}\b(pending|not (yet )?(been )?(processed|ready)|(still|being) (being )?processed|uploading)\b",
+        (
+            r"\bfile\b.{0,80}\b(pending|not (yet )?(been )?(processed|ready)|"
+            r"(still|being) (being )?process(ed|ing)|uploading)\b"
+        ),
     ),
     (_NOT_YET, "openai-dotnet#312", r"\b(pending|not (yet )?processed)\b.{0,80}\bfile\b|^\W*pending\W*$"),
     (
@@ -172,7 +178,8 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
         _ACCOUNT,
         "OpenAI, error codes; hato-bot#4552; langchain4j#3942 (Gemini's words are the same)",
         (
-            r"exceeded your current quota|check your plan and billing|billing (hard|soft) limit|account is not active|"
+            r"exceeded your current (\w+ )?quota|check your (plan and billing|account balance)|"
+            r"billing (hard|soft) limit|account is not active|"
             r"(account|organi[sz]ation|project)\b.{0,40}\b(deactivated|suspended|disabled|terminated|restricted)\b"
         ),
     ),
@@ -180,7 +187,8 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
         _ACCOUNT,
         "Anthropic API, errors; OpenRouter, Together, DeepSeek: 402",
         (
-            r"credit balance is too low|insufficient (credit|fund|balance|quota)|out of credits|payment required|"
+            r"credit balance is too low|credits? (are|is|have been|has been) (depleted|exhausted|used up)|"
+            r"insufficient (credit|fund|balance|quota)|out of credits|payment required|"
             r"(spend(ing)?|monthly|usage|budget|credit)s? limit\w* .{0,30}(reached|exceeded)|"
             r"exceed\w* .{0,30}(spend(ing)?|monthly|usage|budget|credit)s? limit|budget (has been |was |is )?exceeded|"
             r"over budget"
@@ -192,6 +200,7 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
         "OpenAI, Azure, API Management: 401 and 403",
         (
             r"(incorrect|invalid|expired|missing) (api|subscription|access) key|invalid subscription key|"
+            r"(api|subscription|access) key (is |was |has )?(not valid|invalid|expired|been revoked|missing)|"
             r"invalid authentication|out of call volume quota|security token .{0,30}(invalid|expired)|"
             r"unsupported country|country, region, or territory not supported"
         ),

@@ -66,7 +66,7 @@ _LEADING = re.compile(r"^\W*([45]\d\d(?=\b)|\d{1,2}(?=\s*(?::|$)))")
 """A message that begins with a status: "503 The service ..." of Google's clients, "4: Deadline expired" of gRPC."""
 _MONEY = re.compile(r"quota|billing|\bcredits?\b|balance|payment|spend|budget", re.IGNORECASE)
 _LONGEST = 4_000
-_PASSING_STATUS = frozenset({0, 408, 409, 425, 429})
+_PASSING_STATUS = frozenset({0, 408, 409, 423, 425, 429, 449})
 
 
 def refusal_of(codes: Iterable[object], message: str, status: Any = None) -> Refusal:

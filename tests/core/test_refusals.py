@@ -32,6 +32,14 @@ REQUEST, ACCOUNT, PASSING = Refusal.REQUEST, Refusal.ACCOUNT, Refusal.PASSING
 NOT_YET, FULL = Refusal.NOT_YET, Refusal.FULL
 
 BODIES = [
+    (400, {"error": {"message": "API key not valid. Please pass a valid API key."}}, ACCOUNT),
+    (400, {"error": {"message": "API key expired. Please renew the API key."}}, ACCOUNT),
+    (429, {"error": {"type": "exceeded_current_quota_error", "message": "exceeded your current token quota"}}, ACCOUNT),
+    (429, {"error": {"message": "Your prepayment credits are depleted."}}, ACCOUNT),
+    (400, {"error": {"code": "file_not_ready", "message": "m"}}, NOT_YET),
+    (400, {"error": {"message": "File is still processing"}}, NOT_YET),
+    (423, {}, PASSING),
+    (449, {}, PASSING),
     # ---- OpenAI, Azure
     (
         429,
