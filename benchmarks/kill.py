@@ -1,8 +1,9 @@
 """The kill test: real processes, killed with SIGKILL at random instants, started again until their run is done.
 
 ``python benchmarks/kill.py --kills 500 [--route openai ...] [--seed 1] [--seconds-limit 1200]``: every run has three
-shards and two rounds. Checked after each: jobs created are jobs needed, no shard and round has two, every custom_id is
-answered once, the books balance. Exits with 1 on a breach, with the run directory's listing and the seed.
+shards and, but for a few, two rounds, and meets one trouble more than the kills (``kill_troubles.py``). Checked after each:
+jobs created are jobs needed, no two ask the same, none is stopped but a second one, every custom_id is answered once and
+holds the digest of its own prompt, the books balance. Exits with 1 on a breach, with the run directory's listing and the seed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.kill_attempts import PHASES, Zygote
+from benchmarks.kill_troubles import TROUBLES
 from benchmarks.killing import BreachError, Tally, bench_of
 
 ROUTES = (
@@ -74,6 +76,7 @@ def total_of(tallies: list[Tally]) -> Tally:
         for name in ("kills", "runs", "tries", "twins", "created", "needed", "rows", "refused", "seconds"):
             setattr(total, name, getattr(total, name) + getattr(tally, name))
         total.phases.update(tally.phases)
+        total.troubles.update(tally.troubles)
     return total
 
 
@@ -96,6 +99,7 @@ def run_all(routes: list[str], zygote: Zygote, kills: int, seed: int, seconds: f
             print(error, flush=True)
     total = total_of(tallies)
     print(line_of(total))
+    print("runs by trouble:", ", ".join(f"{name} {total.troubles[name]}" for name in TROUBLES))
     verdict = f"{broken} routes with a breach" if broken else "no breach"
     print(f"seed {seed}: {total.kills} kills, {total.created} jobs created, {total.needed} needed, {verdict}")
     return int(broken > 0)

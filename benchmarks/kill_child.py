@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_batch_provider import collecting, results
-from airflow_batch_provider.core import polling, submission
+from airflow_batch_provider.core import polling, refusals, submission
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError
 from airflow_batch_provider.core.records import Found, RunOptions
 from airflow_batch_provider.run import BatchRun, Done
@@ -33,6 +33,8 @@ from airflow_batch_provider.storage import RunDirectory
 POLL_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 0.1
 LONGEST_PAUSE = 0.1
+REFUSED_PAUSES = (0.1, 0.4)
+DOUBT_SECONDS = 60.0
 MESSAGE_BYTES = 60_000
 HEAVY = (
     "airflow.sdk",
@@ -100,6 +102,9 @@ def _make_run(order: Any, reporter: Reporter) -> BatchRun:
     backend = _backend(order)
     backend.find_settle_seconds = order.settle
     submission.LOOK_AGAIN_SECONDS = LOOK_AGAIN_SECONDS
+    refusals._PAUSES = REFUSED_PAUSES
+    polling.DOUBT_SECONDS = DOUBT_SECONDS
+    polling.SHORTEST_DOUBT_PAUSE = polling.LONGEST_DOUBT_PAUSE = LOOK_AGAIN_SECONDS
     if order.sabotage == "blind":
         backend.find = lambda *_, **__: Found((), True)
         backend.find_settle_seconds = 0

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_batch_provider.testing.faults import FaultPlan
-from airflow_batch_provider.testing.routes import CLAUDE, FakeRoute, fake_route
+from airflow_batch_provider.testing.routes import CLAUDE, ROUTES, FakeRoute, fake_route
 from benchmarks.kill_attempts import Attempt, Phase, Zygote
-from benchmarks.kill_checks import TOKEN, breaches, planned, token_of
+from benchmarks.kill_checks import NAMED, STOPPED, Account, Expected, Made, token_of
+from benchmarks.kill_troubles import TROUBLES, Digests, dealt, lose, prompt
 
 NATIVE = ("anthropic.claude-3-haiku-20240307-v1:0", "meta.llama3-1-8b-instruct-v1:0", "amazon.nova-lite-v1:0")
 BEHIND = (CLAUDE, "anthropic.claude-3-sonnet-20240229-v1:0", "anthropic.claude-3-5-sonnet-20240620-v1:0")
@@ -25,7 +26,7 @@ GEMINIS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash")
 SETTLE_SECONDS = 0.7
 """How long a lost create is looked for, in place of the real 900 s; most late accepts come sooner."""
 LATENCY = 0.004
-QUIET_SECONDS = 0.2
+QUIET_SECONDS = 0.3
 """After so long the fake has done what dead processes asked of it."""
 MOST_TRIES = 40
 LEFT = 0.75
@@ -47,6 +48,9 @@ class Scenario:
     :param lost: fault plan of lost creates: field and value.
     :param slow: seconds between accepting and answering, create by create.
     :param two: whether successors start while their predecessors live.
+    :param trouble: what else goes wrong; see :mod:`benchmarks.kill_troubles`.
+    :param plan: fault plan of the trouble: field and value.
+    :param lose_after: after how many kills something is deleted.
     :param sabotage: how the code under test is broken, to see that it is noticed.
     :param aim: point, how many of them to let pass, and seconds after it; None for chance.
     """
@@ -56,18 +60,28 @@ class Scenario:
     slow: tuple[float, ...] = ()
     lost: tuple[tuple[str, Any], ...] = ()
     two: bool = False
+    trouble: str = "none"
+    plan: tuple[tuple[str, Any], ...] = ()
+    lose_after: int = 0
     sabotage: str = ""
     aim: tuple[str, int, float] | None = None
 
     @classmethod
-    def draw(cls, rng: random.Random, kills: int) -> Scenario:
+    def draw(cls, rng: random.Random, kills: int, name: str = "none") -> Scenario:
+        trouble = TROUBLES[name]
         slow = tuple(rng.uniform(0.01, 0.08) for _ in range(6))
         kind = rng.choice(["", "", "", "cut_before_accept", "cut_after_accept", "late_accept"])
         value: Any = rng.randint(1, 2)
         if kind == "late_accept":  # a few come later than anybody waits
             value = [rng.choice([rng.uniform(0.02, 0.4), SETTLE_SECONDS * 1.5]) for _ in range(value)]
-        lost = ((kind, value),) if kind else ()
-        return cls(kills, rng.randint(1, 3), slow, lost, rng.random() < 0.35)
+        # What was sent and comes to be after the record was deleted is beyond anybody's knowledge.
+        quiet = trouble.loses and kind == "late_accept"
+        lost = ((kind, value),) if kind and not quiet and not trouble.neighbour else ()
+        plan = tuple((field, drawn(rng)) for field, drawn in trouble.plan.items())
+        # Late answers of jobs that are completed, too.
+        expiring = rng.randint(0 if name == "late output" else 1, 3)
+        two = rng.random() < 0.35 and not trouble.is_alone
+        return cls(kills, expiring, slow, lost, two, name, plan, rng.randint(1, max(1, min(4, kills))))
 
 
 @dataclass
@@ -84,6 +98,7 @@ class Tally:
     refused: int = 0
     twins: int = 0
     phases: Counter[Phase] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
 
@@ -98,10 +113,15 @@ class Bench:
         self.tally = Tally(route.name)
         self.seed = seed
         self.span = 1.0
+        self._offset = list(ROUTES).index(route.name)
         self._zygote = zygote
         self.folder = folder
         self._input = folder / "in.jsonl"
-        self._input.write_text("".join(json.dumps(line) + "\n" for line in self._lines()))
+        self._turned = folder / "turned.jsonl"
+        rows = [json.dumps(line) + "\n" for line in self._lines()]
+        self._input.write_text("".join(rows))
+        # Every shard's rows in another order: the models come by turns of three.
+        self._turned.write_text("".join(rows[3:] + rows[:3]))
 
     @property
     def repeats(self) -> bool:
@@ -114,7 +134,7 @@ class Bench:
         name = self.route.name
         models = {"bedrock": NATIVE}.get(name, BEHIND if name.endswith("_bedrock") else GEMINIS)
         for number in range(self.half * 2 * len(models)):
-            message = {"role": "user", "content": f"say {number}"}
+            message = {"role": "user", "content": prompt(f"row-{number}")}
             body = {"model": models[number % len(models)], "messages": [message], "max_tokens": 16}
             yield {
                 "custom_id": f"row-{number}",
@@ -138,14 +158,16 @@ class Bench:
 
         :raises BreachError: when anything does not hold.
         """
-        scenario = scenario or Scenario.draw(self.chances(f"{number}/scenario"), kills)
+        name = dealt(number, self._offset)
+        scenario = scenario or Scenario.draw(self.chances(f"{number}/scenario"), kills, name)
         folder = self.folder / f"run-{number}"
         before = len(self.route.fake.batches)
         self.plan_faults(scenario, before)
         one = OneRun(self, folder, scenario, number)
         try:
             one.to_the_end()
-            wrong = breaches(folder / "run", self.ids, [self.token_of(job) for job in one.jobs()])
+            account = one.account()
+            wrong = account.breaches()
         except BreachError as error:
             wrong = [str(error)]
         finally:
@@ -154,7 +176,8 @@ class Bench:
             raise BreachError(self._story(number, scenario, folder, wrong))
         self.tally.runs += 1
         self.tally.created += len(one.jobs())
-        self.tally.needed += sum(map(len, planned(folder / "run")))
+        self.tally.needed += account.needed
+        self.tally.troubles[scenario.trouble if one.was_troubled else "none"] += 1
         self.tally.rows += len(self.ids)
         shutil.rmtree(folder)
 
@@ -167,9 +190,13 @@ class Bench:
 
         :param before: jobs that exist already; faults of jobs count from the first one ever.
         """
-        plan: dict[str, Any] = {"latency": LATENCY, "slow_accept": list(scenario.slow), "expire_after_rows": self.half}
-        plan["jobs"] = before + scenario.expiring
-        plan.update((name, list(value) if isinstance(value, list) else value) for name, value in scenario.lost)
+        plan: dict[str, Any] = {"latency": LATENCY, "slow_accept": list(scenario.slow)}
+        if scenario.expiring:
+            plan["expire_after_rows"] = self.half
+        everywhere = TROUBLES[scenario.trouble].for_all_jobs
+        plan["jobs"] = None if everywhere else before + (scenario.expiring or 3)
+        faults = (*scenario.lost, *scenario.plan)
+        plan.update((name, list(value) if isinstance(value, list) else value) for name, value in faults)
         fresh = FaultPlan(**plan)
         for each in fields(FaultPlan):
             setattr(self.route.fake.faults, each.name, getattr(fresh, each.name))
@@ -181,14 +208,16 @@ class Bench:
             token = token_of(self.route.fake._store.file(job["input_file_id"]))
         return token
 
-    def order(self, folder: Path, number: int, first_try: bool, lost: str, sabotage: str) -> dict[str, Any]:
+    def order(
+        self, folder: Path, number: int, first_try: bool, lost: str, sabotage: str, turned: bool = False
+    ) -> dict[str, Any]:
         """What an attempt is told."""
         return {
             "route": self.route.name,
             "connection": self.route.connection,
             "folder": str(folder / "run"),
             "log": str(folder / "attempts.log"),
-            "input_path": str(self._input),
+            "input_path": str(self._turned if turned else self._input),
             "run_key": f"kill/{self.seed}/{number}/-1",
             "first_try": first_try,
             "on_lost_create": lost,
@@ -224,23 +253,81 @@ class OneRun:
         self._tries = 0
         self._lost = "fail"
         self._refused: set[str] = set()
+        self._trouble = TROUBLES[scenario.trouble]
+        self._neighbour: Attempt | None = None
+        self._before_loss: int | None = None
+        self._cancels = len(bench.route.fake.calls("cancel"))
         folder.mkdir(parents=True)
 
     def jobs(self) -> list[dict[str, Any]]:
         """The jobs that exist at the provider because of this run."""
         return list(self._bench.route.fake.batches[self._before :])
 
+    @property
+    def was_troubled(self) -> bool:
+        """Whether the trouble came to pass: a run may end before its record is deleted."""
+        return not self._trouble.loses or self._before_loss is not None
+
+    def account(self) -> Account:
+        """What the checks need."""
+        fake, planned = self._bench.route.fake, dict(self._scenario.plan)
+        twins = 0 if self._bench.repeats else planned.get("create_twice", 0) - fake.faults.create_twice
+        expected = Expected(
+            rounds=2 if self._scenario.expiring else 1,
+            twins=twins,
+            before=(self._before_loss or 0) if self._trouble.turns else 0,
+            lost=self._before_loss is not None,
+            neighbour=self._near / "run" if self._trouble.neighbour else None,
+        )
+        made = [
+            Made(self._bench.token_of(job), bool(STOPPED.search(str(job.get("status") or job.get("state")))))
+            for job in self.jobs()
+        ]
+        cancels = len(fake.calls("cancel")) - self._cancels
+        return Account(self._folder / "run", self._bench.ids, made, cancels, expected)
+
     def kill_all(self) -> None:
-        for each in self._alive:
+        for each in (*self._alive, *([self._neighbour] if self._neighbour else [])):
             each.kill()
 
     def to_the_end(self) -> None:
         """Start, kill, start again, until an attempt says that it is done and none is alive."""
+        if self._trouble.neighbour:
+            self._meet_neighbour()
+        self._work()
+        if self._neighbour is not None:
+            self._neighbour.follow(time.monotonic() + 120)
+            if self._neighbour.last_word != "done":
+                raise BreachError(f"the neighbour failed: {self._neighbour.reports[-3:]}")
+
+    @property
+    def _near(self) -> Path:
+        return self._folder / "neighbour"
+
+    def _meet_neighbour(self) -> None:
+        """Start another directory's run of the same key, and let it make some of its jobs."""
+        self._near.mkdir()
+        turned = self._trouble.neighbour == "turned"
+        order = self._bench.order(self._near, self._number, True, "fail", "", turned)
+        self._neighbour = self._bench.start(order)
+        for _ in range(self._rng.randint(0, 4)):
+            self._neighbour.follow(time.monotonic() + 60, lambda word: word == "-create")
+
+    def _lose_some(self) -> None:
+        """Delete what the trouble deletes, once there are jobs, and when the provider has done all it was asked."""
+        if not self._trouble.loses or self._before_loss is not None or self._kills < self._scenario.lose_after:
+            return
+        time.sleep(QUIET_SECONDS)
+        if self.jobs() and lose(self._folder / "run", self._trouble.loses, self._rng):
+            self._before_loss = len(self.jobs())
+
+    def _work(self) -> None:
         done = False
         while not done or self._alive:
             if self._tries > MOST_TRIES:
                 raise BreachError(f"the run is not done after {self._tries} tries")
             if not self._alive:
+                self._lose_some()
                 self._start()
             killing = self._kills < self._scenario.kills
             if killing and not done and self._may_be_two():
@@ -268,7 +355,9 @@ class OneRun:
                 done = self._heard(victim) or done
 
     def _start(self) -> None:
-        order = self._bench.order(self._folder, self._number, self._tries == 0, self._lost, self._scenario.sabotage)
+        turned = self._trouble.turns and self._before_loss is not None
+        told = (self._number, self._tries == 0, self._lost, self._scenario.sabotage, turned)
+        order = self._bench.order(self._folder, *told)
         self._tries += 1
         self._alive.append(self._bench.start(order))
 
@@ -302,7 +391,7 @@ class OneRun:
         self._bench.tally.refused += 1
         if self._bench.repeats:
             raise BreachError(f"a create that can be repeated was refused: {word}")
-        self._refused = set(TOKEN.findall(word))
+        self._refused = set(NAMED.findall(word))
         if not self._alive:
             self._after_refusal()
         return False
@@ -316,7 +405,8 @@ class OneRun:
         faults = self._bench.route.fake.faults
         latest = max((max(values) for name, values in self._scenario.lost if name == "late_accept"), default=0.0)
         time.sleep(QUIET_SECONDS + latest)
-        if not self._refused & {self._bench.token_of(job) for job in self.jobs()}:
+        tokens = [self._bench.token_of(job) or "" for job in self.jobs()]
+        if not any(name in token for name in self._refused for token in tokens):
             faults.late_accept = []  # or the next one would be resubmitted while it is on its way
             self._lost = "resubmit"
 
@@ -325,7 +415,7 @@ class OneRun:
 def bench_of(name: str, zygote: Zygote, seed: int) -> Iterator[Bench]:
     """A route with its fake running; its folder stays when a law was broken."""
     folder = Path(tempfile.mkdtemp(prefix=f"kill-{name}-"))
-    with fake_route(name, FaultPlan()) as route:
+    with fake_route(name, FaultPlan(), engine=Digests()) as route:
         bench = Bench(route, zygote, folder, seed)
         started = time.monotonic()
         try:

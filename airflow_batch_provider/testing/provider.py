@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.local.engines.base import Reply, error_body
+from airflow_batch_provider.local.engines.base import Engine, Reply, error_body
 from airflow_batch_provider.local.engines.echo import EchoEngine
 from airflow_batch_provider.local.policy import Hooks, Stop
 from airflow_batch_provider.local.store import Store
@@ -29,6 +29,7 @@ class FakeProvider:
     :param flavor: whom it plays.
     :param faults: what it does wrong; may be changed while it runs.
     :param api_key: the key it accepts.
+    :param engine: answers the rows.
     :param rules: fields of :class:`~airflow_batch_provider.local.policy.Policy` to change, such as ``max_rows``.
     :param options: what the flavor itself can be told: ``behind`` and ``uri_ids`` of Portkey, ``virtual_models`` of
         TrueFoundry, ``tokens`` of Azure. ``behind="bedrock"`` or ``"vertex-ai"`` makes either a gateway over that
@@ -41,6 +42,7 @@ class FakeProvider:
         faults: FaultPlan | None = None,
         *,
         api_key: str = "fake-key",
+        engine: Engine | None = None,
         rules: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -57,7 +59,7 @@ class FakeProvider:
         self._folder = tempfile.TemporaryDirectory(prefix="fake-provider-")
         self._store = played.store = Store(Path(self._folder.name))
         policy = replace(played.policy(), **{"slots": 8, "backoff": 0.01, "grace": 2.0, **(rules or {})})
-        app = create_app(self._store, EchoEngine(), policy, _FaultyHooks(self.faults, self._store, played))
+        app = create_app(self._store, engine or EchoEngine(), policy, _FaultyHooks(self.faults, self._store, played))
         self._server = LocalServer(Shell(app, self._store, played, self.faults, self.requests))
         self.origin = self._server.origin
         self.base_url = self.origin + played.base

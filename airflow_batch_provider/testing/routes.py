@@ -71,7 +71,9 @@ def _wire(flavor: Any, conn_type: str, extra: JSON, model: str = "m", **options:
     def make(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON, str]]:
         from airflow_batch_provider.testing.provider import FakeProvider
 
-        with FakeProvider(flavor, faults, rules=rules, **options) as fake:
+        own = {**rules}
+        engine = own.pop("engine", None)
+        with FakeProvider(flavor, faults, engine=engine, rules=own, **options) as fake:
             host = fake.origin if flavor == "azure" else fake.base_url
             yield fake, {"conn_type": conn_type, "host": host, "password": fake.api_key, "extra": extra}, model
 
@@ -172,8 +174,8 @@ def fake_route(name: str, faults: FaultPlan | None = None, **rules: Any) -> Iter
 
     :param name: one of :data:`ROUTES`.
     :param faults: what it does wrong; may be changed while it runs.
-    :param rules: of ``bedrock`` and ``vertex_ai``, the arguments of their fakes; of all others, fields of
-        :class:`~airflow_batch_provider.local.policy.Policy`.
+    :param rules: of ``bedrock`` and ``vertex_ai``, the arguments of their fakes; of all others, ``engine`` and fields
+        of :class:`~airflow_batch_provider.local.policy.Policy`.
     :raises ConfigurationError: when there is no such route.
     """
     if name not in _MAKERS:
