@@ -116,6 +116,7 @@ class Driver:
     fetcher: Fetcher
     clock: Callable[[], float]
     log: Logger
+    _is_followed: bool = False
 
     def drive(self, a_round: Round) -> Waiting | None:
         """Do what can be done now.
@@ -126,6 +127,7 @@ class Driver:
         :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
         """
         self._check_bytes(a_round)
+        self._is_followed = len(self.ledger.rounds()) > a_round.number + 1
         while isinstance(outcome := self._pass(a_round), bool):
             if not outcome:
                 return None
@@ -247,6 +249,8 @@ class Driver:
 
     def _memory(self, a_round: Round) -> submission.Memory:
         """What it means that the ledger has nothing of a shard."""
+        if self._is_followed:
+            return "sent"
         return "lost" if self.was_lost else "new" if a_round.number in self.planned else "unsure"
 
     def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
@@ -254,7 +258,7 @@ class Driver:
         assert self.submitter is not None
         wanted = [(shard, a_round.attempts.get(shard.name, [])) for shard in shards]
         # A lost answer or a lost directory must be looked into; else a look is a precaution.
-        must = self._memory(a_round) == "lost" or any(many and many[-1].may_live for _, many in wanted)
+        must = self._memory(a_round) in ("lost", "sent") or any(many and many[-1].may_live for _, many in wanted)
         looker = self.submitter.looker
         return looker.look(wanted) if must else looker.look_or_go_on(wanted)
 

@@ -143,12 +143,13 @@ class BatchRun:
         while True:
             if self.ledger.summary() is not None:
                 return Done(self._finish(record))
-            waiting = self._driver(record).drive(rounds[-1])
+            driven = _unended(rounds)
+            waiting = self._driver(record).drive(driven)
             if waiting is not None:
                 return waiting
-            driven, rounds = rounds[-1], self.ledger.rounds()
+            rounds = self.ledger.rounds()
             if rounds[-1].number > driven.number:
-                continue  # another process has planned the next round meanwhile
+                continue  # it was an earlier one, or another process has planned the next round meanwhile
             if self.run_key is None or not self._planner().next(rounds):
                 return Done(self._finish(record))
             rounds = self.ledger.rounds()
@@ -392,3 +393,13 @@ class BatchRun:
             self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)
+
+
+def _unended(rounds: list[Round]) -> Round:
+    """The round to go on with: the last one, or an earlier one of which a part of the record was deleted since."""
+    for a_round in rounds:
+        for shard in a_round.shards:
+            last = a_round.last(shard)
+            if last is None or last.end is None:
+                return a_round
+    return rounds[-1]

@@ -21,6 +21,7 @@ from airflow_batch_provider.core.errors import (
     QuotaError,
     RateLimitedError,
     RequestRejectedError,
+    RunConflictError,
     WaitError,
 )
 from airflow_batch_provider.core.finding import Seen
@@ -129,7 +130,7 @@ class Submitter:
             case submission.LookAgain(at):
                 return at
             case submission.Refuse(reason):
-                raise self._lost(shard, attempt, reason)
+                raise self._forgotten(shard, reason) if memory == "sent" else self._lost(shard, attempt, reason)
 
     def _last(self, attempt: Attempt | None) -> submission.LastCreate | None:
         if attempt is None:
@@ -313,6 +314,13 @@ class Submitter:
         if not found:
             told = "The create of %s was not answered and no job shows; one tagged %r may still bill"
             self._log.error(told, shard.name, token)
+
+    def _forgotten(self, shard: Shard, reason: str) -> RunConflictError:
+        return RunConflictError(
+            f"{self._directory.uri}: the record of {shard.name} was deleted. It was sent, since a later round was "
+            f"planned, but {reason}. Nothing is sent again. Restore the directory, or use another output_path, which "
+            "asks everything anew."
+        )
 
     def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
         if attempt is None:

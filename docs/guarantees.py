@@ -43,6 +43,7 @@ whoever made it. No time and no likeness of names proves anything, so the clocks
 | nothing | own, not cancelled or failed | go on with the best, cancel and report other own ones |
 | nothing | the same of another directory, not cancelled or failed | read it; it is never cancelled |
 | nothing | none of these | create; after a lost directory only where the list is whole, else refuse |
+| nothing, and a later round was planned | none of these | refuse: it was sent, and what it left open is asked already |
 | the job's id | | go on with it |
 | refused (4xx) | own | go on with the best: a gateway may refuse what it has passed on |
 | refused (4xx) | none | create under the next number, when there is room |

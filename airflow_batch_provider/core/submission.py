@@ -14,6 +14,7 @@ nothing            none of these               any                   Create 1
 nothing, lost      none, whole list            any                   Create 1
 nothing, lost      none, list not whole        any, "resubmit"       Create 1
 nothing, lost      none, list not whole        any, "fail"           Refuse
+nothing, sent      none of these               any                   Refuse
 job                (not needed)                any                   Attached
 refused            not looked yet              any                   Look
 refused            own                         any                   Attach the best, cancel the others
@@ -27,7 +28,8 @@ intent alone       none                        after, "resubmit"     Create next
 intent alone       none                        after, "fail"         Refuse
 =================  ==========================  ====================  ===============================================
 
-*New* is what this very process has planned; *lost* is a directory that was found gone. In between, an earlier process
+*New* is what this very process has planned; *lost* is a directory that was found gone; *sent* is a shard of a round
+that a later one follows, so that it had its job, and what that left open is asked already. In between, an earlier process
 may have sent a shard whose record was deleted since, so one look comes before its first create. A list that broke off
 proves nothing, so with a lost directory it is refused whatever the policy is.
 
@@ -46,8 +48,9 @@ from airflow_batch_provider.core.records import Job, OnLostCreate
 
 LOOK_AGAIN_SECONDS = 60.0
 
-Memory: TypeAlias = Literal["new", "unsure", "lost"]
-"""What an empty ledger says of a shard: that nothing was sent, that something may have been, that it very well may."""
+Memory: TypeAlias = Literal["new", "unsure", "lost", "sent"]
+"""What an empty ledger says of a shard: that nothing was sent, that something may have been, that it very well may, that
+it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,8 @@ def _first(memory: Memory, looked: Seen | None, on_lost_create: OnLostCreate) ->
         return Attach(found, others(looked.own, found))
     if (found := best(looked.same, at_worst=2)) is not None:
         return Borrow(found)
+    if memory == "sent":
+        return Refuse(_reason(looked))
     unknown = memory == "lost" and not looked.complete
     if unknown and (looked.broken or on_lost_create == "fail"):
         return Refuse(_reason(looked))

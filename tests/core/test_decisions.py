@@ -124,10 +124,16 @@ def test_a_shard_whose_record_may_have_been_deleted(memory, looked, policy, want
         ("lost", UNSURE, "resubmit", Create(1)),
         ("lost", BROKEN, "fail", Refuse(ENDLESS)),
         ("lost", BROKEN, "resubmit", Refuse(ENDLESS)),
+        ("sent", UNSURE, "resubmit", Refuse(UNKNOWN)),
+        ("sent", BROKEN, "resubmit", Refuse(ENDLESS)),
+        ("sent", None, "fail", Look()),
+        ("sent", own(ONE, TWO), "fail", Attach(ONE, (TWO,))),
+        ("sent", same(LATE), "fail", Borrow(LATE)),
     ],
 )
 def test_a_list_that_proves_nothing(memory, looked, policy, wanted):
-    """A13: after a lost directory nothing is created on a list that cannot prove that nothing lives."""
+    """A13: after a lost directory nothing is created on a list that cannot prove that nothing lives, and what a later
+    round proves to have been sent is found or refused (X6)."""
     assert decide(None, memory=memory, looked=looked, now=0, settle_seconds=900, on_lost_create=policy) == wanted
 
 

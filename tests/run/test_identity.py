@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -167,6 +168,53 @@ def test_a_part_of_the_directory_is_gone(held, pattern):
     assert len(held.fake.batches) == 3
     assert not any(attempt.is_borrowed for _, attempt in run.ledger.open_attempts())
     assert sorted(run.cancel()) == sorted(jobs)
+
+
+@pytest.fixture
+def in_round_1(held):
+    """A run in its second round, whose jobs stay in progress."""
+    held.fake.faults.hold_after_rows = None
+    held.fake.faults.expire_after_rows, held.fake.faults.jobs = 2, 3
+    run, jobs = started(held)
+    until = time.time() + 20
+    while len(held.fake.batches) == 3 and time.time() < until:
+        time.sleep(0.02)
+        run.advance()
+    assert len(held.fake.batches) == 6
+    return jobs
+
+
+def forget(bench, pattern):
+    for path in bench.path.glob(f"ledger/{pattern}"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("pattern", ["r0-00001.*", "r0-0000*", "r0-00002.1.end.json", "r0-00001.1.[ij]*"])
+def test_a_part_of_an_earlier_round_is_gone(held, in_round_1, pattern):
+    """X6: a round that another follows has its jobs found again, too, so that the summary names them with their cost;
+    before, it left them out and told the cost of the others as the whole."""
+    forget(held, pattern)
+    summary = held.finish(first_try=False)
+    assert summary.outcomes["succeeded"] == 12
+    assert {job["id"] for job in summary.jobs} == {batch["id"] for batch in held.fake.batches} > set(in_round_1)
+    assert len(held.fake.batches) == 6
+    assert [one["succeeded"] for one in summary.by_round] == [6, 6]
+
+
+@pytest.mark.parametrize("lost", ["fail", "resubmit"])
+def test_an_earlier_round_that_is_gone_and_not_found(held, in_round_1, lost):
+    """X6: what a later round proves to have been sent is never created anew, whatever the policy."""
+    forget(held, "r0-00001.*")
+    pages = held.backend.job_pages
+
+    def without(limit=None):
+        jobs = [job for job in pages(limit) if job.id not in in_round_1]
+        return Pages(lambda _: Page(jobs, None, more=False))
+
+    held.backend.job_pages = without
+    with pytest.raises(RunConflictError, match="the record of r0-00001 was deleted"):
+        held.finish(first_try=False, on_lost_create=lost)
+    assert len(held.fake.batches) == 6
 
 
 def test_a_lost_directory_is_read_and_left_alone(held):
