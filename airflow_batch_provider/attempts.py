@@ -143,3 +143,13 @@ class Round:
             return ""
         times = newest.get("times", 1)
         return f" Last refusal{f' (of {times} in a row)' if times > 1 else ''}: {newest['error']}."
+
+
+def unended(rounds: Sequence[Round]) -> Round:
+    """The round to go on with: the last one, or an earlier one of which a part of the record was deleted since."""
+    for a_round in rounds:
+        for shard in a_round.shards:
+            last = a_round.last(shard)
+            if last is None or last.end is None:
+                return a_round
+    return rounds[-1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from airflow_batch_provider import results, staging
-from airflow_batch_provider.attempts import Round
+from airflow_batch_provider.attempts import Round, unended
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -143,7 +143,7 @@ class BatchRun:
         while True:
             if self.ledger.summary() is not None:
                 return Done(self._finish(record))
-            driven = _unended(rounds)
+            driven = unended(rounds)
             waiting = self._driver(record).drive(driven)
             if waiting is not None:
                 return waiting
@@ -393,13 +393,3 @@ class BatchRun:
             self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)
-
-
-def _unended(rounds: list[Round]) -> Round:
-    """The round to go on with: the last one, or an earlier one of which a part of the record was deleted since."""
-    for a_round in rounds:
-        for shard in a_round.shards:
-            last = a_round.last(shard)
-            if last is None or last.end is None:
-                return a_round
-    return rounds[-1]

@@ -29,9 +29,9 @@ intent alone       none                        after, "fail"         Refuse
 =================  ==========================  ====================  ===============================================
 
 *New* is what this very process has planned; *lost* is a directory that was found gone; *sent* is a shard of a round
-that a later one follows, so that it had its job, and what that left open is asked already. In between, an earlier process
-may have sent a shard whose record was deleted since, so one look comes before its first create. A list that broke off
-proves nothing, so with a lost directory it is refused whatever the policy is.
+that a later one follows, so that it had its job, and what that left open is sent already. In between, an earlier
+process may have sent a shard whose record was deleted since, so one look comes before its first create. A list that
+broke off proves nothing, so with a lost directory it is refused whatever the policy is.
 
 The best job is one that was answered, then one that is alive, then one that expired; the oldest of equals. One that
 was cancelled or failed is dead: it is never borrowed and never better than a fresh create, but where the ledger knows
@@ -49,8 +49,8 @@ from airflow_batch_provider.core.records import Job, OnLostCreate
 LOOK_AGAIN_SECONDS = 60.0
 
 Memory: TypeAlias = Literal["new", "unsure", "lost", "sent"]
-"""What an empty ledger says of a shard: that nothing was sent, that something may have been, that it very well may, that
-it was."""
+"""What an empty ledger says of a shard: that nothing was sent, that something may have been, that it very well may,
+that it was."""
 
 
 @dataclass(frozen=True, slots=True)
