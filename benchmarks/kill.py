@@ -2,9 +2,9 @@
 
 ``python benchmarks/kill.py --kills 500 [--route openai ...] [--seed 1] [--seconds-limit 1200]``: every run has three
 shards and, but for a few, two rounds, and meets one trouble beside the kills (``kill_troubles.py``). Checked after
-each: jobs created are jobs needed, no two ask the same, none is stopped but a second one, every custom_id is answered once
-with the digest of its own prompt, the books balance. Exits with 1 on a breach, with the run directory's listing and the
-seed.
+each: jobs created are jobs needed, no two ask the same, none is stopped but a second one, every custom_id is answered
+once with the digest of its own prompt, the books balance. Exits with 1 on a breach, with the run directory's listing
+and the seed.
 """
 
 from __future__ import annotations
