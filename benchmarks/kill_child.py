@@ -25,7 +25,7 @@ from typing import Any
 
 from airflow_batch_provider import collecting, results
 from airflow_batch_provider.core import polling, refusals, submission
-from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError
+from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError, ProviderError
 from airflow_batch_provider.core.records import Found, RunOptions
 from airflow_batch_provider.run import BatchRun, Done
 from airflow_batch_provider.storage import RunDirectory
@@ -162,6 +162,8 @@ def _child(order: Any, handle: int) -> None:
         attempt(order, reporter)
     except LostCreateError as error:
         word, code = "=refused " + str(error).replace("\n", " "), 3  # a report is one line
+    except ProviderError as error:
+        word, code = f"=later {error}", 4
     except BaseException as error:  # whatever it was, the parent is told
         logging.exception("the attempt failed")
         word, code = f"=error {type(error).__name__}: {error}", 1
