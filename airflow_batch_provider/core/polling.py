@@ -111,7 +111,7 @@ def decide(
         if count >= (PERMANENT_FAILURES if permanent else TRANSIENT_FAILURES):
             if isinstance(seen, NotFoundError):
                 # One of several jobs: whoever collects looks at each by itself, and decides when to believe it.
-                return Wake("look_again", f"{count} looks in a row found a job missing: {seen}")
+                return Wake("look_again", f"{count} looks in a row found a job missing: {type(seen).__name__}: {seen}")
             told = f"{count} looks in a row failed, the jobs were left alone: {type(seen).__name__}: {seen}"
             return Wake("polling_failed", told)
         pause = _pause(seen, poll_interval, failures) * (1 + JITTER_SHARE * jitter)

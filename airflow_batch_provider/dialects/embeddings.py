@@ -39,7 +39,7 @@ def read_texts(given: Any, provider: str, longest: int | None = None) -> list[st
 
 
 def one_text(given: Any, provider: str, longest: int | None = None) -> str:
-    """The one text of a part; see :attr:`airflow_batch_provider.dialects.chat.Dialect.texts_per_record`."""
+    """The one text of a part; see :attr:`airflow_batch_provider.dialects.dialect.Dialect.texts_per_record`."""
     texts = read_texts(given, provider, longest)
     if len(texts) > 1:
         raise refuse("input", f"{provider} embeds one text a record")

@@ -68,7 +68,7 @@ class GeminiDialect(GeminiConfig):
     # ---- there -------------------------------------------------------------------------------------------------
 
     def request(self, body: JSON) -> JSON:
-        """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        """The request; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         self.free = False
         body = self.opened(body)
         system, turns = self.conversation(body)
@@ -240,7 +240,7 @@ class GeminiDialect(GeminiConfig):
     # ---- back --------------------------------------------------------------------------------------------------
 
     def answer(self, output: JSON) -> JSON | Failure:
-        """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        """The answer; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         try:
             return read_answer(output, self._model)
         except orjson.JSONEncodeError:

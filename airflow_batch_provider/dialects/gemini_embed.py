@@ -36,7 +36,7 @@ class GeminiEmbedDialect(Dialect):
         self._model = model
 
     def request(self, body: JSON) -> JSON:
-        """The request; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        """The request; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         config: JSON = {}
         check_fields(body, _KNOWN, "Gemini", self.notes)
         dimensions = body.get("dimensions")
@@ -57,7 +57,7 @@ class GeminiEmbedDialect(Dialect):
         return made
 
     def answer(self, output: JSON) -> JSON | Failure:
-        """The answer; see :class:`~airflow_batch_provider.dialects.chat.Dialect`."""
+        """The answer; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         found = object_of(output.get("embedding"))
         tokens = count(output.get("tokenCount") or object_of(output.get("usageMetadata")).get("promptTokenCount"))
         wished = output.get(AS_BASE64) is True
