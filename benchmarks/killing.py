@@ -81,7 +81,7 @@ class Scenario:
         # Late answers of jobs that are completed, too.
         expiring = rng.randint(0 if name == "late output" else 1, 3)
         two = rng.random() < 0.35 and not trouble.is_alone
-        return cls(kills, expiring, slow, lost, two, name, plan, rng.randint(1, max(1, min(4, kills))))
+        return cls(kills, expiring, slow, lost, two, name, plan, rng.randint(1, max(1, min(2, kills))))
 
 
 @dataclass
