@@ -10,12 +10,28 @@ from typing import Any
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.dialect import Failure
+from airflow_batch_provider.dialects.dialect import Dialect, Failure
+from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.leftovers import FIELDS
 
 _NEAR = 1e-6
 """How far from 1 a length may be by the rounding of 32-bit floats."""
 _UNHEARD = frozenset({"user", "safety_identifier", "metadata", "store", "service_tier"})
+_OF_GOOGLE = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
+
+
+class OneTextDialect(Dialect):
+    """Embeddings by a model that takes one text a record.
+
+    :param family: facts of the model's family.
+    :param model: the model's id, named in answers.
+    """
+
+    texts_per_record = 1
+
+    def __init__(self, family: Family, model: str) -> None:
+        super().__init__()
+        self._model = model
 
 
 def read_texts(given: Any, provider: str, longest: int | None = None) -> list[str]:
@@ -62,6 +78,21 @@ def check_fields(body: JSON, known: frozenset[str], provider: str, notes: dict[s
         if name not in _UNHEARD:
             raise refuse(name, f"{provider} has no such parameter; leave it out")
         notes.setdefault(f"body.{name}", f"left out for {provider}: it changes no answer")
+
+
+def google_text(body: JSON, provider: str, notes: dict[str, str]) -> tuple[str, JSON]:
+    """The text of a request to Google, and what describes it: ``task_type`` and ``title``, as written.
+
+    Source: Google, "Text embeddings API".
+
+    :param provider: named in a refusal.
+    """
+    check_fields(body, _OF_GOOGLE, provider, notes)
+    given: JSON = {name: body[name] for name in ("task_type", "title") if body.get(name) is not None}
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise refuse(name, "must be a string")
+    return one_text(body.get("input"), provider), given
 
 
 def read_word(body: JSON, name: str, words: Mapping[str, str], provider: str) -> str | None:

@@ -7,49 +7,30 @@ from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.completion import count, object_of
-from airflow_batch_provider.dialects.dialect import Dialect, Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.embeddings import (
-    check_fields,
+    OneTextDialect,
     embedding_list,
-    one_text,
+    google_text,
     refuse,
     wants_base64,
     with_truncation,
 )
 from airflow_batch_provider.dialects.envelopes import AS_BASE64
-from airflow_batch_provider.dialects.families import Family
-
-_KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
 
 
-class GeminiEmbedDialect(Dialect):
-    """Embeddings by Gemini.
-
-    :param family: facts of the model's family.
-    :param model: the model's id.
-    """
-
-    texts_per_record = 1
-
-    def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
-        self._model = model
+class GeminiEmbedDialect(OneTextDialect):
+    """Embeddings by Gemini."""
 
     def request(self, body: JSON) -> JSON:
         """The request; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
-        config: JSON = {}
-        check_fields(body, _KNOWN, "Gemini", self.notes)
+        text, config = google_text(body, "Gemini", self.notes)
         dimensions = body.get("dimensions")
         if dimensions is not None:
             if type(dimensions) is not int or dimensions < 1:
                 raise refuse("dimensions", "must be a whole number, 1 or more")
             config["output_dimensionality"] = dimensions
-        for name in ("task_type", "title"):
-            if body.get(name) is not None:
-                if not isinstance(body[name], str):
-                    raise refuse(name, "must be a string")
-                config[name] = body[name]
-        made: JSON = {"content": {"parts": [{"text": one_text(body.get("input"), "Gemini")}]}}
+        made: JSON = {"content": {"parts": [{"text": text}]}}
         if config:
             made["embed_content_config"] = config
         if wants_base64(body):

@@ -9,43 +9,27 @@ from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
-from airflow_batch_provider.dialects.dialect import Dialect, Failure
+from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.embeddings import (
-    check_fields,
+    OneTextDialect,
     embedding_list,
-    one_text,
+    google_text,
     refuse,
     wants_base64,
     with_truncation,
 )
-from airflow_batch_provider.dialects.families import Family
 
-_FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "task_type", "title"})
 _DIMENSIONS = 768
 _REMEDY = "use gemini-embedding-001, whose lines can tell it"
 
 
-class TextEmbedDialect(Dialect):
-    """Embeddings by Google's older models.
-
-    :param model: named in answers.
-    """
-
-    texts_per_record = 1
-
-    def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
-        self._model = model
+class TextEmbedDialect(OneTextDialect):
+    """Embeddings by Google's older models."""
 
     def request(self, body: JSON) -> JSON:
         """The instance."""
-        check_fields(body, _FIELDS, "Google's text embedding", self.notes)
-        out: JSON = {"content": one_text(body.get("input"), "Google's text embedding")}
-        for name in ("task_type", "title"):
-            if body.get(name) is not None:
-                if not isinstance(body[name], str):
-                    raise refuse(name, "must be a string")
-                out[name] = body[name]
+        text, given = google_text(body, "Google's text embedding", self.notes)
+        out: JSON = {"content": text, **given}
         dimensions = body.get("dimensions")
         if dimensions is not None and (type(dimensions) is not int or dimensions != _DIMENSIONS):
             raise refuse("dimensions", f"{self._model} makes {_DIMENSIONS} dimensions in batches; {_REMEDY}")

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.completion import count, object_of
-from airflow_batch_provider.dialects.dialect import Dialect, Failure
-from airflow_batch_provider.dialects.embeddings import check_fields, embedding_list, one_text, refuse, wants_base64
-from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.dialect import Failure
+from airflow_batch_provider.dialects.embeddings import (
+    OneTextDialect,
+    check_fields,
+    embedding_list,
+    one_text,
+    refuse,
+    wants_base64,
+)
 
 _DIMENSIONS = (256, 512, 1024)
 _LONGEST = 50_000
 _FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "normalize"})
 
 
-class TitanEmbeddings(Dialect):
-    """Titan V2. Its answers come with their request (``BedrockRecord(echo=True)``), where the wish for base64 stands.
-
-    :param model: named in answers.
-    """
-
-    texts_per_record = 1
-
-    def __init__(self, family: Family, model: str) -> None:
-        super().__init__()
-        self._model = model
+class TitanEmbeddings(OneTextDialect):
+    """Titan V2. Its answers come with their request (``BedrockRecord(echo=True)``), which holds the wish for base64."""
 
     def request(self, body: JSON) -> JSON:
         """Titan's request; ``embeddingTypes``, which changes nothing, is our mark of a wish for base64."""

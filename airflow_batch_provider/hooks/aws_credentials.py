@@ -117,8 +117,6 @@ def _sign_by_key(session: Session, **options: Any) -> None:
 
 def _official(access: AwsAccess) -> Session:
     """The session of an ``aws`` connection, as the amazon provider makes it."""
-    from airflow.sdk import BaseHook
-
     try:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
@@ -128,12 +126,7 @@ def _official(access: AwsAccess) -> Session:
         ) from None
     from botocore.exceptions import BotoCoreError, ClientError
 
-    # The official hook takes an unknown connection for an empty one, and would go on with the worker's own role.
-    kind = get_connection(BaseHook, access.conn_id, "aws_conn_id", str(access.aws_conn_id)).conn_type
-    if kind != "aws":
-        raise ConfigurationError(
-            f"Connection {access.conn_id!r}: aws_conn_id {access.aws_conn_id!r} has type {kind!r}; it takes 'aws'"
-        )
+    check_other(access.conn_id, "aws_conn_id", str(access.aws_conn_id), "aws")
     try:
         hook = AwsBaseHook(aws_conn_id=access.aws_conn_id, region_name=access.region or None)
         session = hook.get_session(region_name=access.region or None)
@@ -168,18 +161,26 @@ def _assumed(access: AwsAccess, source: Session) -> Session:
     return session
 
 
-def get_connection(hook: Any, conn_id: str, name: str, other: str) -> Any:
-    """Another connection that a field of ours names.
+def check_other(conn_id: str, name: str, other: str, wanted: str) -> None:
+    """Make sure that another connection, which a field of ours names, is there and of the type it has to be.
 
-    :raises ConfigurationError: when there is none, naming the field.
+    The official hooks take an unknown connection for an empty one, and would go on with the worker's own identity.
+
+    :param name: the field.
+    :param wanted: the type.
+    :raises ConfigurationError: when it is not, naming the field.
     """
+    from airflow.sdk import BaseHook
+
     try:
-        return hook.get_connection(other)
+        kind = BaseHook.get_connection(other).conn_type
     except Exception as error:
         # Its class moved between Airflow 3.1 and 3.3.
         if type(error).__name__ != "AirflowNotFoundException":
             raise
         raise ConfigurationError(f"Connection {conn_id!r}: {name} {other!r}: there is no such connection") from None
+    if kind != wanted:
+        raise ConfigurationError(f"Connection {conn_id!r}: {name} {other!r} has type {kind!r}; it takes {wanted!r}")
 
 
 def need_package(module: str, extra: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.hooks.aws_credentials import get_connection, need_package
+from airflow_batch_provider.hooks.aws_credentials import check_other, need_package
 
 Credentials: TypeAlias = Any
 """``google.auth.credentials.Credentials``; google-auth is imported when they are made."""
@@ -147,8 +147,6 @@ def _service_account(access: GoogleAccess) -> Credentials:
 
 def _official(access: GoogleAccess) -> Credentials:
     """The credentials of a ``google_cloud_platform`` connection, as the google provider makes them."""
-    from airflow.sdk import BaseHook
-
     try:
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
@@ -158,12 +156,7 @@ def _official(access: GoogleAccess) -> Credentials:
         ) from None
     from google.auth.exceptions import GoogleAuthError
 
-    kind = get_connection(BaseHook, access.conn_id, "gcp_conn_id", str(access.gcp_conn_id)).conn_type
-    if kind != "google_cloud_platform":
-        raise ConfigurationError(
-            f"Connection {access.conn_id!r}: gcp_conn_id {access.gcp_conn_id!r} has type {kind!r}; "
-            "it takes 'google_cloud_platform'"
-        )
+    check_other(access.conn_id, "gcp_conn_id", str(access.gcp_conn_id), "google_cloud_platform")
     try:
         return GoogleBaseHook(gcp_conn_id=access.gcp_conn_id).get_credentials()
     except GoogleAuthError as error:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -21,7 +20,7 @@ import httpx
 import psutil
 
 from airflow_batch_provider.testing.postgres import postgres, url
-from airflow_batch_provider.testing.processes import Processes, StackError, free_port, until
+from airflow_batch_provider.testing.processes import Processes, Running, StackError, free_port, until
 
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -36,7 +35,7 @@ class Run:
     run_id: str
 
 
-class AirflowStack:
+class AirflowStack(Running):
     """api-server, scheduler, dag-processor and triggerer with a home, a database and a dags folder of their own.
 
     :param home: becomes ``AIRFLOW_HOME``.
@@ -66,17 +65,6 @@ class AirflowStack:
         self._open = ExitStack()
         self._client: httpx.Client | None = None
         self._since = datetime.now(timezone.utc)
-
-    def __enter__(self) -> AirflowStack:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.stop()
 
     def start(self, timeout: float = 120) -> None:
         """Make the database if need be, start the processes and wait until all are healthy."""

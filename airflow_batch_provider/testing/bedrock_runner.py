@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -13,6 +12,7 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import Engine
+from airflow_batch_provider.testing.cloud_job import CloudJob
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.native import RefusedError, read_native
 
@@ -36,31 +36,13 @@ class BedrockFaults(FaultPlan):
 
 
 @dataclass(slots=True)
-class FakeJob:
-    """One job.
+class FakeJob(CloudJob):
+    """One job, as GetModelInvocationJob reports it.
 
-    :param told: as GetModelInvocationJob tells it.
     :param asked: the body it was created with.
     """
 
-    told: JSON
     asked: JSON
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    polls: int = 0
-    held: Callable[[], None] | None = None
-    ends: int = 0
-
-    def is_due(self, polls: int) -> bool:
-        """Whether what was held back of a job that has ended is to be written at this poll."""
-        self.ends += 1
-        return self.held is not None and self.ends > polls
-
-    def write_late(self) -> None:
-        """Write what was held back."""
-        write, self.held = self.held, None
-        if write is not None:
-            write()
-
     tokens: list[int] = field(default_factory=lambda: [0, 0])
 
     @property

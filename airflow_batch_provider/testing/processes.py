@@ -12,13 +12,17 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from airflow_batch_provider.core.errors import BatchInferenceError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MARK = "AIRFLOW_BATCH_STACK_MEMBER"
 
@@ -46,6 +50,29 @@ def until(probe: Callable[[], Any], timeout: float, what: str, pause: float = 0.
         if time.monotonic() > deadline:
             raise StackError(f"waited {timeout:.0f} s for {what}, in vain")
         time.sleep(pause)
+
+
+class Running(ABC):
+    """Whatever runs in processes of its own inside a ``with`` block."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start all of it, and wait until it can be used."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End all that was started."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class Processes:

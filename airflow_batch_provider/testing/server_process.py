@@ -7,12 +7,11 @@ import re
 import secrets
 import sys
 from pathlib import Path
-from types import TracebackType
 
-from airflow_batch_provider.testing.processes import Processes, until
+from airflow_batch_provider.testing.processes import Processes, Running, until
 
 
-class ServerProcess:
+class ServerProcess(Running):
     """The embedded batch server in a process.
 
     :param folder: where its data and its log lie.
@@ -29,17 +28,6 @@ class ServerProcess:
         self.token = secrets.token_urlsafe(24)
         self.port = 0
         self.processes = Processes(folder)
-
-    def __enter__(self) -> ServerProcess:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,6 +13,7 @@ import orjson
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import Engine
+from airflow_batch_provider.testing.cloud_job import CloudJob
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.native_claude import read_claude
 from airflow_batch_provider.testing.native_embed import read_instance
@@ -71,29 +71,10 @@ class JobError(Exception):
         self.code = code
 
 
-@dataclass(slots=True)
-class FakeJob:
-    """One job.
+class FakeJob(CloudJob):
+    """One job, as ``batchPredictionJobs.get`` reports it."""
 
-    :param told: as ``batchPredictionJobs.get`` tells it.
-    """
-
-    told: JSON
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    polls: int = 0
-    held: Callable[[], None] | None = None
-    ends: int = 0
-
-    def is_due(self, polls: int) -> bool:
-        """Whether what was held back of a job that has ended is to be written at this poll."""
-        self.ends += 1
-        return self.held is not None and self.ends > polls
-
-    def write_late(self) -> None:
-        """Write what was held back."""
-        write, self.held = self.held, None
-        if write is not None:
-            write()
+    __slots__ = ()
 
     @property
     def id(self) -> str:

@@ -12,26 +12,13 @@ import pytest
 
 from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.testing import fake_route
-from airflow_batch_provider.testing.bedrock import FakeBedrock
-from airflow_batch_provider.testing.provider import FakeProvider
 from airflow_batch_provider.testing.routes import FakeRoute
-from airflow_batch_provider.testing.vertex import FakeVertex
-from tests.airflow.test_secrets import ACCESS_KEY, HEADER, KEY, SECRET, connection_of, scan, scan_folder
 from tests.backends.scripted import Scripted, answer
+from tests.marked import ACCESS_KEY, HEADER, KEY, ROUTES, SECRET, connection_of, fakes_with_marks, scan, scan_folder
 from tests.run.benching import Bench, line
 
 EXTRA = "Xb4vMarkedBody6Nk3"
 MARKS = (KEY, SECRET, ACCESS_KEY, HEADER, EXTRA)
-ECHOING = (
-    "openai",
-    "azure_openai",
-    "truefoundry",
-    "portkey",
-    "bedrock",
-    "vertex_ai",
-    "portkey_bedrock",
-    "portkey_vertex",
-)
 KINDS = {
     "all is well": {},
     "rows fail": {"fail_rows": {"*": 400}},
@@ -59,15 +46,10 @@ class EchoBench(Bench):
         return self._made
 
 
-@pytest.fixture(scope="module", params=ECHOING)
+@pytest.fixture(scope="module", params=ROUTES)
 def route(request):
-    with pytest.MonkeyPatch.context() as patch:
-        make = FakeProvider.__init__
-        patch.setattr(FakeProvider, "__init__", lambda self, *a, **k: make(self, *a, **{**k, "api_key": KEY}))
-        patch.setattr(FakeBedrock, "credentials", (ACCESS_KEY, SECRET))
-        patch.setattr(FakeVertex, "token", KEY)
-        with fake_route(request.param) as made:
-            yield made
+    with fakes_with_marks(), fake_route(request.param) as made:
+        yield made
 
 
 def backend_of(route, **changes):

@@ -19,20 +19,10 @@ from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateEr
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.run import BatchRun, Done
 from airflow_batch_provider.testing import Said, fake_route
+from tests.marked import ROUTES
 from tests.run.benching import Bench, line
 
-BACKENDS = (
-    "openai",
-    "azure_openai",
-    "truefoundry",
-    "portkey",
-    "bedrock",
-    "vertex_ai",
-    "portkey_bedrock",
-    "portkey_vertex",
-    "truefoundry_bedrock",
-    "truefoundry_vertex",
-)
+BACKENDS = (*ROUTES, "truefoundry_bedrock", "truefoundry_vertex")
 OUTAGE = [503] * 20
 """Longer than anybody waits within one try."""
 table: dict[str, dict[str, str]] = {}
