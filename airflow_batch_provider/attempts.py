@@ -61,7 +61,7 @@ class Attempt:
     @property
     def intent(self) -> JSON:
         """``{token, at, input_id, request}``; of a job that was found without its record ``{token, at, job_id,
-        borrowed}``; empty when lost."""
+        borrowed, surplus}``; empty when lost."""
         return self.facts.get("intent", {})
 
     @property
@@ -79,6 +79,12 @@ class Attempt:
     def is_borrowed(self) -> bool:
         """Whether the job was not made by this directory, so that it is read and never cancelled."""
         return bool(self.facts.get("job", self.intent).get("borrowed"))
+
+    @property
+    def open_surplus(self) -> list[str]:
+        """Further jobs of the create that were found with its job, and of which none is known to be cancelled yet."""
+        done = {twin["job_id"] for twin in self.twins}
+        return [one for one in self.facts.get("job", self.intent).get("surplus", []) if one not in done]
 
     @property
     def may_live(self) -> bool:

@@ -201,6 +201,8 @@ class Driver:
                 continue
             if attempt.is_borrowed:
                 found.borrowed.add(attempt.job_id)
+            if attempt.open_surplus and self.submitter is not None:
+                self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
             look = self.fetcher.look(shard, attempt, attempt.job_id)
             if look is False:
                 found.live.append(shard)

@@ -146,11 +146,16 @@ class Fetcher:
                 message = "Job %s was made by another run directory and is left alone; it may still bill"
                 self.log.warning(message, attempt.job_id)
             elif attempt.job_id:
-                try:
-                    self.read(functools.partial(self.backend.cancel, attempt.job_id))
-                except BatchInferenceError as error:
-                    self.log.warning("Job %s could not be cancelled and may still bill: %s", attempt.job_id, error)
-                    continue
-                self.ledger.record(shard, attempt.number, "cancel", {"at": self.clock()})
-                cancelled.append(attempt.job_id)
+                if self._stops(attempt.job_id):
+                    self.ledger.record(shard, attempt.number, "cancel", {"at": self.clock()})
+                    cancelled.append(attempt.job_id)
+                cancelled += [job_id for job_id in attempt.open_surplus if self._stops(job_id)]
         return cancelled
+
+    def _stops(self, job_id: str) -> bool:
+        try:
+            self.read(functools.partial(self.backend.cancel, job_id))
+        except BatchInferenceError as error:
+            self.log.warning("Job %s could not be cancelled and may still bill: %s", job_id, error)
+            return False
+        return True

@@ -6,7 +6,7 @@
     ledger/r0.plan.json             the shards of a round; written once, after all its files are
     ledger/tries.json               the deadline, where this try's rounds begin, why it stopped; the one file rewritten
     ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
-    ledger/r0-00000.1.job.json      the job's id
+    ledger/r0-00000.1.job.json      the job's id, and those of further jobs of the same create, which are cancelled next
     ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
     ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
     ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X tells them apart
@@ -159,6 +159,10 @@ class Ledger:
     def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
         """Add a fact; False when it is there already."""
         return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+
+    def job_of(self, shard: Shard, number: int) -> str:
+        """The job of a create, as whoever was first has recorded it."""
+        return str(self._fact(f"{shard.name}.{number}.job.json")["job_id"])
 
     def claim(self, shard: Shard, number: int, intent: JSON) -> bool:
         """Write an intent, the fence before a create; False when another process has this number or a later one."""

@@ -11,7 +11,7 @@ from airflow_batch_provider import staging
 from airflow_batch_provider.attempts import Attempt
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError
-from airflow_batch_provider.core.finding import Handle, Seen, Sightings, others, worth
+from airflow_batch_provider.core.finding import Handle, Seen, Sightings, worth
 from airflow_batch_provider.core.identity import content_of, content_part, make_token, own_part
 from airflow_batch_provider.core.records import Found, Job, Shard
 from airflow_batch_provider.ledger import Ledger
@@ -127,23 +127,34 @@ class Looker:
     def _twins_of(self, shard: Shard, attempts: Sequence[Attempt], job_id: str, own: Sequence[Job]) -> None:
         if attempts[-1].is_borrowed or not content_of(str(attempts[-1].intent.get("token", ""))):
             return
-        ours = next((job for job in own if job.id == job_id), None)
-        if ours is not None:
-            self.end_surplus(shard, attempts, ours, others(own, ours))
-        elif own:
-            # It may be ours by another spelling of its id, so nothing is cancelled.
-            self.log.warning(
-                "%s bear the token of %s, and the list does not show its job %s; they are left alone",
-                ", ".join(job.id for job in own),
-                shard.name,
-                job_id,
-            )
+        self.end_surplus(shard, attempts, job_id, own)
 
-    def end_surplus(self, shard: Shard, attempts: Sequence[Attempt], job: Job, surplus: Sequence[Job]) -> None:
+    def end_surplus(self, shard: Shard, attempts: Sequence[Attempt], chosen: str, own: Sequence[Job]) -> None:
         """Cancel and report the second jobs of a create.
 
-        :param job: the one that the run goes on with.
+        :param chosen: the job that the run goes on with.
+        :param own: all its jobs, as one list shows them.
         """
+        if own and all(job.id != chosen for job in own):
+            # One of them may be the chosen one by another spelling of its id, so nothing is cancelled.
+            message = "%s bear the token of %s, and the list does not show its job %s; they are left alone"
+            self.log.warning(message, ", ".join(job.id for job in own), shard.name, chosen)
+            return
+        self._end(shard, attempts, chosen, [job for job in own if job.id != chosen])
+
+    def end_recorded(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
+        """Cancel and report the second jobs that are recorded beside the newest create's job: whoever found them was
+        killed before, or could not."""
+        found: list[Job] = []
+        for job_id in attempts[-1].open_surplus:
+            try:
+                found.append(self.read(lambda job_id=job_id: self.backend.retrieve(job_id)))  # type: ignore[misc]
+            except BatchInferenceError as error:  # noqa: PERF203 - each for itself
+                message = "Job %s, a second one of %s, could not be looked at and may still bill: %s"
+                self.log.error(message, job_id, shard.name, error)
+        self._end(shard, attempts, attempts[-1].job_id or "", found)
+
+    def _end(self, shard: Shard, attempts: Sequence[Attempt], chosen: str, surplus: Sequence[Job]) -> None:
         number = attempts[-1].number if attempts else 1
         known = {twin["job_id"] for attempt in attempts for twin in attempt.twins}
         for other in surplus:
@@ -152,7 +163,7 @@ class Looker:
             alive = worth(other) == 1
             if alive and attempts and not content_of(str(attempts[-1].intent.get("token", "x-"))):
                 # A token of version 1 does not tell run directories apart.
-                self.log.error("Job %s looks like a second one of %s; check it, it is not cancelled", other.id, job.id)
+                self.log.error("Job %s looks like a second one of %s; check it, it is not cancelled", other.id, chosen)
                 continue
             if alive:
                 try:
@@ -164,7 +175,7 @@ class Looker:
                     alive = False
             done = "is cancelled" if alive else f"is {other.raw_status or other.status.value}"
             told = "The create of %s made two jobs: the run goes on with %s, job %s %s; it may be billed"
-            self.log.error(told, shard.name, job.id, other.id, done)
+            self.log.error(told, shard.name, chosen, other.id, done)
             self.ledger.record_twin(shard, number, other, cancelled=alive)
 
 

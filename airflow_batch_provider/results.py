@@ -348,8 +348,9 @@ def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | 
             for twin in attempt.twins:
                 told = {"status": twin["status"], "cancelled": twin["cancelled"]}
                 surplus.append({"id": twin["job_id"], "token": token, **named, **told})
-            if attempt.may_live:
-                surplus.append({"id": None, "token": token, **named, "status": "unknown", "cancelled": False})
+            unknown = [*attempt.open_surplus, *([None] if attempt.may_live else [])]
+            told = {"status": "unknown", "cancelled": False}
+            surplus += [{"id": job_id, "token": token, **named, **told} for job_id in unknown]
     return surplus
 
 

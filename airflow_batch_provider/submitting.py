@@ -203,8 +203,7 @@ class Submitter:
                 raise
             self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
             return Unsure()
-        self._record_job(shard, number, job, found=False)
-        return job.id
+        return self._record_job(shard, number, job, found=False)
 
     def recount(self) -> None:
         """Read anew what was spent: a pass over the shards begins, in which some may have ended."""
@@ -269,36 +268,51 @@ class Submitter:
         with self._directory.open(staging.wire_name(shard)) as stream:
             return self._backend.upload(shard, token, stream, self._options.backend_options)
 
-    def _record_job(self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False) -> None:
+    def _record_job(
+        self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False, surplus: Sequence[Job] = ()
+    ) -> str:
+        """Write down the job of a create.
+
+        :param surplus: the other jobs of the same create; whoever reads this cancels them, should we be killed first.
+        :return: the job that the run goes on with: another one, where another process was the first to write.
+        """
         url = self._backend.console_url(job.id)
         fact = {"job_id": job.id, "at": self._clock(), "found": found, "borrowed": borrowed, "console_url": url}
-        self._ledger.record(shard, number, "job", fact)
+        if not self._ledger.record(shard, number, "job", {**fact, "surplus": [other.id for other in surplus]}):
+            chosen = self._ledger.job_of(shard, number)
+            if chosen != job.id:
+                message = "Another process goes on with job %s for %s, so this one does, too, and not with job %s"
+                self._log.warning(message, chosen, shard.name, job.id)
+            return chosen
         verb = "Found" if found else "Created"
         self._log.info("%s job %s for %s: %d rows%s", verb, job.id, shard.name, shard.rows, f", {url}" if url else "")
+        return job.id
 
     # ---- what was found ----------------------------------------------------------------------------------------
 
     def _attach(self, shard: Shard, attempts: Sequence[Attempt], job: Job, surplus: tuple[Job, ...]) -> str | float:
-        if not attempts and not self._note_found(shard, job, borrowed=False):
+        """Record the job that is gone on with, then cancel the others of the same create: which one it is the ledger
+        says, for another process may have seen another list."""
+        if not attempts and not self._note_found(shard, job, borrowed=False, surplus=surplus):
             return self._another(shard)
-        self.looker.end_surplus(shard, attempts, job, surplus)
-        # Recorded last, so that a process killed before finds the others again.
-        self._record_job(shard, attempts[-1].number if attempts else 1, job, found=True)
-        return job.id
+        number = attempts[-1].number if attempts else 1
+        chosen = self._record_job(shard, number, job, found=True, surplus=surplus)
+        self.looker.end_surplus(shard, attempts, chosen, (job, *surplus))
+        return chosen
 
     def _borrow(self, shard: Shard, job: Job) -> str | float:
         if not self._note_found(shard, job, borrowed=True):
             return self._another(shard)
         told = "Job %s asks what %s would send and was made by another run directory: it is read and never cancelled"
         self._log.warning(told, job.id, shard.name)
-        self._record_job(shard, 1, job, found=True, borrowed=True)
         self.borrowed.add(job.id)
-        return job.id
+        return self._record_job(shard, 1, job, found=True, borrowed=True)
 
-    def _note_found(self, shard: Shard, job: Job, *, borrowed: bool) -> bool:
+    def _note_found(self, shard: Shard, job: Job, *, borrowed: bool, surplus: Sequence[Job] = ()) -> bool:
         """Fence the first create of a shard whose job exists already; False where another process creates it."""
         token = next(self.looker.tokens(shard))
-        intent = {"token": token, "at": self._clock(), "job_id": job.id, "borrowed": borrowed}
+        others = [other.id for other in surplus]
+        intent = {"token": token, "at": self._clock(), "job_id": job.id, "borrowed": borrowed, "surplus": others}
         return self._ledger.record(shard, 1, "intent", intent)
 
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:

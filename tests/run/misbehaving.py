@@ -270,7 +270,9 @@ class MisbehavingBackend(Backend):
         batch = self._accept(request, fault)
         if fault == "killed after":
             raise Killed("create")
-        if fault == "another after":
+        if fault == "other of two":
+            batch = world.accept(request, self.owner, surplus=True)
+        if fault in ("another after", "other of two"):
             world.meanwhile()
         elif fault in LOST:
             raise error_of("cut")
