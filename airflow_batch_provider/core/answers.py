@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from airflow_batch_provider.core.finish_words import quality_of
 from airflow_batch_provider.core.records import JSON, Quality
 from airflow_batch_provider.core.refusals import words_of
 
@@ -20,15 +21,13 @@ UNUSABLE: dict[Quality, tuple[str, str]] = {
     "filtered": ("filtered", "A content filter stopped the answer (finish_reason {finish_reason})."),
     "cut": (
         "cut_off",
-        "The answer was cut off at the token limit (finish_reason {finish_reason}), which includes reasoning.",
+        "The answer was cut off before its end (finish_reason {finish_reason}); a token limit includes reasoning.",
     ),
     "empty": ("empty", "The answer has no content (finish_reason {finish_reason})."),
 }
 """Code and message of a row whose answer cannot be used; where several hold, the first is the reason."""
 
 UNUSABLE_CODES = frozenset(code for code, _ in UNUSABLE.values())
-
-_CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,8 @@ def unusable(content: Content) -> tuple[str, str] | None:
     """Why an answer cannot be used, as code and message; None where it can."""
     for quality, (code, message) in UNUSABLE.items():
         if quality in content.qualities:
-            return code, message.format(refusal=content.refusal, finish_reason=content.finish_reason)
+            refusal = content.refusal or content.text or "it gave no reason"
+            return code, message.format(refusal=refusal, finish_reason=content.finish_reason)
     return None
 
 
@@ -196,10 +196,9 @@ def _content(
 ) -> Content:
     said = bool(text and text.strip())
     qualities: set[Quality] = set()
-    if reason in _CUT:
-        qualities.add("cut")
-    if reason == "content_filter":
-        qualities.add("filtered")
+    quality = quality_of(reason)
+    if quality is not None and not (quality == "empty" and media):
+        qualities.add(quality)
     if not said:
         if calls:
             qualities.add("tool_calls")

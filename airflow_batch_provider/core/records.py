@@ -59,7 +59,8 @@ OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "c
 Quality: TypeAlias = Literal["empty", "cut", "refused", "filtered", "tool_calls", "media"]
 """What is particular about an answer; several may hold, e.g. ``empty`` and ``cut`` where reasoning used up the tokens.
 
-``empty``: no content of any kind. ``cut``: ended at the token limit. ``refused``: a refusal and no other content.
+``empty``: no content of any kind, or not the picture that was wanted. ``cut``: ended at the token limit, or otherwise
+before it was finished. ``refused``: a refusal and no other content.
 ``filtered``: stopped by a content filter. ``tool_calls``: tool calls, no text. ``media``: images or audio, no text.
 """
 QUALITIES: tuple[Quality, ...] = ("empty", "cut", "refused", "filtered", "tool_calls", "media")

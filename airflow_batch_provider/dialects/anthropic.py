@@ -22,7 +22,6 @@ from airflow_batch_provider.dialects.claude_options import LINKED, write_linked
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS, answer_in
 from airflow_batch_provider.dialects.completion import (
     completion,
-    finish_reason,
     made_id,
     object_of,
     objects_of,
@@ -32,6 +31,7 @@ from airflow_batch_provider.dialects.completion import (
 )
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.finish_words import CLAUDE, finish_reason
 from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (
     bounded_tokens,
@@ -48,16 +48,6 @@ _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _TITLE = 500
 """The most characters of a document's title (Anthropic's OpenAPI, RequestDocumentBlock)."""
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
-"""anthropic SDK, ``types.StopReason``."""
 _ERRORS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -255,9 +245,9 @@ class Anthropic(ChatDialect):
 
     def answer(self, output: JSON) -> JSON | Failure:
         """From a Message."""
-        if output.get("type") == "error" or not isinstance(output.get("content"), list):
+        if output.get("type") == "error" or not (isinstance(output.get("content"), list) or _has_ended(output)):
             return _failure(output)
-        blocks = objects_of(output["content"])
+        blocks = objects_of(output.get("content"))
         texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
         uses = [block for block in blocks if block.get("type") == "tool_use"]
         answers = [
@@ -270,7 +260,7 @@ class Anthropic(ChatDialect):
             for use in uses
             if use.get("name") not in ANSWER_TOOLS
         ]
-        reason = str(output.get("stop_reason"))
+        reason = output.get("stop_reason")
         # Beside an answer in the schema's shape, chatter would make the content no JSON.
         text: str | None = answers[0] if answers else "".join(texts)
         refusal = None
@@ -281,7 +271,7 @@ class Anthropic(ChatDialect):
             answer_id=f"chatcmpl-{output['id']}" if isinstance(output.get("id"), str) else made_id(output),
             model=output["model"] if isinstance(output.get("model"), str) else self._model,
             text=text or None if calls else text,
-            finish=finish_reason(_FINISH.get(reason, "stop"), calls),
+            finish=finish_reason(CLAUDE, reason, calls),
             usage=_usage(object_of(output.get("usage"))),
             refusal=refusal,
             reasoning="".join(b["thinking"] for b in blocks if isinstance(b.get("thinking"), str)),
@@ -317,6 +307,11 @@ def _usage(told: JSON) -> JSON:
         cache_write=told.get("cache_creation_input_tokens"),
         reasoning=object_of(told.get("output_tokens_details")).get("thinking_tokens"),
     )
+
+
+def _has_ended(output: JSON) -> bool:
+    """Whether a message without content is an answer all the same, which was paid for: one that says why it ended."""
+    return output.get("content") is None and isinstance(output.get("stop_reason"), str)
 
 
 def _failure(output: JSON) -> Failure:

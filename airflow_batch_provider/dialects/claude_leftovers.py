@@ -10,6 +10,7 @@ from typing import Any
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS
 from airflow_batch_provider.dialects.completion import object_of
+from airflow_batch_provider.dialects.finish_words import native_word
 from airflow_batch_provider.dialects.leftovers import Leftovers, unread
 
 _READ: dict[str, tuple[str, ...]] = {
@@ -33,9 +34,10 @@ def claude_leftovers(output: JSON) -> Leftovers:
     details = unread(usage.get("output_tokens_details"), "thinking_tokens")
     left = Leftovers(
         **unread(output, "id", "content", "model", "role", "stop_reason", "type", "usage"),
+        stop_reason=native_word(output.get("stop_reason")),
         usage=unread({**unread(usage, *_COUNTED), "output_tokens_details": details}),
     )
-    blocks: list[Any] = output["content"]
+    blocks: list[Any] = output.get("content") or []
     answers = [index for index, block in enumerate(blocks) if _is_answer(block)]
     for index, block in enumerate(blocks):
         if not isinstance(block, dict):

@@ -116,13 +116,3 @@ def objects_of(value: Any) -> list[JSON]:
 def made_id(output: JSON) -> str:
     """An id for an answer that came without one: the same answer, the same id."""
     return "chatcmpl-" + hashlib.blake2b(orjson.dumps(output), digest_size=12).hexdigest()
-
-
-def finish_reason(word: str, calls: list[JSON]) -> str:
-    """OpenAI's finish reason; an answer that calls tools stopped for them, one that calls none did not.
-
-    :param word: the provider's reason in OpenAI's words.
-    """
-    if calls:
-        return "tool_calls" if word == "stop" else word
-    return "stop" if word == "tool_calls" else word

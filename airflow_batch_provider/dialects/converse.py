@@ -15,7 +15,6 @@ from airflow_batch_provider.dialects.chat import ChatDialect
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.completion import (
     completion,
-    finish_reason,
     made_id,
     object_of,
     token_total,
@@ -31,6 +30,7 @@ from airflow_batch_provider.dialects.converse_leftovers import (
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.document_names import document_name
 from airflow_batch_provider.dialects.families import Family
+from airflow_batch_provider.dialects.finish_words import CONVERSE, finish_reason
 from airflow_batch_provider.dialects.keys import READ
 from airflow_batch_provider.dialects.leftovers import unread
 from airflow_batch_provider.dialects.media import Media
@@ -60,18 +60,6 @@ _DOCUMENTS = {
     "text/markdown": "md",
 }
 _NO_TOOLS = "Bedrock refuses tools in Converse batches; use Claude, Nova, gpt-oss, Qwen, DeepSeek V3 or Kimi"
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-    "malformed_model_output": "malformed_model_output",
-    "malformed_tool_use": "malformed_tool_use",
-}
-"""botocore, StopReason."""
 
 
 class Converse(ChatDialect):
@@ -230,7 +218,10 @@ class Converse(ChatDialect):
         """From a ConverseResponse, in which batches write every unused member of a union as null."""
         message = object_of(output.get("output")).get("message")
         if not isinstance(message, dict):
-            return Failure(None, "The record's output holds no message.")
+            if not isinstance(output.get("stopReason"), str):
+                return Failure(None, "The record's output holds no message.")
+            # A guardrail or the model's own broken format may leave none, which was paid for all the same.
+            message = {}
         left = converse_leftovers(output)
         texts: list[str] = []
         thoughts: list[str] = []
@@ -255,7 +246,7 @@ class Converse(ChatDialect):
             answer_id=made_id(output),
             model=self._model,
             text="".join(texts) if texts or not calls else None,
-            finish=finish_reason(_FINISH.get(str(output.get("stopReason")), "stop"), calls),
+            finish=finish_reason(CONVERSE, output.get("stopReason"), calls),
             usage=usage(
                 token_total(counted, "inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"),
                 token_total(counted, "outputTokens"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.completion import object_of, objects_of
+from airflow_batch_provider.dialects.finish_words import native_word
 from airflow_batch_provider.dialects.leftovers import Leftovers, unread
 from airflow_batch_provider.dialects.media import Media
 
@@ -21,13 +22,14 @@ _COUNTED = (
 def converse_leftovers(output: JSON) -> Leftovers:
     """What stands around the parts.
 
-    :param output: a ConverseResponse with a message.
+    :param output: a ConverseResponse.
     """
-    message = unread(output["output"]["message"], "content", "role")
-    around = unread({**unread(output["output"], "message"), "message": message})
+    given = object_of(output.get("output"))
+    around = unread({**unread(given, "message"), "message": unread(given.get("message"), "content", "role")})
     return Leftovers(
         **unread(output, "output", "stopReason", "usage"),
         output=around,
+        stopReason=native_word(output.get("stopReason")),
         usage=unread(output.get("usage"), *_COUNTED),
     )
 

@@ -12,7 +12,6 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.completion import (
     completion,
     count,
-    finish_reason,
     made_id,
     object_of,
     objects_of,
@@ -21,34 +20,10 @@ from airflow_batch_provider.dialects.completion import (
     usage,
 )
 from airflow_batch_provider.dialects.dialect import Failure
+from airflow_batch_provider.dialects.finish_words import GEMINI, finish_reason, native_word
 from airflow_batch_provider.dialects.leftovers import Leftovers, unread
 from airflow_batch_provider.dialects.media import Media
-from airflow_batch_provider.dialects.openai import MALFORMED
 
-_FINISH = {
-    "STOP": "stop",
-    "FINISH_REASON_UNSPECIFIED": "stop",
-    "OTHER": "stop",
-    "MALFORMED_FUNCTION_CALL": "malformed_function_call",
-    "UNEXPECTED_TOOL_CALL": "unexpected_tool_call",
-    "TOO_MANY_TOOL_CALLS": "stop",
-    "NO_IMAGE": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "LANGUAGE": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "MODEL_ARMOR": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "IMAGE_OTHER": "content_filter",
-}
-"""OpenAI's word for each of Gemini's finish reasons; one that is not listed is ``stop``. What is malformed is no answer
-and keeps its word, by which the row is sent again."""
 _COUNTED = (
     "promptTokenCount",
     "toolUsePromptTokenCount",
@@ -82,10 +57,8 @@ def read_answer(output: JSON, model: str) -> JSON | Failure:
             return Failure(None, "The line came back without an answer.", retryable=True)
         return left.into(_written(output, model, None, "content_filter", refusal=reason))
     texts, thoughts, calls, media = _parts(first.get("content"), str(output.get("responseId") or ""), left)
-    word = str(first.get("finishReason") or "STOP")
-    # Gemini has no finish reason of its own for calls.
-    other = word.lower() if word.lower() in MALFORMED else "stop"
-    finish = finish_reason(_FINISH.get(word, other), calls)
+    word = first.get("finishReason")
+    finish = finish_reason(GEMINI, word, calls)
     text: str | None = "".join(texts)
     refusal = None
     if not text:
@@ -105,7 +78,8 @@ def _around(candidates: list[Any]) -> list[JSON]:
     """What stands around the parts of the first candidate, and all other candidates whole."""
     first, *others = candidates or [None]
     content = unread(object_of(first).get("content"), "parts", "role")
-    around = unread({**unread(first, "content", "finishReason", "index"), "content": content})
+    word = native_word(object_of(first).get("finishReason"))
+    around = unread({**unread(first, "content", "finishReason", "index"), "content": content, "finishReason": word})
     return [around, *others] if around or others else []
 
 

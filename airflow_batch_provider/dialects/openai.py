@@ -16,11 +16,13 @@ import orjson
 
 from airflow_batch_provider.core.answers import UNUSABLE, UNUSABLE_CODES, read_content, unusable
 from airflow_batch_provider.core.counts import Usage, read_count
+from airflow_batch_provider.core.finish_words import MALFORMED
 from airflow_batch_provider.core.jsonl import load_exactly
-from airflow_batch_provider.core.records import BatchRequest, BatchResult, Outcome, Refusal
+from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Outcome, Refusal
 from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
+from airflow_batch_provider.dialects.finish_words import GATEWAYS, native_word
 
 _MADE = ("choices", "output", "data", "results")
 """Where the bodies of chat and completions, responses, embeddings and moderations hold what was made."""
@@ -39,33 +41,6 @@ _OUTCOMES: dict[str, Outcome] = {
     "unreadable_answer": "invalid",
 }
 """What became of a row that has no answer, by OpenAI's code and ours; any other failed."""
-MALFORMED = frozenset(
-    {
-        "malformed_function_call",
-        "malformed_response",
-        "unexpected_tool_call",
-        "malformed_model_output",
-        "malformed_tool_use",
-    }
-)
-"""Finish reasons, in small letters, of answers that are none: the model broke its own format (Gemini's FinishReason;
-botocore, bedrock-runtime, StopReason). pydantic-ai#631, langgraph#6574."""
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "content_filtered": "content_filter",
-    "guardrail_intervened": "content_filter",
-    "safety": "content_filter",
-    "recitation": "content_filter",
-    "prohibited_content": "content_filter",
-    "blocklist": "content_filter",
-    "spii": "content_filter",
-    "refusal": "content_filter",
-    "model_context_window_exceeded": "length",
-}
-"""Finish reasons as gateways pass them on from other providers."""
 _LARGEST = 10**12
 """No count is larger; JSON's integers end at 64 bits, also for the sum of all rows."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -257,7 +232,7 @@ def _normalise(data: dict[str, Any]) -> bool:
         for choice in choices if isinstance(choices, list) else ():
             reason = choice.get("finish_reason") if isinstance(choice, dict) else None
             if isinstance(reason, str):
-                choice["finish_reason"] = _FINISH.get(reason.lower(), reason.lower() if reason.isupper() else reason)
+                _translate_finish(choice, reason)
     normal = {
         "id": data.get("id"),
         "custom_id": _id_of(data),
@@ -267,6 +242,15 @@ def _normalise(data: dict[str, Any]) -> bool:
     data.clear()
     data.update(normal)
     return orjson.dumps(data) != before
+
+
+def _translate_finish(choice: JSON, reason: str) -> None:
+    """OpenAI's word in place of the provider's, which stays beside it as ``native_finish_reason`` (OpenRouter's name)
+    where OpenAI's does not say it completely."""
+    word = GATEWAYS.get(reason.lower(), reason.lower() if reason.isupper() else reason)
+    if word != reason and (native := native_word(reason)) and native.lower() != word:
+        choice.setdefault("native_finish_reason", native)
+    choice["finish_reason"] = word
 
 
 def _status(value: Any) -> int | None:

@@ -109,7 +109,9 @@ def test_answered_call_goes_back() -> None:
 
 
 FINISHES = {
-    **dict.fromkeys(["STOP", "FINISH_REASON_UNSPECIFIED", "OTHER", "TOO_MANY_TOOL_CALLS", "NO_IMAGE"], "stop"),
+    **dict.fromkeys(["STOP", "FINISH_REASON_UNSPECIFIED"], "stop"),
+    # Without an equivalent: not a good end, so not told as one.
+    **{word: word.lower() for word in ("OTHER", "TOO_MANY_TOOL_CALLS", "NO_IMAGE")},
     # B8: no answers, so they are not told as a good end; see test_malformed.py.
     **{word: word.lower() for word in ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")},
     **dict.fromkeys(["MAX_TOKENS", "CONTINUATION"], "length"),
@@ -120,16 +122,14 @@ FINISHES = {
 
 
 def test_every_finish_reason() -> None:
-    """The table knows every finish reason of both of Google's clients."""
+    """This table holds every finish reason of both of Google's clients."""
     from google.cloud.aiplatform_v1.types import Candidate
 
-    from airflow_batch_provider.dialects.gemini_answer import _FINISH
-
     told = {reason.name for reason in types.FinishReason} | {reason.name for reason in Candidate.FinishReason}
-    assert told == FINISHES.keys() == _FINISH.keys()
+    assert told == FINISHES.keys()
 
 
-@pytest.mark.parametrize(("word", "finish"), [*FINISHES.items(), ("NEW_REASON", "stop"), (None, "stop")])
+@pytest.mark.parametrize(("word", "finish"), [*FINISHES.items(), ("NEW_REASON", "new_reason"), (None, "stop")])
 def test_finish_reasons(word: str | None, finish: str) -> None:
     """Each finish reason in OpenAI's words, with the text that was made until then."""
     told, found = message(said("so far", finishReason=word))
