@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 from airflow_batch_provider.core.errors import ConfigurationError
@@ -11,6 +14,8 @@ from airflow_batch_provider.core.errors import ConfigurationError
 _LARGEST = 10**12
 """More tokens than any answer or job has: what is above is not a count."""
 
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 LARGE_ROW = 65_536
 """Below every length from which a request costs more by the token; 100,000 is the shortest that is listed."""
@@ -101,9 +106,15 @@ def _refused(name: str, wanted: str, given: Any) -> ConfigurationError:
 
 
 def _number(given: Any) -> float | None:
-    if given is None or isinstance(given, bool):
+    """A number, or a text that is one in plain decimal digits.
+
+    Python reads more as a number than an author means: ``1_000``, digits of other scripts, bytes.
+    """
+    if isinstance(given, str):
+        return float(given) if _DECIMAL.fullmatch(given.strip()) else None
+    if isinstance(given, bool) or not isinstance(given, (Real, Decimal)):
         return None
     try:
         return float(given)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return None

@@ -68,7 +68,7 @@ CODES: tuple[tuple[Refusal, Source, str], ...] = (
         ),
     ),
     (_ACCOUNT, "bespokelabsai/curator#296", "billing_hard_limit_reached billing_not_active"),
-    (_ACCOUNT, "Moonshot AI, error codes (unverified)", "exceeded_current_quota_error"),
+    (_ACCOUNT, "forum.moonshot.ai, 429-insufficient-balance", "exceeded_current_quota_error"),
     (
         _ACCOUNT,
         "OpenAI, error codes",
@@ -195,6 +195,21 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
         ),
     ),
     (_ACCOUNT, "Google, BILLING_DISABLED", r"requires billing|billing (is|has been|account).{0,40}(disabled|not)"),
+    (
+        _ACCOUNT,
+        "Kimi, error reference; api-docs.deepseek.com, error codes (402 comes with the code invalid_request_error)",
+        r"reached (your|the) (\w+ )?(usage|spend(ing)?|billing|budget) limit|insufficient account balance",
+    ),
+    (
+        _ACCOUNT,
+        "google-gemini/gemini-cli#24641 (400 FAILED_PRECONDITION); aws-samples/generative-bi-using-rag#361 (400 "
+        "ValidationException); zed-industries/zed#30496 (451)",
+        (
+            r"(user )?location is not supported|unsupported (countries|country|region)|"
+            r"not available in your (country|region)|not available from this data center"
+        ),
+    ),
+    (_PASSING, "Mistral AI: continuedev/continue#6185 (type invalid_request_error)", r"tier capacity exceeded"),
     (
         _ACCOUNT,
         "OpenAI, Azure, API Management: 401 and 403",

@@ -14,8 +14,13 @@ WITHDRAWN  nothing; it was not asked (ours: cancelled,     the next try, but non
 
 The provider's code decides first, then the words of the message, then the status. So 429 ``insufficient_quota`` is the
 account's fault, and 400 "try again in a few minutes" passes. Gateways put the provider's error into a message of their
-own; the codes in such a message count as codes. Of the status: 408, 409, 425, 429 and 5xx pass, 401, 402 and 403 are
-the account's, any other 4xx is the request's. OpenAI writes 0 for an answer that never came.
+own; the codes in such a message count as codes. Of the status: 408, 409, 425, 429 and 5xx pass, 401, 402, 403 and 451
+are the account's, every other 4xx of the standards is the request's. OpenAI writes 0 for an answer that never came.
+
+Words in another language than English are not read: code and status decide. What that costs is bounded. A 429 that
+stands for an empty account is taken for one that passes, so a create is sent again after pauses that grow to 15 minutes,
+with its first upload, until the deadline, whose error has the provider's words; a row goes into the next round, of which
+there are ``rounds``.
 
 What none of it tells is taken for ACCOUNT: no round of the same try asks again, so that a fault which repeats costs one
 more sending a try and no more; and yet the row is not lost, because a person or a retry can have it asked again. What a
@@ -66,7 +71,16 @@ _LEADING = re.compile(r"^\W*([45]\d\d(?=\b)|\d{1,2}(?=\s*(?::|$)))")
 """A message that begins with a status: "503 The service ..." of Google's clients, "4: Deadline expired" of gRPC."""
 _MONEY = re.compile(r"quota|billing|\bcredits?\b|balance|payment|spend|budget", re.IGNORECASE)
 _LONGEST = 4_000
-_PASSING_STATUS = frozenset({0, 408, 409, 423, 425, 429, 449})
+_PASSING_STATUS = frozenset({0, 408, 409, 420, 423, 424, 425, 429, 444, 449, 460, 499})
+"""RFC 9110, RFC 4918 (locked, failed dependency), RFC 8470 (too early); Amazon Bedrock's ModelErrorException is 424.
+Outside of standards: 420 and 449 (call again), and what proxies write where a connection ended: 444 and 499 (nginx),
+460 (AWS load balancers)."""
+_ACCOUNT_STATUS = frozenset({401, 402, 403, 407, 451, 498, 511})
+"""RFC 9110; RFC 7725 (451: not for legal reasons, so not from this region); 511, RFC 6585; 498, an expired token."""
+_REQUEST_STATUS = frozenset(
+    {400, 404, 405, 406, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 428, 431, 501, 505}
+)
+"""RFC 9110, RFC 6585: the statuses that say of a request that it is wrong, or can never be answered here."""
 
 
 def refusal_of(codes: Iterable[object], message: str, status: Any = None) -> Refusal:
@@ -118,12 +132,12 @@ def _number(value: object) -> int | None:
 
 
 def _of_number(number: int) -> Refusal | None:
+    if number in _ACCOUNT_STATUS:
+        return Refusal.ACCOUNT
+    if number in _REQUEST_STATUS or 300 <= number < 400:
+        return Refusal.REQUEST
     if number in _PASSING_STATUS or 500 <= number < 600:
         return Refusal.PASSING
-    if number in (401, 402, 403):
-        return Refusal.ACCOUNT
-    if 300 <= number < 500:
-        return Refusal.REQUEST
     return STATUS_WORDS[GRPC[number - 1]] if 0 < number <= len(GRPC) else None
 
 

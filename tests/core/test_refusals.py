@@ -1,5 +1,6 @@
 """The one table of refusals: what providers say, and what follows. The words are theirs, with where they were seen."""
 
+import json
 import re
 
 import pytest
@@ -32,6 +33,57 @@ REQUEST, ACCOUNT, PASSING = Refusal.REQUEST, Refusal.ACCOUNT, Refusal.PASSING
 NOT_YET, FULL = Refusal.NOT_YET, Refusal.FULL
 
 BODIES = [
+    # ---- "You may not use it from here", in the words of issues that quote them; sources in the table
+    (
+        400,
+        {
+            "error": {
+                "code": 400,
+                "message": "User location is not supported for the API use.",
+                "status": "FAILED_PRECONDITION",
+            }
+        },
+        ACCOUNT,
+    ),
+    (
+        400,
+        {
+            "__type": "ValidationException",
+            "message": "Access to Anthropic models is not allowed from unsupported countries, regions, or territories.",
+        },
+        ACCOUNT,
+    ),
+    (451, "Access to Anthropic models is not available in your region (IM)", ACCOUNT),
+    # ---- no money: DeepSeek, Moonshot, Kimi, Mistral
+    (
+        402,
+        {
+            "error": {
+                "message": "Insufficient Balance",
+                "type": "unknown_error",
+                "param": None,
+                "code": "invalid_request_error",
+            }
+        },
+        ACCOUNT,
+    ),
+    (
+        None,
+        {"error": {"message": "Insufficient Balance", "type": "unknown_error", "code": "invalid_request_error"}},
+        ACCOUNT,
+    ),
+    (429, {"error": {"message": "You've reached your usage limit for this period"}}, ACCOUNT),
+    (
+        None,
+        {
+            "object": "error",
+            "message": "Service tier capacity exceeded for this model.",
+            "type": "invalid_request_error",
+            "code": None,
+        },
+        PASSING,
+    ),
+    (401, {"detail": "Unauthorized"}, ACCOUNT),
     (400, {"error": {"message": "API key not valid. Please pass a valid API key."}}, ACCOUNT),
     (400, {"error": {"message": "API key expired. Please renew the API key."}}, ACCOUNT),
     (429, {"error": {"type": "exceeded_current_quota_error", "message": "exceeded your current token quota"}}, ACCOUNT),
@@ -158,11 +210,50 @@ BODIES = [
     (402, "", ACCOUNT),
     (401, {}, ACCOUNT),
     (403, "no", ACCOUNT),
-    (418, "teapot", REQUEST),
+    (404, "no", REQUEST),
+    (422, "no", REQUEST),
+    # In no standard, so nobody knows whether the request is at fault: no round sends it again, and no row is lost.
+    (418, "teapot", ACCOUNT),
+    (460, {}, PASSING),
+    (499, {}, PASSING),
+    (424, {}, PASSING),
+    (407, {}, ACCOUNT),
+    (451, {}, ACCOUNT),
     (409, {}, PASSING),
     (0, {}, PASSING),
     (None, "nobody knows", ACCOUNT),
 ]
+
+
+LANGUAGES = (
+    "Vous avez dépassé votre quota actuel, vérifiez votre forfait et vos informations de facturation.",
+    "您的账户余额不足,请充值后重试。",
+    "Ihr Kontingent ist erschöpft. Bitte prüfen Sie Ihre Zahlungsdaten.",
+    "Ha superado su cuota actual; revise su plan y los datos de facturación.",
+    "現在のクォータを超過しました。プランと請求の詳細を確認してください。",
+)
+
+
+@pytest.mark.parametrize("said", LANGUAGES)
+@pytest.mark.parametrize("status", [None, 200, 400, 403, 429, 500])
+def test_a_code_needs_no_language(said, status):
+    """A5: what a code says is said in every language, whatever the status, also inside a gateway's message."""
+    coded = {"error": {"message": said, "code": "insufficient_quota"}}
+    for body in (coded, {"message": f"upstream: {json.dumps(coded)}"}):
+        words = words_of(body)
+        assert refusal_of(words.codes, words.message, status) is ACCOUNT
+
+
+@pytest.mark.parametrize("said", LANGUAGES)
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [(429, PASSING), (402, ACCOUNT), (403, ACCOUNT), (401, ACCOUNT), (400, REQUEST), (500, PASSING), (None, ACCOUNT)],
+)
+def test_without_a_code_the_status_decides_in_every_language(said, status, refusal):
+    """A5: words that are not read change nothing. A 429 that is meant for the account is sent again after ever longer
+    pauses with one upload (test_growing_pauses), and its words are in the error at the deadline."""
+    words = words_of({"error": {"message": said, "type": None, "code": None}})
+    assert refusal_of(words.codes, words.message, status) is refusal
 
 
 @pytest.mark.parametrize(("status", "body", "refusal"), BODIES)
@@ -186,7 +277,7 @@ def test_what_providers_say(status, body, refusal):
         (400, None, "the file is pending", NotReadyError),
         (400, "token_limit_exceeded", "m", QuotaError),
         (400, None, "m", RequestRejectedError),
-        (418, "x", "m", RequestRejectedError),
+        (418, "x", "m", AccountError),
     ],
 )
 def test_errors_of_calls(status, code, message, kind):
