@@ -82,7 +82,8 @@ class Meter:
     def add(self, result: BatchResult) -> None:
         """Count one answer, of a whole row or of a part of one."""
         if result.usage == Usage():
-            self.unmetered += result.outcome == "succeeded"
+            # One that is invalid came as an answer, which cannot be read.
+            self.unmetered += result.outcome in ("succeeded", "invalid")
             return
         self.usage += result.usage
         cost = None if self._price is None else self._price.cost(result.usage)

@@ -174,11 +174,13 @@ class _Doubt:
 
 
 def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
-    found = books.answered + books.nameless
-    what = doubt_of(job, books.expected_lines, found, "; ".join(gone))
+    asked, unlabelled = books.expected_lines, books.unlabelled
+    # An error that has lost its id answers some row; what may be an answer, or cannot be read, answers none for sure.
+    found = books.answered + books.nameless - unlabelled
+    what = doubt_of(job, asked, found, "; ".join(gone), unlabelled)
     if what is None:
         return None
-    return _Doubt(what, is_lost(job, books.expected_lines, found, books.succeeded, gone=bool(gone)))
+    return _Doubt(what, is_lost(job, asked, found, books.succeeded, gone=bool(gone), unlabelled=unlabelled))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:

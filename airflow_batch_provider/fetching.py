@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from airflow_batch_provider import collecting
@@ -58,7 +58,7 @@ class Fetcher:
 
     def _looked(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
         try:
-            job = self._patient(lambda: self.backend.retrieve(job_id))
+            job = self._patient(lambda: self._retrieve(job_id))
         except NotFoundError as error:
             what = f"the provider does not know it ({error})"
             again = self._doubt(shard, attempt, job_id, what)
@@ -79,6 +79,10 @@ class Fetcher:
             return again is None
 
         return doubts[0] if not self._collect(shard, attempt, job, believe) else True
+
+    def _retrieve(self, job_id: str) -> Job:
+        """The job, by the id that was recorded: some answers leave it out, or have it in another spelling."""
+        return replace(self.backend.retrieve(job_id), id=job_id)
 
     def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
         """Collect a job that has ended; False when it is to be looked at anew."""
@@ -125,7 +129,7 @@ class Fetcher:
     def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
         """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
         try:
-            job = self.read(lambda: self.backend.retrieve(job_id))
+            job = self.read(lambda: self._retrieve(job_id))
             if not job.status.is_terminal:
                 self.ledger.no_doubt(shard, attempt.number)
                 self.ledger.lives_again(shard, attempt.number)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts
-from airflow_batch_provider.dialects.openai import read_usage
+from airflow_batch_provider.dialects.usage import read_usage
 
 STATUSES: dict[str, JobStatus] = {
     "validating": JobStatus.VALIDATING,

@@ -126,7 +126,7 @@ def read_content(body: JSON) -> Content:
         return Content(orjson.dumps(vectors[0] if len(vectors) == 1 else vectors).decode())
     if "results" in body:
         return Content(orjson.dumps(body["results"]).decode())
-    return Content()
+    return Content() if body else Content(qualities=frozenset({"empty"}))
 
 
 def unusable(content: Content) -> tuple[str, str] | None:

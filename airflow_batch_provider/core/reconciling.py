@@ -55,6 +55,8 @@ class Books:
     duplicates: int = 0
     foreign: int = 0
     nameless: int = 0
+    unlabelled: int = 0
+    """Those of the nameless lines that may be paid answers: all but errors, and nobody can say of which row."""
     sample: str = ""
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class Books:
         """
         if result.custom_id is None:
             self.nameless += 1
+            self.unlabelled += result.outcome != "failed"
             self.sample = self.sample or result.line[:300].decode("utf-8", "replace")
             return False
         if result.custom_id not in self._places:
@@ -141,18 +144,22 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     return "missing", "The provider returned no line for this request."
 
 
-def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
+def doubt_of(job: Job, asked: int, found: int, gone: str, unlabelled: int = 0) -> str | None:
     """What a job's own word says is missing in what was read of it; None where nothing contradicts.
 
     A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends only
     the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
 
     :param asked: how many lines were sent.
-    :param found: how many of them have a line, lines without an id included.
+    :param found: how many of them have a line, errors without an id included.
     :param gone: what the provider said of a file of the job that is not there; empty where all were read.
+    :param unlabelled: how many lines without an id may be answers to the others.
     """
     if gone:
         return f"what it has put out is not to be found ({gone})"
+    if unlabelled and found < asked:
+        lines = "1 line has" if unlabelled == 1 else f"{unlabelled:,} lines have"
+        return f"{found} of {asked} answers were found, and {lines} no custom_id that can be read"
     has_results = job.status in _WITH_RESULTS
     counts = job.counts
     known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
@@ -166,12 +173,15 @@ def doubt_of(job: Job, asked: int, found: int, gone: str) -> str | None:
     return None
 
 
-def is_lost(job: Job, asked: int, found: int, succeeded: int, *, gone: bool) -> bool:
+def is_lost(job: Job, asked: int, found: int, succeeded: int, *, gone: bool, unlabelled: int = 0) -> bool:
     """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
     failed and have no line, or of which none was ever written.
 
     :param succeeded: how many of the lines that were found are successes.
+    :param unlabelled: as in :func:`doubt_of`.
     """
+    if unlabelled and found < asked:
+        return True
     counts = job.counts
     if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
         return job.status is not JobStatus.FAILED and (gone or not found)

@@ -202,8 +202,7 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
     ),
     (
         _ACCOUNT,
-        "google-gemini/gemini-cli#24641 (400 FAILED_PRECONDITION); aws-samples/generative-bi-using-rag#361 (400 "
-        "ValidationException); zed-industries/zed#30496 (451)",
+        "google-gemini/gemini-cli#24641; aws-samples/generative-bi-using-rag#361 (both 400); zed#30496 (451)",
         (
             r"(user )?location is not supported|unsupported (countries|country|region)|"
             r"not available in your (country|region)|not available from this data center"

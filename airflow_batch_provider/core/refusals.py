@@ -18,9 +18,9 @@ own; the codes in such a message count as codes. Of the status: 408, 409, 425, 4
 are the account's, every other 4xx of the standards is the request's. OpenAI writes 0 for an answer that never came.
 
 Words in another language than English are not read: code and status decide. What that costs is bounded. A 429 that
-stands for an empty account is taken for one that passes, so a create is sent again after pauses that grow to 15 minutes,
-with its first upload, until the deadline, whose error has the provider's words; a row goes into the next round, of which
-there are ``rounds``.
+stands for an empty account is taken for one that passes, so a create is sent again after pauses that grow to 15
+minutes, with its first upload, until the deadline, whose error has the provider's words; a row goes into the next
+round, of which there are ``rounds``.
 
 What none of it tells is taken for ACCOUNT: no round of the same try asks again, so that a fault which repeats costs one
 more sending a try and no more; and yet the row is not lost, because a person or a retry can have it asked again. What a

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.answers import UNUSABLE, UNUSABLE_CODES, read_content, unusable
-from airflow_batch_provider.core.counts import Usage, read_count
+from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.finish_words import MALFORMED
 from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Outcome, Refusal
@@ -23,9 +23,12 @@ from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.finish_words import GATEWAYS, native_word
+from airflow_batch_provider.dialects.usage import read_usage
 
 _MADE = ("choices", "output", "data", "results")
 """Where the bodies of chat and completions, responses, embeddings and moderations hold what was made."""
+_NOTHING = frozenset({"", "null", "none", "nil", "undefined", "false"})
+"""What "no error" is as a text: JSON's word, Python's, Go's and Ruby's, JavaScript's."""
 _UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
 """A response's ``status`` that is no answer (OpenAI API reference, the response object)."""
 _OUTCOMES: dict[str, Outcome] = {
@@ -111,7 +114,7 @@ def read_line(line: bytes) -> BatchResult:
     data, mended = _load(line)
     custom_id = _id_of(data) if isinstance(data, dict) else None
     if custom_id is None:
-        return BatchResult(None, "invalid", line)
+        return BatchResult(None, "failed" if _is_bare_error(data) else "invalid", line)
     try:
         changed = _normalise(data) or mended
         return result_of(data, None if changed else line)
@@ -125,6 +128,17 @@ def _id_of(data: dict[str, Any]) -> str | None:
     """A line's id; servers that keep it in a typed column give back a number where it looks like one."""
     custom_id = data.get("custom_id")
     return str(custom_id) if type(custom_id) in (str, int) else None
+
+
+def _is_bare_error(data: Any) -> bool:
+    """Whether a line without an id can only be a row's error, and no answer that was paid."""
+    if not isinstance(data, dict):
+        return False
+    response = data.get("response")
+    if isinstance(response, dict):
+        status = _status(response.get("status_code"))
+        return status is not None and status >= 400 and not _is_answer(response.get("body"))
+    return not response and any(_says(data.get(name)) for name in ("error", "errorCode", "errorMessage"))
 
 
 def is_too_deep(error: Exception) -> bool:
@@ -205,39 +219,21 @@ def _finite(text: str) -> float | None:
 def _normalise(data: dict[str, Any]) -> bool:
     """Bring a line into OpenAI's shape, in place; whether anything had to change."""
     before = orjson.dumps(data)
-    response = data.get("response")
-    response = response if isinstance(response, dict) else None
-    said = data.get("error")
-    if response is not None:
-        # Without an envelope, the response is the body.
-        body = response if "body" not in response and _is_answer(response) else response.get("body")
-        if isinstance(body, str):
-            # OGX writes the body as a JSON text.
-            try:
-                body = orjson.loads(body)
-            except orjson.JSONDecodeError:
-                body = {"error": {"message": body}}
-        if isinstance(body, list):
-            body = {"errors": body}  # Google's servers put their error into a list
-        status = _status(response.get("status_code"))
-        if _is_answer(body):
-            # What was answered was paid, also where the status is left out or a text.
-            status, said = 200 if status is None else status, said if _says(said) else None
-        response = {
-            "status_code": status,
-            "request_id": response.get("request_id"),
-            "body": body if isinstance(body, dict) else None,
-        }
-        choices = (response["body"] or {}).get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            reason = choice.get("finish_reason") if isinstance(choice, dict) else None
-            if isinstance(reason, str):
-                _translate_finish(choice, reason)
+    given, said = data.get("response"), data.get("error")
+    response = _response(given) if isinstance(given, dict) else None
+    body = response["body"] if response else None
+    if response and _is_answer(body):
+        # What was answered was paid, also where the status is left out or a text.
+        response["status_code"] = 200 if response["status_code"] is None else response["status_code"]
+    status = response["status_code"] if response else None
+    if body is None and not _says(said) and (status is None or _is_good(status)):
+        told = before[:300].decode("utf-8", "replace")
+        said = {"code": "unreadable_answer", "message": f"The provider's line has neither answer nor error: {told}"}
     normal = {
         "id": data.get("id"),
         "custom_id": _id_of(data),
         "response": response,
-        "error": _error(said) or _unfinished((response or {}).get("body")),
+        "error": _error(said) or _unfinished(body),
     }
     data.clear()
     data.update(normal)
@@ -251,6 +247,28 @@ def _translate_finish(choice: JSON, reason: str) -> None:
     if word != reason and (native := native_word(reason)) and native.lower() != word:
         choice.setdefault("native_finish_reason", native)
     choice["finish_reason"] = word
+
+
+def _response(response: dict[str, Any]) -> dict[str, Any]:
+    """A line's response in OpenAI's shape; the body is None where it is no object."""
+    # Without an envelope, the response is the body.
+    body = response if "body" not in response and _is_answer(response) else response.get("body")
+    status = _status(response.get("status_code"))
+    if isinstance(body, str):
+        # OGX writes the body as a JSON text.
+        try:
+            body = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            body = None if _is_good(status) else {"error": {"message": body}}
+    if isinstance(body, list) and body:
+        body = {"errors": body}  # Google's servers put their error into a list
+    body = body if isinstance(body, dict) else None
+    choices = (body or {}).get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if isinstance(reason, str):
+            _translate_finish(choice, reason)
+    return {"status_code": status, "request_id": response.get("request_id"), "body": body}
 
 
 def _status(value: Any) -> int | None:
@@ -272,20 +290,27 @@ def _is_answer(body: Any) -> bool:
 
 
 def _says(error: Any) -> bool:
-    """Whether an error says anything; some servers write an object of nulls for none."""
-    return any(error.values()) if isinstance(error, dict) else bool(error)
+    """Whether an error says anything.
+
+    Some servers write an object of nulls for none, or their language's word for it as a text, or a code of success.
+    """
+    if isinstance(error, dict):
+        return any(_says(value) for value in error.values()) and not _is_good(_status(error.get("code")))
+    if isinstance(error, list):
+        return any(_says(value) for value in error)
+    return error.strip().lower() not in _NOTHING if isinstance(error, str) else bool(error)
 
 
 def _error(error: Any) -> dict[str, Any] | None:
-    if not error:
+    if not _says(error):
         return None
     if isinstance(error, list) or (isinstance(error, dict) and isinstance(error.get("error"), (dict, list))):
         words = words_of({"errors": error} if isinstance(error, list) else error)
-        return {"code": words.code, "message": words.message}
+        return {"code": words.code, "message": words.message if _says(words.message) else text_of(error)}
     if isinstance(error, dict):
-        code = error.get("code")
+        code = error.get("code") if _says(error.get("code")) else None
         message = error.get("message")
-        if _says(error) and not code and not message:
+        if code is None and not _says(message):
             message = error  # in fields of its own
         return {"code": None if code is None else text_of(code), "message": "" if message is None else text_of(message)}
     return {"code": None, "message": text_of(error)}
@@ -309,7 +334,7 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
         code = error["code"] or ""
         if code in UNUSABLE_CODES:
             return "invalid", Refusal.REQUEST
-        if response is None and code in OWN:
+        if code in OWN and (response is None or code == "unreadable_answer"):
             return _OUTCOMES.get(code, "failed"), OWN[code]
         return _OUTCOMES.get(code, "failed"), refusal_of([code], error["message"], None if _is_good(status) else status)
     if status is None or (_is_good(status) and body is None):
@@ -323,52 +348,6 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
 
 def _is_good(status: int | None) -> bool:
     return status is not None and 200 <= status < 300
-
-
-def read_usage(body: Any) -> Usage:
-    """Tokens of one answer, from chat, completions, responses or embeddings; zeros where they are unknown.
-
-    A count that cannot be one (null, ``NaN``, negative, a list) makes all of them unknown: half of what was billed
-    would look like the whole. An answer of text has both counts; embeddings have no output.
-    """
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(usage, dict):
-        return Usage()
-    given = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    made = _details(usage, "completion_tokens_details", "output_tokens_details")
-    counts = [
-        _counted(usage, "prompt_tokens", "input_tokens"),
-        _counted(usage, "completion_tokens", "output_tokens", absent=None if _has_text(body) else 0),
-        _detail(given, "cached_tokens"),
-        _detail(made, "reasoning_tokens"),
-        _detail(given, "cache_write_tokens"),
-        _detail(given, "audio_tokens"),
-        _detail(made, "audio_tokens"),
-        _detail(given, "image_tokens"),
-        _detail(made, "image_tokens"),
-    ]
-    known = [number for number in counts if number is not None]
-    return Usage(*known) if len(known) == len(counts) else Usage()
-
-
-def _has_text(body: dict[str, Any]) -> bool:
-    """Whether an answer has text, for which every provider counts output tokens."""
-    return bool(body.get("choices") or body.get("output"))
-
-
-def _counted(usage: dict[str, Any], *names: str, absent: int | None = None) -> int | None:
-    found = next((name for name in names if name in usage), None)
-    return absent if found is None else read_count(usage[found])
-
-
-def _detail(details: dict[str, Any], name: str) -> int | None:
-    """A part of a count; many gateways write null for none."""
-    value = details.get(name)
-    return 0 if value is None else read_count(value)
-
-
-def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
 
 
 def error_line(custom_id: str, code: str, message: str) -> bytes:

@@ -59,7 +59,7 @@ def test_translated_lines() -> None:
     )
     assert (bad.custom_id, bad.outcome) == ("row a", "failed")
     bare = decoded("bedrock", CLAUDE, {"errorCode": 400, "errorMessage": "no"})
-    assert (bare.custom_id, bare.outcome) == (None, "invalid")
+    assert (bare.custom_id, bare.outcome) == (None, "failed")
 
 
 def test_raw_lines() -> None:

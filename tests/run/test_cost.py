@@ -11,7 +11,7 @@ from airflow_batch_provider.budget import cost_range
 from airflow_batch_provider.core.counts import LARGE_ROW, Usage
 from airflow_batch_provider.core.progress import summary_line
 from airflow_batch_provider.core.records import ModelRules, RunOptions, Shard
-from airflow_batch_provider.dialects.openai import read_usage
+from airflow_batch_provider.dialects.usage import read_usage
 from airflow_batch_provider.plan import Plan
 from airflow_batch_provider.pricing import Price, find_price
 from tests.run.benching import line

@@ -1,0 +1,170 @@
+"""Answers whose id is gone: paid, of nobody knows which row. Never sent again by themselves, never counted as answered,
+always said."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from airflow_batch_provider.core.errors import LostJobError
+from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.testing import FakeProvider
+from airflow_batch_provider.testing.shell import Shell
+from tests.run.benching import Bench, line
+
+
+def spoil(monkeypatch, change):
+    """From here on every download is what ``change`` makes of it."""
+    asked = Shell.__call__
+
+    async def call(self, scope, receive, send):
+        parts = []
+
+        async def telling(message):
+            if not scope.get("path", "").endswith("/content") or message.get("status", 200) >= 400:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                parts.append(message)
+            else:
+                parts.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    data = change(b"".join(parts[1:]))
+                    headers = [one for one in parts[0]["headers"] if one[0].lower() != b"content-length"]
+                    headers.append((b"content-length", str(len(data)).encode()))
+                    await send({**parts[0], "headers": headers})
+                    await send({"type": "http.response.body", "body": data})
+
+        await asked(self, scope, receive, telling)
+
+    monkeypatch.setattr(Shell, "__call__", call)
+
+
+def by_line(change):
+    return lambda data: b"".join(change(json.loads(one)) + b"\n" for one in data.split(b"\n") if one)
+
+
+def renamed(**fields):
+    return by_line(lambda one: json.dumps({**one, **(fields if one["custom_id"] == "row-1" else {})}).encode())
+
+
+SHAPES = {
+    "the id is null": (renamed(custom_id=None), 3),
+    "the id is a list": (renamed(custom_id=["row-1"]), 3),
+    "no line has one": (by_line(lambda one: json.dumps({**one, "custom_id": None}).encode()), 0),
+    "several lines for one": (by_line(lambda one: json.dumps(one, indent=1).encode()), 0),
+    "one array": (lambda data: b"[\n" + data.rstrip(b"\n").replace(b"\n", b",\n") + b"\n]\n", 1),
+    "one line for all": (lambda data: b"[" + data.rstrip(b"\n").replace(b"\n", b",") + b"]\n", 0),
+    "cut in the middle": (lambda data: data.replace(b'"custom_id":"row-1"', b'"custom_id":"ro\n'), 3),
+}
+
+
+def bench_of(tmp_path, fake):
+    bench = Bench(tmp_path, fake)
+    bench.write([line(number, max_tokens=20) for number in range(4)])
+    return bench
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("counts", [True, False])
+def test_answers_without_an_id_are_not_sent_again(tmp_path, monkeypatch, shape, counts):
+    """A1, B11: one job, no second one; the rows are missing, the cost is unknown, and the message says why."""
+    change, answered = SHAPES[shape]
+    spoil(monkeypatch, change)
+    with FakeProvider() as fake:
+        fake.faults.lying_counts = not counts
+        bench = bench_of(tmp_path, fake)
+        summary = bench.finish()
+        assert len(fake.batches) == 1
+        assert summary.outcomes["succeeded"] == answered
+        assert summary.outcomes["missing"] == 4 - answered
+        assert summary.cost_usd is None
+        assert [job["rows"] for job in summary.lost] == [4 - answered]
+        assert "no custom_id that can be read" in summary.lost[0]["message"]
+        with pytest.raises(LostJobError, match="no custom_id"):
+            judge(summary, 0.0)
+
+
+def test_they_are_sent_again_where_the_author_allows_it(tmp_path, monkeypatch):
+    """A3: on_lost_job="resubmit" sends what is missing, and nothing else, in a new job."""
+    change, _ = SHAPES["the id is null"]
+    with FakeProvider() as fake:
+        first = []
+
+        def change_first(data):
+            first.append(data)
+            return change(data) if data == first[0] else data
+
+        spoil(monkeypatch, change_first)
+        summary = bench_of(tmp_path, fake).finish(on_lost_job="resubmit")
+        assert summary.outcomes["succeeded"] == 4
+        assert len(fake.batches) == 2
+
+
+def test_errors_without_an_id_are_no_answers(tmp_path, monkeypatch):
+    """B11: Portkey loses the id of a refused row; nothing was paid, so the row is sent again without waiting."""
+    bare = b'{"errorCode": 400, "errorMessage": "no"}'
+    seen = []
+
+    def change(data):
+        if seen:
+            return data
+        seen.append(data)
+        return by_line(lambda one: bare if one["custom_id"] == "row-1" else json.dumps(one).encode())(data)
+
+    spoil(monkeypatch, change)
+    with FakeProvider() as fake:
+        summary = bench_of(tmp_path, fake).finish()
+        assert (summary.outcomes["succeeded"], len(fake.batches)) == (4, 2)
+
+
+UNREADABLE = {
+    "null": {"status_code": 200, "body": None},
+    "a text": {"status_code": 200, "body": "hello"},
+    "a list": {"status_code": 200, "body": []},
+    "a number": {"status_code": 200, "body": 5},
+    "no body": {"status_code": 200},
+    "no response": None,
+    "a response that is a list": [],
+    "neither status nor body": {},
+}
+
+
+@pytest.mark.parametrize("response", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_answer_without_a_body(tmp_path, monkeypatch, response):
+    """X14: the row is invalid, its reason shows the line, it is not sent again, and what it cost is unknown."""
+    spoil(monkeypatch, renamed(response=response, error=None))
+    with FakeProvider() as fake:
+        bench = bench_of(tmp_path, fake)
+        bench.backend.price_list = "openai"
+        bench.write([line(number, "gpt-4o-mini", max_tokens=20) for number in range(4)])
+        summary = bench.finish()
+        assert (summary.outcomes["succeeded"], summary.outcomes["invalid"], len(fake.batches)) == (3, 1, 1)
+        assert summary.cost_usd is None
+        assert "without a count of tokens" in summary.cost_unknown
+        [reason] = summary.reasons
+        assert reason.startswith("unreadable_answer: The provider's line has neither answer nor error: {")
+
+
+NOTHING = [None, "", "null", "None", " nil ", "undefined", False, {}, [], [None], {"code": None}, {"code": 200}]
+
+
+@pytest.mark.parametrize("error", [*NOTHING, {"code": "200", "message": "OK"}, {"message": "null"}])
+def test_an_error_that_says_nothing_is_none(tmp_path, monkeypatch, error):
+    """B8: a paid answer beside "no error" in any spelling is an answer."""
+    spoil(monkeypatch, renamed(error=error))
+    with FakeProvider() as fake:
+        summary = bench_of(tmp_path, fake).finish()
+        assert (summary.outcomes["succeeded"], len(fake.batches)) == (4, 1)
+
+
+def test_an_answer_about_the_job_that_leaves_out_its_id(tmp_path, monkeypatch):
+    """X14: the job is known by the id that was recorded; else it is in no summary, and its cost is 0."""
+    with FakeProvider() as fake:
+        bench = bench_of(tmp_path, fake)
+        bench.backend.price_list = "openai"
+        bench.write([line(number, "gpt-4o-mini", max_tokens=20) for number in range(4)])
+        retrieve = bench.backend.retrieve
+        monkeypatch.setattr(bench.backend, "retrieve", lambda job_id: replace(retrieve(job_id), id=""))
+        summary = bench.finish()
+        assert [job["id"] for job in summary.jobs] == [fake.batches[0]["id"]]
+        assert summary.cost_usd > 0
