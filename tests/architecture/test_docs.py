@@ -5,10 +5,19 @@ from __future__ import annotations
 import importlib.util
 import re
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
-from tests.architecture.measure import ROOT
+from airflow_batch_provider.attempts import Fact
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core import reconciling
+from airflow_batch_provider.core.answers import UNUSABLE_CODES
+from airflow_batch_provider.core.refusal_facts import OWN
+from tests.architecture.measure import PACKAGE, ROOT
+
+WRITERS = ("ledger", "storage", "staging", "results", "collecting", "run")
+"""The modules that name files of a run directory."""
 
 
 def script(name: str) -> ModuleType:
@@ -44,3 +53,37 @@ def test_every_link_in_the_docs_leads_somewhere():
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
+
+
+def test_every_file_of_a_run_directory_is_described():
+    """Each kind of fact, and each file that the code names, is in a row of the tables in docs/concepts.md."""
+    rows = "\n".join(line.split("|")[1] for line in page("concepts").split("\n") if line.startswith("| `"))
+    assert [kind for kind in get_args(Fact) if f".1.{kind}" not in rows] == []
+    named = set()
+    for module in WRITERS:
+        text = (PACKAGE / f"{module}.py").read_text()
+        named |= {name.rpartition("/")[2] for name in re.findall(r'f?"([a-z/]+\.jsonl?)"', text)}
+    assert {"run.json", "summary.json", "failed.jsonl", "tries.json", "archiving.json", "unsent.json"} <= named
+    assert [name for name in named if f"`{name}`" not in rows] == []
+    assert [folder for folder in ("input", "shards", "collected", "results") if f"`{folder}/" not in rows] == []
+
+
+def test_every_code_of_a_row_is_described():
+    """Each code that this package gives to a row is in the table of docs/troubleshooting.md."""
+    table = page("troubleshooting").partition("\n## By code\n")[2]
+    first = "\n".join(line.split("|")[1] for line in table.split("\n") if line.startswith("| `"))
+    codes = {*OWN, *UNUSABLE_CODES, reconciling.OVER_QUOTA, "batch_expired"}
+    assert len(codes) > 15
+    assert [code for code in sorted(codes) if f"`{code}`" not in first] == []
+
+
+def test_every_member_of_a_backend_is_named():
+    """Each public method and property of the interface is in docs/add_a_backend.md."""
+    text = page("add_a_backend")
+    public = {name for name in (*vars(Backend), *Backend.__annotations__) if not name.startswith("_")}
+    assert {"job_pages", "find", "handles"} <= public
+    assert [name for name in sorted(public) if f"`{name}`" not in text] == []
