@@ -135,6 +135,10 @@ class Round:
         """How its creates ended, as far as they have."""
         return [end for attempts in self.attempts.values() for attempt in attempts if (end := attempt.end)]
 
+    def job_ids(self) -> set[str]:
+        """All its jobs, as far as they are known."""
+        return {one.job_id for attempts in self.attempts.values() for one in attempts if one.job_id}
+
     def last(self, shard: Shard) -> Attempt | None:
         """The newest create of a shard."""
         attempts = self.attempts.get(shard.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from airflow_batch_provider import collecting, staging
@@ -111,7 +111,7 @@ class Driver:
     backend: Backend
     options: RunOptions
     submitter: Submitter | None
-    planned: Collection[int]
+    planned: set[int]
     was_lost: bool
     fetcher: Fetcher
     clock: Callable[[], float]
@@ -250,10 +250,12 @@ class Driver:
         return self._memory(a_round) != "new" if last is None else "given_up" not in last.intent
 
     def _memory(self, a_round: Round) -> submission.Memory:
-        """What it means that the ledger has nothing of a shard."""
+        """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
+        that was put back as it was before this round's jobs."""
         if self._is_followed:
             return "sent"
-        return "lost" if self.was_lost else "new" if a_round.number in self.planned else "unsure"
+        is_new = self.planned.issuperset(range(a_round.number + 1))
+        return "lost" if self.was_lost else "new" if is_new else "unsure"
 
     def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
         """One look for all shards of which an earlier process may have made jobs."""
@@ -262,7 +264,11 @@ class Driver:
         # A lost answer or a lost directory must be looked into; else a look is a precaution.
         must = self._memory(a_round) in ("lost", "sent") or any(many and many[-1].may_live for _, many in wanted)
         looker = self.submitter.looker
-        return looker.look(wanted) if must else looker.look_or_go_on(wanted)
+        if must:
+            return looker.look(wanted)
+        # What a later round made is younger than the jobs of the round before, so the list is read no further.
+        before = self.ledger.rounds()[: a_round.number]
+        return looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
 
     def _look_back(self, sending: _Sending) -> None:
         """One look for all creates of this pass: what became of those without an answer, and what else they made."""

@@ -67,13 +67,14 @@ class Looker:
         )
 
     def handles(self, shard: Shard, attempts: Sequence[Attempt]) -> list[Handle]:
-        """By what the jobs of a shard are known; where the ledger has nothing, by every name they may have."""
-        known = [
-            Handle(str(attempt.intent["token"]), self._own_input(attempt))
-            for attempt in attempts
-            if attempt.intent.get("token")
+        """By what the jobs of a shard are known, and by every name they may have of which the ledger has nothing: a
+        part of it may be gone, or be put back as it was before the newest create."""
+        known = {str(one.intent["token"]): self._own_input(one) for one in attempts if one.intent.get("token")}
+        others = (token for token in self.tokens(shard) if token not in known)
+        return [
+            *(Handle(token, input_id) for token, input_id in known.items()),
+            *(Handle(token) for token in itertools.islice(others, LOST_CREATES)),
         ]
-        return known or [Handle(token) for token in itertools.islice(self.tokens(shard), LOST_CREATES)]
 
     def _own_input(self, attempt: Attempt) -> str | None:
         input_id = attempt.intent.get("input_id")
@@ -93,10 +94,10 @@ class Looker:
         sightings = Sightings(self.read(lambda: self.backend.find(every, beside)))
         return {name: sightings.of(some) for name, some in handles.items()}
 
-    def look_or_go_on(self, wanted: Wanted) -> dict[str, Seen]:
+    def look_or_go_on(self, wanted: Wanted, beside: Collection[str] = ()) -> dict[str, Seen]:
         """As :meth:`look`, where not being able to look is no reason to stop: it proves nothing."""
         try:
-            return self.look(wanted)
+            return self.look(wanted, beside)
         except BatchInferenceError as error:
             self.log.warning("The provider's jobs cannot be listed: %s", error)
             return {shard.name: Seen(complete=False, broken=str(error)) for shard, _ in wanted}

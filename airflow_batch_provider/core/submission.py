@@ -28,7 +28,7 @@ intent alone       none                        after, "resubmit"     Create next
 intent alone       none                        after, "fail"         Refuse
 =================  ==========================  ====================  ===============================================
 
-*New* is what this very process has planned; *lost* is a directory that was found gone; *sent* is a shard of a round
+*New* is what this very process has planned, with all rounds before; *lost* is a directory that was found gone; *sent* is a shard of a round
 that a later one follows, so that it had its job, and what that left open is sent already. In between, an earlier
 process may have sent a shard whose record was deleted since, so one look comes before its first create. A list that
 broke off proves nothing, so with a lost directory it is refused whatever the policy is.
