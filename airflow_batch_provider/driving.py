@@ -252,10 +252,8 @@ class Driver:
     def _memory(self, a_round: Round) -> submission.Memory:
         """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
         that was put back as it was before this round's jobs."""
-        if self._is_followed:
-            return "sent"
         is_new = self.planned.issuperset(range(a_round.number + 1))
-        return "lost" if self.was_lost else "new" if is_new else "unsure"
+        return "sent" if self._is_followed else "lost" if self.was_lost else "new" if is_new else "unsure"
 
     def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
         """One look for all shards of which an earlier process may have made jobs."""
@@ -263,12 +261,11 @@ class Driver:
         wanted = [(shard, a_round.attempts.get(shard.name, [])) for shard in shards]
         # A lost answer or a lost directory must be looked into; else a look is a precaution.
         must = self._memory(a_round) in ("lost", "sent") or any(many and many[-1].may_live for _, many in wanted)
-        looker = self.submitter.looker
         if must:
-            return looker.look(wanted)
+            return self.submitter.looker.look(wanted)
         # What a later round made is younger than the jobs of the round before, so the list is read no further.
         before = self.ledger.rounds()[: a_round.number]
-        return looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
+        return self.submitter.looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
 
     def _look_back(self, sending: _Sending) -> None:
         """One look for all creates of this pass: what became of those without an answer, and what else they made."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from airflow_batch_provider import results, staging
+from airflow_batch_provider import place, results, staging
 from airflow_batch_provider.attempts import Round, unended
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
@@ -181,8 +181,11 @@ class BatchRun:
                 "output_path, e.g. with {{ run_id }} in it"
             )
         elsewhere = record["identity"] != dict(self.backend.identity)
-        if elsewhere and (self.ledger.open_attempts() or self.ledger.summary() is None):
-            raise self._elsewhere(record, "until the run has ended")
+        moved = self.run_key is not None and place.is_elsewhere(self.directory, record)
+        if (elsewhere or moved) and (self.ledger.open_attempts() or self.ledger.summary() is None):
+            if elsewhere:
+                raise self._elsewhere(record, "until the run has ended")
+            place.settle(self.directory, record, self.log)
 
     def _elsewhere(self, record: JSON, how_long: str) -> RunConflictError:
         return RunConflictError(
@@ -254,6 +257,7 @@ class BatchRun:
         run = {
             "version": 2,
             "id": new_directory_id(),
+            "uri": self.directory.uri,
             "run_key": self.run_key,
             "fingerprint": fingerprint,
             "conn_id": self.conn_id,
@@ -291,6 +295,7 @@ class BatchRun:
                     self.log.info("The last try left %d rows that can be asked again", summary.retryable)
                     if record["identity"] != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
+                    place.settle(self.directory, record, self.log)
                     # In this order: killed in between, the next try finds the summary and does the same.
                     self.ledger.write_tries(len(rounds), tries["deadline"])
                     self.directory.remove("summary.json")
