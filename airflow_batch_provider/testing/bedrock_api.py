@@ -9,7 +9,7 @@ import asyncio
 import functools
 import re
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -22,6 +22,7 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.testing.asgi import cut, lifespan, read_body
 from airflow_batch_provider.testing.bedrock_runner import TERMINAL, FakeJob, Runner, now
 from airflow_batch_provider.testing.calls import Answer, Call
+from airflow_batch_provider.testing.cloud_job import CloudJobs
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.native import known_model
 
@@ -57,7 +58,7 @@ class ServiceError(Exception):
 
 
 @dataclass(slots=True)
-class ControlPlane:
+class ControlPlane(CloudJobs[FakeJob]):
     """The ASGI application.
 
     :param keys: access keys that are known.
@@ -160,18 +161,8 @@ class ControlPlane:
         faults = self.faults
         if faults.take("token_limit"):
             raise ServiceError(400, "Too many jobs are in progress.", "ServiceQuotaExceededException")
-        if faults.take("cut_before_accept"):
-            return None
         body = call.body if isinstance(call.body, dict) else {}
-        if faults.late_accept:
-            self.keep(_later(faults.late_accept.pop(0), lambda: self._accept(body)))
-            return None
-        if faults.take("create_twice"):
-            await self._accept(body)  # which the request token makes one of
-        job = await self._accept(body)
-        if faults.slow_accept:
-            await asyncio.sleep(faults.slow_accept.pop(0))
-        if faults.take("cut_after_accept"):
+        if (job := await self.accepted(lambda: self._accept(body))) is None:
             return None
         said = faults.take_status("accepted")
         if said is not None:
@@ -179,6 +170,7 @@ class ControlPlane:
         return Answer.of(200, {"jobArn": job.told["jobArn"]})
 
     async def _accept(self, body: JSON) -> FakeJob:
+        """A job; the request token makes one of two."""
         check_create(body)
         same = self._same(body)
         if same is not None:
@@ -210,22 +202,6 @@ class ControlPlane:
             if job.asked["jobName"] == body["jobName"]:
                 raise ServiceError(400, f"The job name {body['jobName']} is in use.", _KINDS[409])
         return None
-
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run beside the calls."""
-        task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # a late create that is refused has nobody to tell
-
-    def faults_of(self, job: FakeJob) -> FaultPlan:
-        """The plan, or an empty one where it does not touch this job."""
-        touched = self.faults.jobs is None or self.jobs.index(job) < self.faults.jobs
-        return self.faults if touched else FaultPlan()
 
     # ---- look --------------------------------------------------------------------------------------------------
 
@@ -364,8 +340,3 @@ def _invalid(value: Any, where: str, rule: str) -> ServiceError:
     return ServiceError(
         400, f"1 validation error detected: Value {value!r} at '{where}' failed to satisfy constraint: {rule}"
     )
-
-
-async def _later(seconds: float, accept: Callable[[], Coroutine[Any, Any, FakeJob]]) -> None:
-    await asyncio.sleep(seconds)
-    await accept()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.testing.asgi import cut, lifespan, read_body
 from airflow_batch_provider.testing.calls import Answer, Call
+from airflow_batch_provider.testing.cloud_job import CloudJobs
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.vertex_runner import TERMINAL, FakeJob, Runner, now
 
@@ -80,7 +81,7 @@ class ServiceError(Exception):
 
 
 @dataclass(slots=True)
-class Google:
+class Google(CloudJobs[FakeJob]):
     """The ASGI application.
 
     :param number: the project's number, which stands in the names of jobs; calls may say either.
@@ -211,25 +212,15 @@ class Google:
         faults = self.faults
         if faults.take("token_limit"):
             raise ServiceError(429, "Quota exceeded for aiplatform.googleapis.com/batch_prediction_jobs.")
-        if faults.take("cut_before_accept"):
-            return None
         body = call.body if isinstance(call.body, dict) else {}
-        if faults.late_accept:
-            self.keep(_later(faults.late_accept.pop(0), lambda: self._accept(body)))
-            return None
-        if faults.take("create_twice"):
-            self._accept(body)
-        job = self._accept(body)
-        if faults.slow_accept:
-            await asyncio.sleep(faults.slow_accept.pop(0))
-        if faults.take("cut_after_accept"):
+        if (job := await self.accepted(lambda: self._accept(body))) is None:
             return None
         said = faults.take_status("accepted")
         if said is not None:
             raise ServiceError(said.status, said.message, said.code)
         return Answer.of(200, self._told(job, call))
 
-    def _accept(self, body: JSON) -> FakeJob:
+    async def _accept(self, body: JSON) -> FakeJob:
         check_create(body)
         self._numbers += 1
         name = f"projects/{self.number}/locations/{self.region}/batchPredictionJobs/{self._numbers}"
@@ -238,17 +229,6 @@ class Google:
         self.jobs.append(job)
         self.keep(self.runner.run(job, self.faults_of(job)))
         return job
-
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run beside the calls."""
-        task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def faults_of(self, job: FakeJob) -> FaultPlan:
-        """The plan, or an empty one where it does not touch this job."""
-        touched = self.faults.jobs is None or self.jobs.index(job) < self.faults.jobs
-        return self.faults if touched else FaultPlan()
 
     def _told(self, job: FakeJob, call: Call) -> JSON:
         faults = self.faults_of(job)
@@ -379,8 +359,3 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise ServiceError(400, f"Invalid time in filter: {text}") from None
-
-
-async def _later(seconds: float, accept: Callable[[], FakeJob]) -> None:
-    await asyncio.sleep(seconds)
-    accept()

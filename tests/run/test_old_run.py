@@ -47,16 +47,9 @@ def old(tmp_path, monkeypatch):
 def task(folder):
     """The task with the arguments that it had."""
     return BatchInferenceOperator(
-        task_id="task",
         input_path=str(folder / "in.jsonl"),
         output_path=str(folder / "run"),
-        conn_id="provider",
-        poll_interval=0.02,
-        rounds=2,
-        max_jobs_in_flight=1,
-        error_tolerance=0.5,
-        timeout=100 * 365 * 86_400,
-        retries=3,
+        **json.loads((OLD / "task.json").read_text()),
     )
 
 

@@ -2,7 +2,7 @@
 f421530: ``git archive f421530 | tar -x -C OLD; cd OLD; python .../make.py FOLDER``. It is not run again: the files are
 what that version wrote, not what any later one would.
 
-Six rows for two models, one job at a time. Round 0 is collected: row-1 and row-4 failed with 500, row-2 with 400. Of
+``task.json`` has the arguments of the task. Six rows for two models, one job at a time. Round 0 is collected: row-1 and row-4 failed with 500, row-2 with 400. Of
 round 1 the first job is in flight and the second one is not sent.
 """
 
@@ -30,16 +30,9 @@ def line(number: int) -> dict:
 
 def main(folder: Path) -> None:
     task = BatchInferenceOperator(
-        task_id="task",
         input_path=write(folder / "in.jsonl", [line(number) for number in range(6)]),
         output_path=str(folder / "run"),
-        conn_id="provider",
-        poll_interval=0.02,
-        rounds=2,
-        max_jobs_in_flight=1,
-        error_tolerance=0.5,
-        timeout=100 * 365 * 86_400,
-        retries=3,
+        **json.loads(Path(__file__).with_name("task.json").read_text()),
     )
     failing = FaultPlan(fail_rows={"row-1": 500, "row-2": 400, "row-4": 500})
     with provider("openai_batch", failing) as (fake, connection):
