@@ -2,8 +2,8 @@
 f421530: ``git archive f421530 | tar -x -C OLD; cd OLD; python .../make.py FOLDER``. It is not run again: the files are
 what that version wrote, not what any later one would.
 
-``task.json`` has the arguments of the task. Six rows for two models, one job at a time. Round 0 is collected: row-1 and row-4 failed with 500, row-2 with 400. Of
-round 1 the first job is in flight and the second one is not sent.
+``task.json`` has the arguments of the task. Six rows for two models, one job at a time. Round 0 is collected: row-1 and
+row-4 failed with 500, row-2 with 400. Of round 1 the first job is in flight and the second one is not sent.
 """
 
 import asyncio
