@@ -33,7 +33,7 @@ _IMAGE_CEILINGS = (
 OpenAI, "Images and vision": a base and up to eight tiles of a picture of 2048 x 768; for the small models 1,536 patches
 times 1.62, 1.72 or 2.46. Anthropic, "Vision": one token for 28 x 28 pixels, at most 4,784 on the models that see most.
 Google, "Media resolution": 2,240 at the highest of Gemini 3."""
-_PREFIX = re.compile(r"^(.*/)?((us|eu|apac|jp|au|global|us-gov)\.)?((anthropic|openai|google)\.)?")
+_PREFIX = re.compile(r"^(.*/)?([a-z]+(-[a-z]+)?\.(?=(?:anthropic|openai|google)\.))?((anthropic|openai|google)\.)?")
 
 SOUND_TOKENS_A_SECOND = 32
 """Gemini's rate (Google, "Understand and count tokens"); OpenAI counts 10."""
@@ -99,7 +99,7 @@ class Media:
         self.images += 1
         given = part.get("image_url")
         address = given.get("url") if isinstance(given, dict) else given
-        if isinstance(address, str) and address.startswith("data:"):
+        if isinstance(address, str) and _is_data(address):
             self.size += len(address)
 
     def _sound(self, part: dict[str, Any]) -> None:
@@ -119,7 +119,8 @@ class Media:
         if not isinstance(given, str):
             self.unsized = "a file by its id or address"
             return
-        head, _, data = given.partition(",") if given.startswith("data:") else ("", "", given)
+        head, _, data = given.partition(",") if _is_data(given) else ("", "", given)
+        head = head.lower()
         name = str(told.get("filename") or told.get("format") or "").lower()
         content = _decoded(data)
         if content is None:
@@ -145,6 +146,11 @@ class Media:
 
     def _other(self, part: dict[str, Any]) -> None:
         self.unsized = f"a part of type {part.get('type')}"
+
+
+def _is_data(address: str) -> bool:
+    """Whether an address holds what it names; schemes are written in any case (RFC 3986, 3.1)."""
+    return address[:5].lower() == "data:"
 
 
 _KINDS = {

@@ -20,6 +20,7 @@ from airflow_batch_provider.dialects.chat_keys import CACHE, ChatKeys
 from airflow_batch_provider.dialects.claude_leftovers import claude_leftovers
 from airflow_batch_provider.dialects.claude_options import LINKED, write_linked
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOLS, answer_in
+from airflow_batch_provider.dialects.claude_thinking import check_room
 from airflow_batch_provider.dialects.completion import (
     completion,
     made_id,
@@ -35,10 +36,13 @@ from airflow_batch_provider.dialects.finish_words import CLAUDE, finish_reason
 from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (
     bounded_tokens,
+    check_least_top_p,
     check_turns,
+    merge_system,
     read_max_tokens,
     read_number,
     read_whole,
+    with_effort,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
 
@@ -102,6 +106,7 @@ class Anthropic(ChatDialect):
         """The Messages request without ``model``."""
         if self._called:
             self._called = {}
+        body = with_effort(body, self.note)
         system, turns = self.conversation(body)
         check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._called:
@@ -115,6 +120,10 @@ class Anthropic(ChatDialect):
             write_linked(self._family.facts, body, out, list(self._called), self.note)
             if self._caches and body.get("tools"):
                 self._mark_tools(body["tools"], out)
+        check_room(self._family.facts, out, self.note)
+        if not self._family.facts.system and "system" in out:
+            told = out["system"]
+            merge_system(out, [self.text(told)] if isinstance(told, str) else told, self.note)
         return out
 
     def _most(self, body: JSON) -> int:
@@ -176,6 +185,8 @@ class Anthropic(ChatDialect):
 
     def image(self, blob: Blob, path: str) -> JSON:
         """An image block."""
+        if not self._family.facts.images:
+            raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         kind = "image/jpeg" if blob.media_type == "image/jpg" else blob.media_type
         if kind not in _IMAGES:
             raise self.refuse(f"{path}.image_url.url", f"{kind} is no png, jpeg, gif or webp")
@@ -229,6 +240,7 @@ class Anthropic(ChatDialect):
         elif sampling == "one" and body.get("temperature") not in (None, 1):
             raise self.refuse("top_p", f"{self._model} takes temperature or top_p, not both; leave one out")
         else:
+            check_least_top_p(self._family.facts, "top_p", number)
             out["top_p"] = number
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:

@@ -97,7 +97,22 @@ def _read_thinking(given: Any, facts: Facts) -> tuple[str | None, int | None]:
         raise refuse("thinking.type", "this model wants a budget: enabled, with budget_tokens")
     if kind != "enabled":
         return kind, None
-    return kind, read_whole("thinking.budget_tokens", given.get("budget_tokens"), low=_LEAST_BUDGET)
+    least = _least(facts)
+    return kind, read_whole("thinking.budget_tokens", given.get("budget_tokens"), least, facts.max_budget)
+
+
+def check_room(facts: Facts, out: JSON, note: Note) -> None:
+    """Say that the answer may be cut before it begins."""
+    thinks = out["thinking"]["type"] == "adaptive" if "thinking" in out else facts.thinks_unasked
+    if not thinks or out["max_tokens"] >= _LEAST_BUDGET:
+        return
+    reason = "the model thinks before it answers, and thoughts may use all of it; allow more tokens"
+    note("max_tokens", reason, "sent as it is")
+
+
+def _least(facts: Facts) -> int:
+    """The smallest budget; no row of Claude's but a stand-in has less."""
+    return facts.min_budget if facts.min_budget > 1 or "min_budget" in facts.given else _LEAST_BUDGET
 
 
 def _write_adaptive(facts: Facts, body: JSON, out: JSON, effort: str | None, note: Note) -> None:
@@ -118,16 +133,18 @@ def _write_adaptive(facts: Facts, body: JSON, out: JSON, effort: str | None, not
 def _write_budget(facts: Facts, body: JSON, out: JSON, told: int | None, meant: int) -> None:
     """The budget as told, or as the effort means it, always below ``max_tokens``."""
     most = read_max_tokens(body)
-    budget = told or meant
+    least = _least(facts)
+    meant = max(meant, least)
+    budget = told or min(meant, facts.max_budget or meant)
     if most is None:
         out["max_tokens"] = min(out["max_tokens"] + budget, facts.max_output or out["max_tokens"] + budget)
     if budget >= out["max_tokens"]:
         if told:
             raise refuse("thinking.budget_tokens", f"must be below the {out['max_tokens']} tokens of the whole answer")
-        if out["max_tokens"] <= _LEAST_BUDGET:
-            message = f"Claude thinks with {_LEAST_BUDGET} tokens or more; allow more than that, or leave this out"
+        if out["max_tokens"] <= least:
+            message = f"Claude thinks with {least} tokens or more; allow more than that, or leave this out"
             raise refuse("reasoning_effort", message)
-        budget = max(_LEAST_BUDGET, out["max_tokens"] // 2)
+        budget = max(least, out["max_tokens"] // 2)
     out["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
 

@@ -37,12 +37,16 @@ from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     bounded_tokens,
+    check_sampling,
     check_turns,
+    merge_system,
     read_effort,
     read_format,
     read_max_tokens,
     read_number,
     read_whole,
+    schema_in_words,
+    with_effort,
 )
 from airflow_batch_provider.dialects.parts import Blob, stop_list
 
@@ -94,6 +98,7 @@ class Converse(ChatDialect):
         """A ConverseRequest without ``modelId``."""
         if self._titles:
             self._titles = set()
+        body = with_effort(body, self.note)
         system, turns = self.conversation(body)
         if turns[0]["role"] != "user" or turns[-1]["role"] != "user":
             check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
@@ -108,16 +113,10 @@ class Converse(ChatDialect):
             out["system"] = system
         self.write_fields(body, out)
         if not self._family.facts.system and "system" in out:
-            self._merge_system(out)
+            merge_system(out, out["system"], self.note)
         if not config:
             del out["inferenceConfig"]
         return out
-
-    def _merge_system(self, out: JSON) -> None:
-        first = out["messages"][0]
-        first["content"] = out.pop("system") + first["content"]
-        reason = f"{self._model} knows no system messages; they stand before the user's first words"
-        self.notes.setdefault("body.messages.system", reason)
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         if role in ("tool", "function"):
@@ -159,19 +158,22 @@ class Converse(ChatDialect):
 
     def _temperature(self, value: Any, body: JSON, out: JSON) -> None:
         number = read_number("temperature", value, self._family.facts.max_temperature, self.provider)
+        check_sampling(self._family.facts, "temperature", body, number)
         out["inferenceConfig"]["temperature"] = number
 
     def _top_p(self, value: Any, body: JSON, out: JSON) -> None:
-        out["inferenceConfig"]["topP"] = read_number("top_p", value, 1, self.provider)
+        number = read_number("top_p", value, 1, self.provider)
+        check_sampling(self._family.facts, "top_p", body, number)
+        out["inferenceConfig"]["topP"] = number
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        if not self._family.facts.top_k_field:
+        if not self._family.facts.top_k or not self._family.facts.top_k_field:
             raise self.refuse("top_k", f"{self._model} has no top_k; leave it out")
         place = out.setdefault("additionalModelRequestFields", {})
         *above, name = self._family.facts.top_k_field.split(".")
         for level in above:
             place = place.setdefault(level, {})
-        place[name] = read_whole("top_k", value, low=0)
+        place[name] = read_whole("top_k", value, low=0, most=self._family.facts.max_top_k)
 
     def _stop(self, value: Any, body: JSON, out: JSON) -> None:
         if stops := stop_list(value, self.provider):
@@ -185,10 +187,7 @@ class Converse(ChatDialect):
             out.setdefault("system", []).append({"text": JSON_ONLY})
             return
         if self._family.facts.schema == "prompt":
-            text = f"{JSON_ONLY} It must fit this JSON schema: {orjson.dumps(wanted.schema).decode()}"
-            out.setdefault("system", []).append({"text": text})
-            reason = "the schema is asked for in words, and nothing enforces it; check the answers"
-            self.note("response_format", reason, "changed")
+            out.setdefault("system", []).append({"text": schema_in_words(wanted, self.note)})
             return
         if self._family.facts.schema != "native":
             remedy = (

@@ -112,7 +112,8 @@ VERTEX: tuple[Family, ...] = (
     Family("open-deepseek", r"deepseek", "openai", publisher="deepseek-ai"),
     Family("open-e5", r"intfloat/|multilingual-e5", "openai", EMBEDDINGS, publisher="intfloat"),
 )
-_PROFILE = re.compile(r"(?:us-gov|us|eu|apac|jp|au|ca|sa|uk|me|il|in|global)\.(?=[a-z0-9]+\.)")
+_PROFILE = re.compile(r"[a-z]+(?:-[a-z]+)?\.(?=[a-z0-9]+\.)")
+"""A geography before a maker; AWS adds to them, so none is listed."""
 _ARN = re.compile(r"arn:aws[\w-]*:bedrock:[\w-]*:\d*:([\w-]+)/(.+)")
 
 
@@ -156,6 +157,8 @@ def _bare_bedrock(model: str) -> str:
         kind, model = arn[1], arn[2]
         if kind in ("application-inference-profile", "imported-model", "provisioned-model", "custom-model-deployment"):
             return ""
+    if any(re.match(family.pattern, model) for family in BEDROCK):
+        return model
     return _PROFILE.sub("", model, count=1)
 
 
@@ -170,6 +173,9 @@ def _find(model: str, bare: str, table: tuple[Family, ...], overrides: Mapping[s
     for family in table:
         if bare and re.match(family.pattern, bare):
             return family, bare
+    _, slash, last = model.rpartition("/")
+    if slash and not told and any(re.match(family.pattern, _bare_bedrock(last)) for family in BEDROCK):
+        raise ConfigurationError(f"model {model!r} is not an id that Amazon Bedrock takes; write {last!r}, or an ARN")
     names = ", ".join(family.name for family in table)
     if told:
         raise ConfigurationError(

@@ -23,6 +23,7 @@ from airflow_batch_provider.dialects.envelopes import (
     KeyedRecord,
     VertexRecord,
 )
+from airflow_batch_provider.dialects.fact_uses import check_given, unknown_model
 from airflow_batch_provider.dialects.families import EMBEDDINGS, Family
 from airflow_batch_provider.dialects.gemini import GeminiDialect
 from airflow_batch_provider.dialects.gemini_embed import GeminiEmbedDialect
@@ -154,7 +155,12 @@ def vertex_format(family: Family, model: str, endpoint: str, *, row_labels: bool
     """
     if family.dialect == "openai":
         _check_endpoint(family, model, endpoint)
-        return OpenAIFormat(model, endpoint, tokens=True)
+        if family.facts.given:
+            names = ", ".join(sorted(family.facts.given))
+            raise ConfigurationError(f"model_facts of {model!r}: its requests go as written; leave out {names}")
+        made = OpenAIFormat(model, endpoint, tokens=True)
+        made.notes |= unknown_model(family, model)
+        return made
     dialect = _dialect(family, model, endpoint)
     if family.dialect == "gemini_embed":
         return TranslatedFormat(dialect, KeyedRecord())
@@ -169,12 +175,9 @@ def vertex_format(family: Family, model: str, endpoint: str, *, row_labels: bool
 
 def _dialect(family: Family, model: str, endpoint: str) -> Dialect:
     _check_endpoint(family, model, endpoint)
+    check_given(family, model)
     dialect = _DIALECTS[family.dialect](family, model)
-    if not family.facts.known:
-        dialect.notes["model"] = (
-            f"What {model} takes is not known: requests are written in the forms that no known model of its kind "
-            "refuses; say more in the connection's model_facts"
-        )
+    dialect.notes |= unknown_model(family, model)
     return dialect
 
 

@@ -29,11 +29,15 @@ from airflow_batch_provider.dialects.options import (
     read_choice,
     read_format,
     read_tools,
+    schema_in_words,
+    with_effort,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
 
 UNSIGNED = "skip_thought_signature_validator"
 """Google's stand-in for the signature of a call that another model made, or whose signature was not kept."""
+_IMAGES = frozenset(f"image/{name}" for name in ("png", "jpeg", "jpg", "webp", "heic", "heif", "gif", "bmp"))
+_NOT_FILES = ("application/vnd.", "application/msword", "application/zip", "application/octet-stream")
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
@@ -70,7 +74,7 @@ class GeminiDialect(GeminiConfig):
     def request(self, body: JSON) -> JSON:
         """The request; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         self.free = False
-        body = self.opened(body)
+        body = self.opened(with_effort(body, self.note))
         system, turns = self.conversation(body)
         if turns[-1]["role"] == "model" and not self._facts.prefill:
             raise self.refuse("messages", f"{self._model} wants the user to speak last; end with a user message")
@@ -81,6 +85,10 @@ class GeminiDialect(GeminiConfig):
         if system:
             out["systemInstruction"] = {"parts": system}
         self.write_fields(body, out)
+        self.check_room(config)
+        if not self._facts.system and "systemInstruction" in out:
+            turns[0]["parts"] = out.pop("systemInstruction")["parts"] + turns[0]["parts"]
+            self.note("messages.system", f"{self._model} knows no system messages; they stand first", "changed")
         if not config:
             del out["generationConfig"]
         return out
@@ -91,7 +99,9 @@ class GeminiDialect(GeminiConfig):
 
     def image(self, blob: Blob, path: str) -> JSON:
         """Inline bytes."""
-        return _inline(blob.media_type, blob.data)
+        if not self._facts.images:
+            raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
+        return _inline(self._taken(blob.media_type, f"{path}.image_url"), blob.data)
 
     def image_link(self, url: str, path: str) -> JSON:
         """An object in Cloud Storage; nothing else can be fetched from a batch."""
@@ -101,7 +111,7 @@ class GeminiDialect(GeminiConfig):
 
     def document(self, blob: Blob, path: str) -> JSON:
         """Inline bytes."""
-        return _inline(blob.media_type, blob.data)
+        return _inline(self._taken(blob.media_type, f"{path}.file"), blob.data)
 
     def document_link(self, url: str, name: str, path: str) -> JSON:
         """An object in Cloud Storage."""
@@ -123,7 +133,15 @@ class GeminiDialect(GeminiConfig):
                 f"{url!r} does not tell its media type; write format beside it, such as image/png, or end its name in"
             )
             raise self.refuse(path, f"{message} one of {', '.join(sorted(MEDIA))}")
-        return {"fileData": {"fileUri": url, "mimeType": kind}}
+        return {"fileData": {"fileUri": url, "mimeType": self._taken(kind, path)}}
+
+    def _taken(self, kind: str, path: str) -> str:
+        """The media type, if it is one that Gemini may take (Google, "Image understanding", "Document understanding":
+        Office files, archives and vector graphics are none)."""
+        plain = kind.partition(";")[0].strip()
+        if (plain.startswith("image/") and plain not in _IMAGES) or plain.startswith(_NOT_FILES):
+            raise self.refuse(path, f"{plain} is not taken; convert it, images to PNG or JPEG and documents to PDF")
+        return kind
 
     def call(self, call: ToolCall) -> JSON:
         """A call; an empty object, null included, would break the import of the whole file."""
@@ -155,8 +173,13 @@ class GeminiDialect(GeminiConfig):
         if asked == "text":
             return
         config = out["generationConfig"]
+        if isinstance(asked, Schema) and self._facts.schema == "none":
+            raise self.refuse("response_format", f"{self._model} takes no schema; write json_object")
         config["responseMimeType"] = "application/json"
-        if isinstance(asked, Schema):
+        if isinstance(asked, Schema) and self._facts.schema == "prompt":
+            parts = out.setdefault("systemInstruction", {"parts": []})["parts"]
+            parts.append({"text": schema_in_words(asked, self.note)})
+        elif isinstance(asked, Schema):
             wanted = asked.schema
             if asked.description and "description" not in wanted:
                 wanted = {"description": asked.description, **wanted}
@@ -195,6 +218,8 @@ class GeminiDialect(GeminiConfig):
         self.free = True
         if body.get("tool_choice") is None:
             return
+        if choice.mode == "required" and self._facts.forced_tools == "never":
+            raise self.refuse("tool_choice", f"{self._model} refuses requests that force a tool call; write auto")
         calling: JSON = {"mode": _MODES[choice.mode]}
         if names and choice.mode == "required":
             calling["allowedFunctionNames"] = names

@@ -17,11 +17,14 @@ from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.columns import pruned
 from airflow_batch_provider.dialects.envelopes import ROW_LABEL
 from airflow_batch_provider.dialects.families import Family
-from airflow_batch_provider.dialects.options import EFFORTS, read_effort, read_whole
+from airflow_batch_provider.dialects.options import EFFORTS, check_sampling, read_effort, read_whole
 from airflow_batch_provider.dialects.parts import stop_list
 
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 """Thinking tokens per effort, as Google's own OpenAI-compatible endpoint maps them."""
+_LITTLE = 1024
+"""Fewer output tokens than this are mostly used up by the thoughts of a model that decides by itself how long it thinks
+(the least budget of a low effort)."""
 _SAFETY = ("category", "threshold", "method")
 _HOLDERS = ("extra_body", "google", "generation_config")
 """Objects whose members are parameters themselves."""
@@ -88,6 +91,7 @@ class GeminiConfig(ChatDialect):
             "logit_bias": self._no("it has no biases of tokens; leave the field out"),
             "reasoning_effort": self._effort,
             "thinking_config": self._thinking,
+            "thinking": self._claudes_thinking,
             "safety_settings": self._safety,
             "labels": self._labels,
             "modalities": self._modalities,
@@ -161,12 +165,16 @@ class GeminiConfig(ChatDialect):
         out["generationConfig"]["maxOutputTokens"] = wanted
 
     def _number(self, name: str, least: float, most: float) -> Write:
-        def write(value: Any, _body: JSON, out: JSON) -> None:
+        def write(value: Any, body: JSON, out: JSON) -> None:
             if type(value) not in (int, float) or not least <= value <= most:
                 raise self.refuse(self._field, f"must be a number from {least:g} to {most:g} for {self._model}")
+            if name == "topK" and not self._facts.top_k:
+                raise self.refuse(self._field, f"{self._model} takes no top_k; leave the field out")
             if self._facts.sampling == "none":
                 self.note(self._field, f"{self._model} samples in its own way, whatever is asked")
                 return
+            if name != "topK":
+                check_sampling(self._facts, self._field, body, value)
             # Always a float: the importer wants one type in the whole file.
             out["generationConfig"][name] = float(value)
 
@@ -238,6 +246,43 @@ class GeminiConfig(ChatDialect):
             self._check_budget(budget)
         out["generationConfig"]["thinkingConfig"] = given
 
+    def _claudes_thinking(self, value: Any, body: JSON, out: JSON) -> None:
+        """Claude's object: enabled with a budget, adaptive, disabled."""
+        kind = value.get("type") if isinstance(value, dict) else None
+        if kind not in ("enabled", "adaptive", "disabled"):
+            raise self.refuse("thinking.type", "must be enabled, adaptive or disabled")
+        for other in ("reasoning_effort", "thinking_config"):
+            if body.get(other) is not None:
+                raise self.refuse("thinking", f"{other} says it, too; leave one of them out")
+        if value.get("display") is not None:
+            self.note("thinking.display", "include_thoughts of thinking_config says whether thoughts come back")
+        if self._facts.thinking == "none":
+            if kind != "disabled":
+                raise self.refuse("thinking", f"{self._model} does not think; leave it out")
+        elif kind == "adaptive" and self._facts.thinking == "level":
+            self.note("thinking", "the model decides by itself how long it thinks")
+        elif kind == "disabled" and self._facts.thinking_off == "never":
+            message = f"{self._model} cannot be kept from thinking; leave it out, or ask for low reasoning_effort"
+            raise self.refuse("thinking.type", message)
+        else:
+            budget = {"disabled": 0, "adaptive": -1}.get(kind, value.get("budget_tokens"))
+            self._check_budget(budget, "thinking.budget_tokens")
+            out["generationConfig"]["thinkingConfig"] = {"thinkingBudget": budget}
+
+    def check_room(self, config: JSON) -> None:
+        """Note that thoughts share ``maxOutputTokens`` with the answer, where they may leave nothing of it.
+
+        Google, "Thinking": thoughts count as output, and the answer is cut where they have used the limit.
+        """
+        most = config.get("maxOutputTokens")
+        thinking = config.get("thinkingConfig", {})
+        budget = thinking.get("thinkingBudget", -1 if thinking or self._facts.thinks_unasked else 0)
+        if most is None or budget == 0 or self._facts.thinking == "none":
+            return
+        if budget >= most or (budget < 0 and most < _LITTLE):
+            reason = "thoughts count as output, and may use up all of it; allow more tokens, or less thinking"
+            self.notes.setdefault("body.max_tokens", f"{self._model} thinks before it answers: {reason}")
+
     def _level(self, level: Any) -> str:
         taken = self._facts.efforts if self._facts.thinking == "level" else ()
         if not isinstance(level, str) or level.lower() not in taken:
@@ -245,7 +290,7 @@ class GeminiConfig(ChatDialect):
             raise self.refuse("thinking_config.thinking_level", f"{self._model} {known}, not {level!r}")
         return level.upper()
 
-    def _check_budget(self, budget: Any) -> None:
+    def _check_budget(self, budget: Any, field: str = "thinking_config.thinking_budget") -> None:
         """-1 leaves it to the model; Gemini 3 still takes budgets, whose bounds Google does not tell."""
         facts = self._facts
         off = budget == 0 and facts.thinking_off != "never"
@@ -254,7 +299,7 @@ class GeminiConfig(ChatDialect):
             return
         bounds = f"-1, {facts.min_budget:,} to {most:,}" if most else f"-1, or {facts.min_budget:,} and more"
         bounds += "" if facts.thinking_off == "never" else ", or 0 for none"
-        raise self.refuse("thinking_config.thinking_budget", f"{self._model} takes {bounds}; not {budget!r}")
+        raise self.refuse(field, f"{self._model} takes {bounds}; not {budget!r}")
 
     # ---- Gemini's own ------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from airflow_batch_provider.dialects.options import (
     read_format,
     read_tools,
     read_whole,
+    schema_in_words,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
 
@@ -115,7 +116,10 @@ class Nova(Converse):
     # ---- options -----------------------------------------------------------------------------------------------
 
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
-        out["inferenceConfig"]["topK"] = read_whole("top_k", value, low=0)
+        facts = self._family.facts
+        if not facts.top_k:
+            raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
+        out["inferenceConfig"]["topK"] = read_whole("top_k", value, low=0, most=facts.max_top_k)
 
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
         effort = read_effort(value)
@@ -146,6 +150,8 @@ class Nova(Converse):
                 message = "Nova cannot be kept from calling the tools that its messages have called"
                 raise self.refuse("tool_choice", message)
             allowed = []
+        if choice.mode == "required" and self._family.facts.forced_tools == "never":
+            raise self.refuse("tool_choice", "this model refuses requests that force a tool call; write auto")
         specs = [{"toolSpec": self._tool(tool)} for tool in allowed]
         told: JSON = {}
         if choice.named:
@@ -155,10 +161,19 @@ class Nova(Converse):
         wanted = "text" if body.get("response_format") is None else read_format(body["response_format"])
         if wanted == "json_object":
             out.setdefault("system", []).append({"text": JSON_ONLY})
+        elif isinstance(wanted, Schema) and self._in_words():
+            out.setdefault("system", []).append({"text": schema_in_words(wanted, self.note)})
         elif isinstance(wanted, Schema):
             told = self._answer_tool(wanted, specs, told, choice)
         if specs:
             out["toolConfig"] = {"tools": specs, **({"toolChoice": told} if told else {})}
+
+    def _in_words(self) -> bool:
+        """Whether a schema is an instruction, because no tool stands in for it."""
+        facts = self._family.facts
+        if facts.schema == "none":
+            raise self.refuse("response_format", "this model takes no schema; write json_object")
+        return facts.schema == "prompt" or facts.forced_tools == "never"
 
     def _tool(self, tool: Tool) -> JSON:
         spec: JSON = {"name": tool.name}

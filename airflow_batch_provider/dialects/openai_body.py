@@ -14,7 +14,7 @@ from airflow_batch_provider.dialects.chat import UNHEARD
 from airflow_batch_provider.dialects.completion import count, made_id, object_of, objects_of
 from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.families import Family
-from airflow_batch_provider.dialects.options import nearest_effort, read_effort
+from airflow_batch_provider.dialects.options import bounded_tokens, nearest_effort, read_effort, with_effort
 
 _BEGIN, _END = "<reasoning>", "</reasoning>"
 _UNHEARD = UNHEARD | {"prediction"}
@@ -34,6 +34,7 @@ class OpenAIBody(Dialect):
 
     def request(self, body: JSON) -> JSON:
         """The body without ``model``."""
+        body = with_effort(body, self._note)
         out = {name: value for name, value in body.items() if name not in _APART and value is not None}
         if not _UNHEARD.isdisjoint(body):
             for name in sorted(_UNHEARD.intersection(body)):
@@ -44,8 +45,7 @@ class OpenAIBody(Dialect):
             raise _refuse("n", f"Bedrock gives one answer a request; write {out['n']} lines instead")
         if out.get("logprobs"):
             raise _refuse("logprobs", "Bedrock gives no log probabilities; leave the field out")
-        if "reasoning_effort" in out and self._facts.efforts:
-            out["reasoning_effort"] = self._effort(read_effort(out["reasoning_effort"]))
+        self._bound(out)
         messages: list[JSON] = out["messages"]
         if any(message["role"] == "developer" for message in messages):
             # The open models know it as system.
@@ -55,11 +55,26 @@ class OpenAIBody(Dialect):
                 self._check_parts(message["content"], f"messages[{index}].content")
         return out
 
+    def _bound(self, out: JSON) -> None:
+        """Keep to what the model takes of thinking and output."""
+        if "thinking" in out:
+            raise _refuse("thinking", f"{self._model} has no such object; write reasoning_effort, or leave it out")
+        for name in ("max_tokens", "max_completion_tokens"):
+            if type(out.get(name)) is int:
+                out[name] = bounded_tokens(out[name], self._facts.max_output, self._note)
+        if "reasoning_effort" in out and (self._facts.efforts or self._facts.thinking_off == "never"):
+            out["reasoning_effort"] = self._effort(read_effort(out["reasoning_effort"]))
+
+    def _note(self, field: str, reason: str, what: str = "left out") -> None:
+        self.notes.setdefault(f"body.{field}", f"{what} for Bedrock: {reason}")
+
     def _effort(self, wanted: str) -> str:
         """The level that the model takes."""
-        if wanted == "none":
+        if wanted == "none" and self._facts.thinking_off == "absent" and "none" not in self._facts.efforts:
+            return wanted
+        if wanted == "none" and "none" not in self._facts.efforts:
             raise _refuse("reasoning_effort", f"{self._model} cannot be kept from thinking; leave it out, or write low")
-        level = nearest_effort(wanted, self._facts.efforts)
+        level = nearest_effort(wanted, self._facts.efforts) if self._facts.efforts else wanted
         if level != wanted:
             reason = f"changed for Bedrock: {wanted} is not a level of this model, {level} is sent"
             self.notes.setdefault("body.reasoning_effort", reason)
@@ -74,7 +89,7 @@ class OpenAIBody(Dialect):
                 url = given.get("url") if isinstance(given, dict) else given
                 if not self._facts.images:
                     raise _refuse(path, f"{self._model} takes text only")
-                if not isinstance(url, str) or not url.startswith("data:"):
+                if not isinstance(url, str) or not url.lower().startswith("data:"):
                     message = (
                         "Bedrock fetches no images in batches; set download_images=True, or write it as a data: URL"
                     )

@@ -8,10 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import orjson
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
+
+if TYPE_CHECKING:
+    from airflow_batch_provider.dialects.facts.record import Facts
 
 JSON_ONLY = "Answer with one JSON object and nothing else: no explanation, no code fence."
 """What stands in for ``json_object`` where a provider has no such mode."""
@@ -153,6 +158,13 @@ def read_format(value: Any) -> Schema | Literal["text", "json_object"]:
     )
 
 
+def schema_in_words(wanted: Schema, note: Note) -> str:
+    """The instruction that stands in for a schema, with a note that nothing enforces it."""
+    reason = "the schema is asked for in words, and nothing enforces it; check the answers"
+    note("response_format", reason, "changed")
+    return f"{JSON_ONLY} It must fit this JSON schema: {orjson.dumps(wanted.schema).decode()}"
+
+
 def read_max_tokens(body: JSON) -> int | None:
     """The largest answer, in either spelling; the newer one wins."""
     name, value = "max_completion_tokens", body.get("max_completion_tokens")
@@ -199,11 +211,58 @@ def read_effort(value: Any) -> str:
     return cast("str", value)
 
 
+def with_effort(body: JSON, note: Note) -> JSON:
+    """The body with ``reasoning: {"effort": ...}``, the spelling of OpenAI's responses, as ``reasoning_effort``."""
+    given = body.get("reasoning")
+    if given is None:
+        return body
+    if not isinstance(given, dict):
+        raise refuse("reasoning", 'must be an object such as {"effort": "low"}')
+    effort = given.get("effort")
+    if effort is not None and effort not in EFFORTS:
+        raise refuse("reasoning.effort", f"must be one of {', '.join(EFFORTS)}")
+    if effort is not None and body.get("reasoning_effort") not in (None, effort):
+        raise refuse("reasoning.effort", "reasoning_effort says something else; leave one of them out")
+    for name, value in given.items():
+        if name in ("summary", "generate_summary", "exclude"):
+            note(f"reasoning.{name}", "the thoughts come as the provider gives them")
+        elif name != "effort" and value is not None:
+            raise refuse(f"reasoning.{name}", "has no equivalent; write effort, or leave it out")
+    out = {name: value for name, value in body.items() if name != "reasoning"}
+    return out if effort is None else {**out, "reasoning_effort": effort}
+
+
+def check_sampling(facts: Facts, name: str, body: JSON, number: float) -> None:
+    """Refuse a temperature or top_p that the model does not take: at all, so small, or beside the other."""
+    if facts.sampling == "none":
+        raise refuse(name, f"this model takes no {name}; leave it out")
+    if facts.sampling == "one" and body.get("temperature") is not None and body.get("top_p") is not None:
+        raise refuse(name, "this model takes temperature or top_p, not both; leave one out")
+    check_least_top_p(facts, name, number)
+
+
+def check_least_top_p(facts: Facts, name: str, number: float) -> None:
+    """Refuse a top_p below the model's least."""
+    if name == "top_p" and number < facts.min_top_p:
+        raise refuse("top_p", f"this model takes {facts.min_top_p:g} or more, not {number:g}")
+
+
 def nearest_effort(effort: str, taken: Sequence[str]) -> str:
     """The largest level taken that is not above the wanted one, else the smallest."""
     order = EFFORTS.index
     below = [level for level in taken if order(level) <= order(effort)]
     return max(below, key=order) if below else min(taken, key=order)
+
+
+def merge_system(out: JSON, system: list[JSON], note: Note) -> None:
+    """Put system messages before the user's first words, for a model that knows none.
+
+    :param out: a request with ``messages``, and perhaps ``system``.
+    """
+    out.pop("system", None)
+    first = out["messages"][0]
+    first["content"] = system + first["content"]
+    note("messages.system", "this model knows no system messages; they stand before the user's first words", "changed")
 
 
 def check_turns(turns: list[JSON], provider: str, notes: dict[str, str], *, prefill: bool) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[^;,]*?)*?(;\s*base64\s*)?,", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,17 @@ class ToolResult:
 
 
 def read_data_url(url: str) -> Blob | None:
-    """The bytes of a base64 ``data:`` URL, None for any other address."""
+    """The bytes of a ``data:`` URL, None for any other address.
+
+    RFC 2397: what is not base64 is percent-encoded; RFC 3986: schemes, and RFC 2045: media types, in any case.
+    """
     head = _DATA_URL.match(url)
     if head is None:
         return None
-    return Blob(head[1] or "application/octet-stream", url[head.end() :])
+    data = url[head.end() :]
+    if head[2] is None:
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return Blob((head[1] or "application/octet-stream").lower(), data)
 
 
 def read_call(call: Any, path: str) -> ToolCall:

@@ -22,6 +22,7 @@ _THREE = Facts(
     schema="tool",
     max_temperature=1.0,
     forced_tools="unless_thinking",
+    min_budget=1024,
     max_output=4096,
 )
 _FOUR = replace(_THREE, thinking="budget", max_output=64_000)

@@ -17,20 +17,25 @@ def _row(models: str, **facts: object) -> Row:
 
 
 BEDROCK: tuple[Row, ...] = (
-    _row(r"llama(?:3-2-(?:11|90)b|[4-9]).*|llama-vision"),
-    _row(r"llama.*", images=False),
+    _row(r"llama(?:3-2-(?:11|90)b|4-).*|llama-vision"),
+    _row(r"llama3.*|llama", images=False),
+    _row(r"llama.*", images=False, known=False),
     _row(r"(?:mistral-7b|mixtral-8x7b|mistral-instruct).*", top_k_field="top_k", images=False, system=False),
     _row(r"mistral-(?:(?:large|small)-24.*|2024)", top_k_field="top_k", images=False),
     _row(r"pixtral.*", top_k_field="top_k"),
     _row(
-        r"(?:mistral-large-3|ministral-3|magistral|voxtral|devstral).*",
+        r"(?:mistral-large-3|ministral-3|magistral-small-25|voxtral-(?:mini|small).*-25|devstral-2-).*|mistral-3",
         top_k_field="top_k",
         schema="native",
         source=_NATIVE,
     ),
-    _row(r".*(?:mistral|ministral).*", top_k_field="top_k", known=False),
-    _row(r"command-r.*|cohere", top_k_field="k", images=False),
-    _row(r"jamba.*", images=False),
-    _row(r"r1.*|deepseek-r1", images=False),
-    _row(r"palmyra.*|writer"),
+    _row(r".*(?:mistral|ministral|magistral|voxtral|devstral).*", top_k_field="top_k", known=False),
+    _row(r"command-r(?:-plus)?(?:-v1)?|cohere", top_k_field="k", images=False),
+    _row(r"command.*", top_k_field="k", images=False, known=False),
+    _row(r"jamba(?:-(?:instruct|1-5).*)?", images=False),
+    _row(r"jamba.*", images=False, known=False),
+    _row(r"r1|deepseek-r1", images=False),
+    _row(r"r1.*", images=False, known=False),
+    _row(r"palmyra(?:-x[45])?|writer"),
+    _row(r"palmyra.*", images=False, known=False),
 )

@@ -55,25 +55,38 @@ _PICTURES = replace(
     max_output=32_768,
 )
 
+_SUFFIX = r"(?:-(?:preview|exp|latest|customtools|\d+))*"
+"""What says no more of a model than its date and state; any other ending makes it another model."""
+
+
+def _row(models: str, facts: Facts) -> Row:
+    return Row(f"gemini-(?:{models}){_SUFFIX}", facts)
+
+
 VERTEX: tuple[Row, ...] = (
     Row(r"gemini-embedding.*", Facts("Google, text embeddings")),
-    Row(r"gemini-.*(?:image|tts).*", _PICTURES),
-    Row(r"gemini-1(?!\d).*", _OLD),
-    Row(r"gemini-2\.0(?!\d).*", replace(_OLD, penalties=True, source=f"{_OLD.source}; googleapis/js-genai#681")),
-    Row(
-        r"gemini-2\.5-pro.*",
+    _row(r"(?:2\.[05]|3(?:\.1)?)-(?:pro|flash|flash-lite)(?:-preview)?-(?:image(?:-generation)?|tts)", _PICTURES),
+    Row(r"gemini-.*(?:image|tts).*", replace(_PICTURES, known=False)),
+    _row(r"1\.[05]-(?:pro|flash|flash-8b)(?:-vision)?", _OLD),
+    _row(
+        r"2\.0-(?:flash|flash-lite|flash-thinking|pro)",
+        replace(_OLD, penalties=True, source=f"{_OLD.source}; googleapis/js-genai#681"),
+    ),
+    _row(
+        r"2\.5-pro",
         replace(_BUDGETED, thinking_off="never", min_budget=128, max_budget=32_768, efforts=_ALL),
     ),
-    Row(r"gemini-2\.5-flash-lite.*", replace(_BUDGETED, thinks_unasked=False, min_budget=512)),
-    Row(r"gemini-2\.5-flash.*", _BUDGETED),
-    Row(r"gemini-2(?!\d).*", replace(_BUDGETED, known=False, thinking_off="never", min_budget=512)),
-    Row(r"gemini-3-pro.*", replace(_LEVELS, efforts=("low", "high"))),
-    Row(r"gemini-3\.1-pro.*", replace(_LEVELS, efforts=("low", "medium", "high"))),
-    Row(r"gemini-3(?:\.1)?-flash.*", _LEVELS),
-    Row(r"gemini-3\.5-flash-lite.*", _FIXED),
-    Row(r"gemini-3\.5-flash.*", _LEVELS),
-    Row(r"gemini-3\.6-flash.*", _FIXED),
-    Row(r"gemini-3\.[78]-flash.*", replace(_FIXED, efforts=("low", "medium", "high"))),
+    _row(r"2\.5-flash-lite", replace(_BUDGETED, thinks_unasked=False, min_budget=512)),
+    _row(r"2\.5-flash", _BUDGETED),
+    Row(
+        r"gemini-[12](?!\d).*",
+        replace(_BUDGETED, known=False, thinking_off="never", min_budget=512, max_output=8_192, max_top_k=40),
+    ),
+    _row(r"3-pro", replace(_LEVELS, efforts=("low", "high"))),
+    _row(r"3\.1-pro", replace(_LEVELS, efforts=("low", "medium", "high"))),
+    _row(r"3(?:\.1)?-flash(?:-lite)?|3\.5-flash", _LEVELS),
+    _row(r"3\.5-flash-lite|3\.6-flash", _FIXED),
+    _row(r"3\.[78]-flash", replace(_FIXED, efforts=("low", "medium", "high"))),
     # What all since Gemini 3 take.
     Row(r"gemini.*", replace(_FIXED, known=False, efforts=("low", "high"))),
 )

@@ -15,8 +15,11 @@ TABLES: dict[Cloud, tuple[Row, ...]] = {
     "bedrock": (*claude.BEDROCK, *nova.BEDROCK, *open_models.BEDROCK, *converse.BEDROCK),
     "vertex": (*claude.VERTEX, *gemini.VERTEX, *open_models.VERTEX),
 }
+_NO_ROW = Facts("no row", known=False)
 _VERSION = re.compile(r"(?:[-@](?:\d{8}|default|latest))?(?:-v\d+)?(?::\d+)?(?::\d+k)?(?:@\w+)?$")
-_MAKER = re.compile(r"^(?:anthropic|amazon|cohere|ai21|writer|meta|mistral|deepseek|openai|qwen|moonshot(?:ai)?)[./]")
+_MAKER = re.compile(
+    r"^(?:anthropic|amazon|cohere|ai21|writer|meta|mistral|deepseek|openai|qwen|moonshot(?:ai)?|minimax)[./]"
+)
 
 
 def plain_name(model: str) -> str:
@@ -36,5 +39,5 @@ def facts_of(cloud: Cloud, bare: str, model: str = "", overrides: ModelFacts | N
     :param overrides: the connection's ``model_facts``.
     """
     name = plain_name(bare)
-    found = next((row.facts for row in TABLES[cloud] if re.fullmatch(row.models, name)), Facts())
+    found = next((row.facts for row in TABLES[cloud] if re.fullmatch(row.models, name)), _NO_ROW)
     return overridden(found, (model, bare, name), overrides or {})

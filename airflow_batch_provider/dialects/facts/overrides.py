@@ -15,7 +15,7 @@ from airflow_batch_provider.dialects.options import EFFORTS
 
 ModelFacts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """From a model's name, or a pattern with ``*``, to field and value."""
-_OURS = frozenset({"source", "known"})
+_OURS = frozenset({"source", "known", "given"})
 _TYPES: dict[str, Any] = {name: kind for name, kind in get_type_hints(Facts).items() if name not in _OURS}
 
 
@@ -54,7 +54,7 @@ def overridden(facts: Facts, names: Iterable[str], overrides: ModelFacts) -> Fac
     if not told:
         return facts
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    values |= {"known": True, "source": "model_facts of the connection"}
+    values |= {"known": True, "source": "model_facts of the connection", "given": frozenset(told)}
     return replace(facts, **values)
 
 

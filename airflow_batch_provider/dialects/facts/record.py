@@ -44,6 +44,7 @@ class Facts:
     :param images: whether images are taken.
     :param system: whether system messages are taken; otherwise they stand before the user's first words.
     :param media_out: whether answers may hold pictures or sound.
+    :param given: the fields that ``model_facts`` has overridden.
     """
 
     source: str = ""
@@ -70,6 +71,7 @@ class Facts:
     images: bool = True
     system: bool = True
     media_out: bool = False
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
