@@ -59,13 +59,14 @@ class ToolResult:
 def read_data_url(url: str) -> Blob | None:
     """The bytes of a ``data:`` URL, None for any other address.
 
-    RFC 2397: what is not base64 is percent-encoded; RFC 3986: schemes, and RFC 2045: media types, in any case.
+    RFC 2397: what is not base64 is percent-encoded, which only texts are in practice: of anything else the word was
+    forgotten. RFC 3986: schemes, and RFC 2045: media types, in any case.
     """
     head = _DATA_URL.match(url)
     if head is None:
         return None
     data = url[head.end() :]
-    if head[2] is None:
+    if head[2] is None and (head[1] or "text/").lower().startswith("text/"):
         data = base64.b64encode(unquote_to_bytes(data)).decode()
     return Blob((head[1] or "application/octet-stream").lower(), data)
 
