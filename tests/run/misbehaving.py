@@ -15,7 +15,7 @@ from airflow_batch_provider.core.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
-from airflow_batch_provider.core.records import Job, JobError, JobStatus, Limits, RunOptions
+from airflow_batch_provider.core.records import Job, JobError, JobStatus, Limits, RequestCounts, RunOptions
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 from airflow_batch_provider.run import BatchRun
 from airflow_batch_provider.storage import RunDirectory
@@ -30,6 +30,8 @@ REFUSALS = ("cut", "500", "unreachable", "429", "quota", "full", "400", "401")
 LOST = ("lost", "late", "hidden", "twice")
 """What is answered by nothing, although it was carried out, or will be."""
 ANSWERS = ("good", "busy", "bad", "expired", "none")
+LATE_OUTPUTS = ("hidden", "part", "gone")
+"""How output looks that is not there yet, of a job that says it has ended: as none, as some of it, as 404."""
 NOISE = ("repeated", "worse", "foreign", "nameless", "junk")
 
 
@@ -61,6 +63,8 @@ class Batch:
     :param surplus: the provider's own doing: one create, two jobs.
     :param owner: which run directory sent it.
     :param given_up: nobody can know any more what it was made for.
+    :param readable: when its output is whole; ``unreadable`` is how it looks before.
+    :param counts: what it tells of its rows; nothing unless its output is late.
     """
 
     id: str
@@ -78,6 +82,10 @@ class Batch:
     output: bytes = b""
     cancel_asked: bool = False
     error: str = "invalid"
+    readable: float = 0.0
+    unreadable: str = ""
+    is_too_late: bool = False
+    counts: RequestCounts = field(default_factory=RequestCounts)
 
     def __str__(self):
         return f"{self.id} of {self.shard}, {self.status.value}"
@@ -171,8 +179,16 @@ class World:
         self.on_accept(batch)
         return batch
 
-    def end(self, batch, status, answers=("good",), noise=(), seed=0):
-        """Let a job end, with any of its rows answered, in any order, among lines that do not fit."""
+    def end(self, batch, status, answers=("good",), noise=(), seed=0, late=None):
+        """Let a job end, with any of its rows answered, in any order, among lines that do not fit.
+
+        :param late: how its output looks before it is there, and seconds until it is.
+        """
+        if late:
+            kinds = [answers[number % len(answers)] for number in range(len(batch.rows))]
+            failed = sum(kind in ("busy", "bad") for kind in kinds)
+            batch.counts = RequestCounts(len(kinds), kinds.count("good"), failed)
+            batch.unreadable, batch.readable, batch.is_too_late = late[0], self.now + late[1], late[1] > SETTLE
         lines = []
         for number, row in enumerate(batch.rows):
             lines += told(row, answers[number % len(answers)], batch.id)
@@ -314,7 +330,12 @@ class MisbehavingBackend(Backend):
 
     def outputs(self, job):
         fault = self.world.meet("outputs")
-        data = self._batch(job.id).output
+        batch = self._batch(job.id)
+        data = batch.output
+        if self.world.now < batch.readable:
+            if batch.unreadable == "gone":
+                raise error_of("404")
+            data = data[: data.find(b"\n") + 1] if batch.unreadable == "part" else b""
         for at in range(0, len(data), 100):
             if fault == "torn" and at:
                 raise error_of("cut")
@@ -360,6 +381,7 @@ class MisbehavingBackend(Backend):
             batch.id,
             batch.status,
             batch.status.value,
+            batch.counts,
             created_at=batch.created_at,
             input_id=batch.input_id,
             errors=errors,

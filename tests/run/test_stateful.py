@@ -22,7 +22,7 @@ from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.run import Done
 from tests.run.benching import line
-from tests.run.misbehaving import ANSWERS, LOST, NOISE, REFUSALS, Killed, Process, World
+from tests.run.misbehaving import ANSWERS, LATE_OUTPUTS, LOST, NOISE, REFUSALS, Killed, Process, World
 
 ROWS = [line(number, model="aaabb"[number]) for number in range(5)]
 IDS = [row["custom_id"] for row in ROWS]
@@ -149,12 +149,13 @@ class Story(RuleBasedStateMachine):
         noise=st.lists(st.sampled_from(NOISE), max_size=3),
         seed=st.integers(0, 99),
         error=st.sampled_from(["invalid", "token_limit_exceeded"]),
+        late=st.none() | st.tuples(st.sampled_from(LATE_OUTPUTS), st.sampled_from(FAR[:3])),
     )
-    def a_job_ends(self, which, status, answers, noise, seed, error):
-        """In any of the ways a job may end, whatever it was asked to do."""
+    def a_job_ends(self, which, status, answers, noise, seed, error, late):
+        """In any of the ways a job may end, whatever it was asked to do; its output may come later than its end."""
         live = self.world.live()
         live[which % len(live)].error = error
-        self.world.end(live[which % len(live)], status, answers, noise, seed)
+        self.world.end(live[which % len(live)], status, answers, noise, seed, late)
 
     @precondition(lambda self: self.world.live())
     @rule(which=st.integers(0, 9), status=st.sampled_from([s for s in JobStatus if not s.is_terminal]))
@@ -305,6 +306,7 @@ class Story(RuleBasedStateMachine):
         for _ in range(40):
             for batch in world.batches:
                 batch.appears, batch.listed = min(batch.appears, world.now), min(batch.listed, world.now)
+                batch.readable = min(batch.readable, world.now)
             outcome = self._end_of_a_try()
             for batch in world.live():
                 world.end(batch, JobStatus.COMPLETED)
@@ -361,11 +363,22 @@ class Story(RuleBasedStateMachine):
         for custom_id in IDS:
             good = any(f'"{one.id} answers {custom_id}"'.encode() in one.output for one in self.world.batches)
             assert good or custom_id in bad
+            paid = [one for one in self._counted(summary) if f'"{one.id} answers {custom_id}"'.encode() in one.output]
+            assert custom_id not in bad or not paid, f"{custom_id} was answered in {paid[0]} and is reported as failed"
         known = {job["id"] for job in summary.jobs} | {one["id"] for one in summary.surplus}
         known |= {batch.id for batch in self.world.batches if batch.owner != "ours" or batch.given_up}
         for ids in self.world.found_together:
             silent = set(ids) - known - {batch.id for batch in self.world.batches if batch.cancel_asked}
             assert not silent, f"{silent} were found beside another job and neither cancelled nor reported"
+
+    def _counted(self, summary):
+        """Jobs whose answers must be among the results: not second ones, nor those of which the record was lost, nor
+        those whose output came after everybody believed that it never would."""
+        surplus = {one["id"] for one in summary.surplus}
+        for one in [] if self.lost_record else self.world.batches:
+            mine = one.owner == "ours" and not one.surplus and not one.given_up
+            if mine and not one.is_too_late and one.id not in surplus:
+                yield one
 
 
 def tried(*faults):
