@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
+from airflow_batch_provider import shard_files
 from airflow_batch_provider.attempts import End
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Meter, price_of
@@ -190,12 +191,9 @@ def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: 
     :return: an end without a job; ``collected/<shard>.jsonl`` is written.
     """
     outcomes: Counter[Outcome] = Counter()
-    with (
-        directory.open(f"input/{shard.name}.jsonl") as stream,
-        directory.writer(f"collected/{shard.name}.jsonl") as out,
-    ):
-        for _, raw in read_lines(stream):
-            line = error_line(str(orjson.loads(raw)["custom_id"]), code, reason)
+    with directory.writer(f"collected/{shard.name}.jsonl") as out:
+        for custom_id, _ in shard_files.requests(directory, shard):
+            line = error_line(custom_id, code, reason)
             outcomes[read_line(line).outcome] += 1
             out.write(line + b"\n")
     check_equation(shard.rows, outcomes)
@@ -239,10 +237,8 @@ def _parts(directory: RunDirectory, shard: Shard, line_format: LineFormat | None
     """
 
     def rows() -> Iterator[tuple[str, int]]:
-        with directory.open(f"input/{shard.name}.jsonl") as stream:
-            for _, raw in read_lines(stream):
-                line = orjson.loads(raw)
-                yield str(line["custom_id"]), 1 if line_format is None else len(line_format.split(line["body"]))
+        for custom_id, raw in shard_files.requests(directory, shard):
+            yield custom_id, 1 if line_format is None else len(line_format.split(orjson.loads(raw)["body"]))
 
     return Parts(rows())
 

@@ -10,12 +10,13 @@ from typing import TypeAlias
 
 import orjson
 
+from airflow_batch_provider import shard_files
 from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.core.answers import fault_of
 from airflow_batch_provider.core.counts import Usage
-from airflow_batch_provider.core.jsonl import load_exactly, read_lines
+from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.reconciling import (
     LOST_CODES,
     NOT_COLLECTED,
@@ -43,12 +44,9 @@ Wanted: TypeAlias = "Callable[[BatchResult], bool]"
 
 def rows(directory: RunDirectory, shard: Shard) -> Iterator[tuple[bytes, BatchResult]]:
     """Every request of a collected shard with its result, in order."""
-    with (
-        directory.open(f"input/{shard.name}.jsonl") as requests,
-        directory.open(f"collected/{shard.name}.jsonl") as results,
-    ):
-        for (_, raw), (_, line) in zip(read_lines(requests), read_lines(results), strict=True):
-            yield raw, read_line(line)
+    requests, results = shard_files.requests(directory, shard), shard_files.results(directory, shard)
+    for (_, raw), result in zip(requests, results, strict=True):
+        yield raw, result
 
 
 def current(
@@ -69,9 +67,8 @@ def current(
 
 
 def _pending_rows(directory: RunDirectory, shard: Shard, told: str) -> Iterator[tuple[bytes, BatchResult]]:
-    with directory.open(f"input/{shard.name}.jsonl") as requests:
-        for _, raw in read_lines(requests):
-            yield raw, read_line(error_line(str(orjson.loads(raw)["custom_id"]), NOT_COLLECTED, told))
+    for custom_id, raw in shard_files.requests(directory, shard):
+        yield raw, read_line(error_line(custom_id, NOT_COLLECTED, told))
 
 
 def remainder(
@@ -216,9 +213,8 @@ def _ids(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> set[str]
 
 def _listed(directory: RunDirectory, shards: Sequence[Shard]) -> Iterator[str]:
     for shard in shards:
-        with directory.open(f"input/{shard.name}.jsonl") as stream:
-            for _, raw in read_lines(stream):
-                yield str(orjson.loads(raw)["custom_id"])
+        for custom_id, _ in shard_files.requests(directory, shard):
+            yield custom_id
 
 
 def summarise(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeAlias
 
+from airflow_batch_provider import shard_files
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -175,11 +176,7 @@ def digest_of(directory: RunDirectory, shard: Shard) -> str:
     """The digest of a shard's wire file; read again only where an earlier version planned it."""
     if shard.digest:
         return shard.digest
-    digest = hashlib.sha256()
-    with directory.open(wire_name(shard)) as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return shard_files.digest(directory, wire_name(shard))
 
 
 def wire_name(shard: Shard) -> str:

@@ -274,15 +274,30 @@ class RunDirectory:
                 part.mkdir(mode=_OWNER_ONLY, exist_ok=True)
 
     def open(self, name: str) -> BinaryIO:
-        """A file for streaming reads.
+        """A file that was written here, for streaming reads.
 
-        :raises FileNotFoundError: when there is none.
+        :raises RunConflictError: when it is not there any more.
         :raises StorageError: when the store fails, now or while the stream is read.
         """
-        with self._typed(name, "read"):
-            if self._local:
-                return open(self._local / name, "rb")
-            return _watched(self._fs.open(f"{self._base}/{name}", "rb"), f"{self.uri}/{name}")
+        try:
+            with self._typed(name, "read"):
+                if self._local:
+                    return open(self._local / name, "rb")
+                return _watched(self._fs.open(f"{self._base}/{name}", "rb"), f"{self.uri}/{name}")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self.changed(name, "is not there") from error
+        except IsADirectoryError as error:
+            raise self.changed(name, "is a folder") from error
+
+    def changed(self, name: str, how: str) -> RunConflictError:
+        """The error of a file that is not as it was written.
+
+        :param how: what it is instead, after its path.
+        """
+        return RunConflictError(
+            f"{self.uri}/{name} {how}, although this run wrote it and still needs it. Restore it from a copy and clear "
+            "the task; or use another output_path, which sends every request again."
+        )
 
     def names(self, folder: str) -> list[str]:
         """The file names directly in a folder, sorted; none where there is no folder."""

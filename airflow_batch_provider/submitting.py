@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from airflow_batch_provider import staging
+from airflow_batch_provider import shard_files, staging
 from airflow_batch_provider.attempts import Attempt
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
@@ -265,6 +265,7 @@ class Submitter:
             raise PermanentError("The task was killed; no further job is created")
 
     def _upload(self, shard: Shard, token: str) -> str:
+        shard_files.check_wire(self._directory, shard, staging.wire_name(shard))
         with self._directory.open(staging.wire_name(shard)) as stream:
             return self._backend.upload(shard, token, stream, self._options.backend_options)
 
