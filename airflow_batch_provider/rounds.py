@@ -10,6 +10,7 @@ from airflow_batch_provider import results, staging
 from airflow_batch_provider.attempts import Round
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import BudgetError, InputError
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.reconciling import OVER_BUDGET
@@ -90,8 +91,8 @@ class Planner:
         series_start, number = tries["series_start"], len(rounds)
         over = rounds[-1].over_quota()
         # What did not fit into the provider's queue was not asked and counts for nothing.
-        counted = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
-        spent = number > series_start and counted >= self.options.rounds
+        sendings = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
+        spent = number > series_start and sendings >= self.options.rounds
         if tries["stopped"] or (spent and not over):
             return False
         wanted = results.wanted(self.options, results.helps_next_try if number == series_start else results.helps_now)
@@ -119,7 +120,8 @@ class Planner:
             return True  # another process has planned it meanwhile; its files are not to be written over
         shards = staging.stage(self.directory, label, source, self.rules(), self.backend, report, planned)
         self.ledger.settle_lost()
-        self.log.info("Round %d asks %d rows again in %d shards", number, sum(s.rows for s in shards), len(shards))
+        rows = counted(sum(shard.rows for shard in shards), "row")
+        self.log.info("Round %d sends %s again in %s", number, rows, counted(len(shards), "shard"))
         if over:
             self._open_after_pause(rounds, shards, set(halved))
         else:
@@ -149,8 +151,8 @@ class Planner:
         minimum = self.backend.limits.min_rows
         for group in report.groups:
             if group.total_lines < minimum:
-                message = "%d rows of model %s are too few to be asked again: the provider takes no fewer than %d a job"
-                self.log.warning(message, len(group.sizes), group.model, minimum)
+                message = "%s of model %s cannot be sent again: the provider takes no fewer than %d in a job"
+                self.log.warning(message, counted(len(group.sizes), "row"), group.model, minimum)
         report.groups = [group for group in report.groups if group.total_lines >= minimum and self._fits(group)]
         return report
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from airflow_batch_provider import place, results, staging
 from airflow_batch_provider.attempts import Round, unended
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
@@ -292,7 +293,7 @@ class BatchRun:
                 judge(summary, self.options.error_tolerance)
             except BatchInferenceError:
                 if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
-                    self.log.info("The last try left %d rows that can be asked again", summary.retryable)
+                    self.log.info("The last try left %s to send again", counted(summary.retryable, "row"))
                     if record["identity"] != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
                     place.settle(self.directory, record, self.log)

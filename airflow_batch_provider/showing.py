@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from airflow_batch_provider.attempts import Attempt, Round
 from airflow_batch_provider.budget import total_cost
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.records import JSON, Shard
 from airflow_batch_provider.ledger import Ledger
@@ -99,8 +100,9 @@ def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | No
     if not open_states:
         return "the task collects, plans a further round or writes the results when it next runs"
     unsent = sum(state in ("not sent", "refused") for state in open_states)
-    waits = [f"{len(open_states) - unsent} jobs are waited for"] if len(open_states) > unsent else []
-    waits += [f"{unsent} shards wait to be sent"] if unsent else []
+    running = len(open_states) - unsent
+    waits = [f"waiting for {counted(running, 'job')}"] if running else []
+    waits += [f"{counted(unsent, 'shard')} not sent yet"] if unsent else []
     if deadline is not None:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(deadline))
         waits.append(f"the deadline {'was' if deadline <= now else 'is'} {when}")

@@ -10,6 +10,7 @@ from airflow_batch_provider.attempts import Attempt
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.budget import Budget
 from airflow_batch_provider.core import submission
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
     AccountError,
     BatchInferenceError,
@@ -286,7 +287,8 @@ class Submitter:
                 self._log.warning(message, chosen, shard.name, job.id)
             return chosen
         verb = "Found" if found else "Created"
-        self._log.info("%s job %s for %s: %d rows%s", verb, job.id, shard.name, shard.rows, f", {url}" if url else "")
+        rows, where = counted(shard.rows, "row"), f", {url}" if url else ""
+        self._log.info("%s job %s for %s: %s%s", verb, job.id, shard.name, rows, where)
         return job.id
 
     # ---- what was found ----------------------------------------------------------------------------------------

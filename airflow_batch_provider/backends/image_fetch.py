@@ -8,6 +8,7 @@ connected to, so that no second answer of the name server changes it. Proxies an
 from __future__ import annotations
 
 import ipaddress
+import queue
 import socket
 import threading
 import time
@@ -164,7 +165,7 @@ class ImageFetcher:
 
         parts = _split(url)
         host = str(parts.hostname)
-        addresses = self._addresses(host, parts)
+        addresses = self._addresses(host, parts, deadline)
         address = addresses[attempt % len(addresses)]
         try:
             # httpx is given the address that was checked, and the name for the certificate and the Host header.
@@ -211,13 +212,15 @@ class ImageFetcher:
             raise ImageError("it is no png, jpeg, gif or webp")
         return bytes(data)
 
-    def _addresses(self, host: str, parts: SplitResult) -> list[str]:
+    def _addresses(self, host: str, parts: SplitResult, deadline: float) -> list[str]:
         """Where the host is; the older kind of address first, which works from everywhere."""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = _resolved(host, port, deadline)
         except (OSError, UnicodeError):
             raise _AgainError("its host cannot be found") from None
+        if found is None:
+            raise _AgainError(f"its host was not found within {self._policy.timeout:g} s")
         addresses = sorted({str(entry[4][0]) for entry in found}, key=lambda address: (":" in address, address))
         if host.lower() not in {name.lower() for name in self._policy.private_hosts}:
             for address in addresses:
@@ -226,6 +229,29 @@ class ImageFetcher:
                         "its host has an address that is not public; name it in private_hosts if it is yours"
                     )
         return addresses
+
+
+def _resolved(host: str, port: int, deadline: float) -> list[Any] | None:
+    """What the system's resolver finds; None where it takes longer, for it has no time limit of its own.
+
+    The thread that waits for it ends with the process at the latest.
+    """
+    answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            answers.put(error)
+
+    threading.Thread(target=resolve, name="image-host", daemon=True).start()
+    try:
+        found = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        return None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def is_public(address: str) -> bool:

@@ -62,6 +62,11 @@ def read_count(value: Any) -> int | None:
     return value
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things for messages: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def read_guard(name: str, given: Any, unit: str) -> float:
     """A limit that an author set, as a number above 0.
 

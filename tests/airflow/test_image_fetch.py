@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -224,11 +225,6 @@ def test_addresses_of_clouds_and_of_tunnels(address):
 
 def test_dripped_headers_end_with_the_deadline():
     """X18: a byte now and then holds nobody beyond the time for the whole image."""
-    import socket
-    import threading
-
-    from airflow_batch_provider.backends.image_fetch import ImageError, ImageFetcher, ImagePolicy
-
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -248,3 +244,16 @@ def test_dripped_headers_end_with_the_deadline():
             stop.set()
             fetcher.close()
             thread.join()
+
+
+def test_a_name_server_that_does_not_answer_ends_with_the_deadline(monkeypatch):
+    """X18: the system's resolver has no time limit; the image's time holds for it, too."""
+    silent = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silent.wait(60))
+    fetcher = ImageFetcher(ImagePolicy(timeout=0.2, attempts=2, pause=0.01))
+    try:
+        with pytest.raises(ImageError, match=r"its host was not found within 0\.2 s, asked 2 times"):
+            fetcher.fetch("http://images.example/a.png")
+    finally:
+        silent.set()
+        fetcher.close()

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from airflow_batch_provider.budget import cost_range
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.core.records import ModelRules
+from airflow_batch_provider.core.records import Found, ModelRules
 from airflow_batch_provider.ledger import Ledger
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
@@ -161,3 +162,27 @@ def test_creates_of_one_pass_add_up(priced):
     summary = priced.go_on(run)
     assert (summary.outcomes["succeeded"], summary.outcomes["cancelled"]) == (4, 2)
     assert len(priced.fake.batches) == 4
+
+
+@pytest.mark.parametrize("lagging", [0, 1])
+def test_a_create_that_was_refused_and_accepted_all_the_same_counts(priced, monkeypatch, lagging):
+    """X11: 429 from a gateway whose upstream has made the job, and a list that cannot say so at the first look: none is
+    made beside it, so a budget for one job holds."""
+    priced.write(rows(10))
+    find, looks = priced.backend.find, []
+
+    def late(*given):
+        looks.append(given)
+        return find(*given) if len(looks) > lagging else Found((), complete=False)
+
+    monkeypatch.setattr(priced.backend, "find", late)
+    planned = priced.run(max_cost_usd=100.0)
+    planned.begin(first_try=True)
+    [shard] = planned.ledger.rounds()[0].shards
+    one_job = cost_range(priced.backend, [shard], None).high
+    priced.fake.faults.accepted_status = [429]
+    summary = priced.finish(max_cost_usd=one_job)
+    assert len(priced.fake.batches) == 1
+    assert len(looks) > lagging
+    assert summary.outcomes["succeeded"] == 10
+    assert summary.cost_usd <= one_job

@@ -55,7 +55,7 @@ def test_while_it_runs(bench):
         ("not sent", 1, "n"),
     ]
     assert shards[0]["job_id"] == bench.fake.batches[0]["id"]
-    assert seen["next"].startswith("1 jobs are waited for; 1 shards wait to be sent; the deadline is 20")
+    assert seen["next"].startswith("waiting for 1 job; 1 shard not sent yet; the deadline is 20")
     assert seen["summary"] is None
     assert "cost so far: 0.0000 USD" in table(seen)
     run.cancel()
