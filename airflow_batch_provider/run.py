@@ -16,7 +16,6 @@ from typing import TypeVar
 from airflow_batch_provider import place, results, staging
 from airflow_batch_provider.attempts import Round, unended
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
@@ -293,7 +292,7 @@ class BatchRun:
                 judge(summary, self.options.error_tolerance)
             except BatchInferenceError:
                 if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
-                    self.log.info("The last try left %s to send again", counted(summary.retryable, "row"))
+                    self.log.info("Rows that the last try left to send again: %d", summary.retryable)
                     if record["identity"] != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
                     place.settle(self.directory, record, self.log)

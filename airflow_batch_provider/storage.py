@@ -28,6 +28,7 @@ from airflow_batch_provider.core.errors import (
     RunConflictError,
     StorageError,
 )
+from airflow_batch_provider.local_files import TEMPORARY, sync_folder, whole_file
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -42,7 +43,6 @@ _EXTRAS = {
     "adl": "abfs",
     "wasb": "abfs",
 }
-_TEMPORARY = ".tmp-"
 _OWNER_ONLY = 0o700
 _NONCE = "nonce"
 """A field of every file that is created exclusively, by which its own writer knows it again; nobody reads it."""
@@ -237,7 +237,7 @@ class RunDirectory:
 
     def _create_local(self, target: Path, data: bytes) -> None:
         self._make_folder(target.parent)
-        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -245,7 +245,7 @@ class RunDirectory:
                 os.fsync(stream.fileno())
             # A link is the one way to make a whole file appear under a name that must not exist yet.
             os.link(temporary, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         finally:
             os.unlink(temporary)
 
@@ -310,7 +310,7 @@ class RunDirectory:
                     found = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed]
         except FileNotFoundError:
             return []
-        return sorted(name for name in found if not name.startswith(_TEMPORARY))
+        return sorted(name for name in found if not name.startswith(TEMPORARY))
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone is no error."""
@@ -364,9 +364,7 @@ class RunDirectory:
         return [
             name
             for name in found
-            if name != ARCHIVING
-            and not name.startswith(_HISTORY)
-            and not name.rpartition("/")[2].startswith(_TEMPORARY)
+            if name != ARCHIVING and not name.startswith(_HISTORY) and not name.rpartition("/")[2].startswith(TEMPORARY)
         ]
 
     def _move(self, name: str, target: str) -> None:
@@ -380,28 +378,3 @@ class RunDirectory:
         # Not copy(), which takes a path with * or [1] in it for a pattern.
         self._fs.cp_file(f"{self._base}/{name}", f"{self._base}/{target}")
         self._fs.rm_file(f"{self._base}/{name}")
-
-
-@contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[BinaryIO]:
-    """A stream whose content appears as a local file when the block ends without an exception, else not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield cast(BinaryIO, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

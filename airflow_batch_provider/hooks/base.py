@@ -269,7 +269,7 @@ class BatchInferenceHook(BaseHook):
         if path is None:
             return chunks
         if isinstance(path, (str, Path)):
-            from airflow_batch_provider.storage import whole_file
+            from airflow_batch_provider.local_files import whole_file
 
             with whole_file(Path(path)) as out:
                 return self.download(file_id, out)
