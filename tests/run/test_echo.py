@@ -101,6 +101,7 @@ def test_nothing_echoed_is_kept(route, kind, tmp_path, caplog):
     assert scan(kept, MARKS) == set(), kept.decode()
     assert any(mark in heard for mark in (KEY, ACCESS_KEY)), "nothing was echoed"
     if kind == "all is well":
+        assert all(one["error"] is None for one in bench.results().values())
         assert b"***" in b"".join(path.read_bytes() for path in (tmp_path / "run" / "results").iterdir())
     sent = [str(call.headers) for call in route.fake.requests]
     assert any(mark in headers for headers in sent for mark in (KEY, ACCESS_KEY))
