@@ -110,7 +110,7 @@ def from_answer(call: str, error: ClientError) -> BatchInferenceError:
     if (code in _ABSENT or status == 404) and spelled_out((code,), message) not in MEANT_OTHERWISE:
         return NotFoundError(text)
     refused = error_of(text, words, status, wait)
-    if isinstance(refused, AccountError) and not about_money(words):
+    if isinstance(refused, AccountError) and status in (400, 401, 403) and not about_money(words):
         # Amazon answers 400 where a key is not accepted, too.
         refused = AuthenticationError(text)
     if isinstance(refused, AuthenticationError):

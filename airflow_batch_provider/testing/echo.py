@@ -16,7 +16,8 @@ input_file_id output_file_id error_file_id first_id last_id finish_reason stop_r
 s3Uri uris gcsOutputDirectory outputUriPrefix predictionsFormat instancesFormat submitTime lastModifiedTime endTime
 createTime updateTime startTime created_at completed_at failed_at expired_at cancelled_at in_progress_at expires_at
 finalizing_at cancelling_at create_at url method endpoint completion_window clientRequestToken nextToken nextPageToken
-airflow_batch_token airflow-batch-token completed failed total successfulCount failedCount incompleteCount
+airflow_batch_token airflow-batch-token airflow_batch_row requestId
+completed failed total successfulCount failedCount incompleteCount
 """
 _KEPT = frozenset(_NAMES.split())
 """What a client cannot do without: ids, states, times, addresses and counts."""

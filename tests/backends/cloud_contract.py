@@ -164,13 +164,13 @@ class BedrockContract(CloudContract):
         world.faults.fail_rows = {self.wire_id(1): 400, self.wire_id(3): 429}
         job = self.until(backend, self.send(backend, 5))
         good = [(name, "succeeded") for name in ("row-0", "row-2", "row-4")]
-        assert self.nameless(backend, job, 5) == Counter([*good, (None, "invalid"), (None, "invalid")])
+        assert self.nameless(backend, job, 5) == Counter([*good, (None, "failed"), (None, "failed")])
 
     def test_every_row_failed(self, backend: Any, world: Any) -> None:
         """A completed job may hold nothing but bare errors."""
         world.faults.fail_rows = {"*": 400}
         job = self.until(backend, self.send(backend, 3))
-        assert self.nameless(backend, job, 3) == {(None, "invalid"): 3}
+        assert self.nameless(backend, job, 3) == {(None, "failed"): 3}
 
     def test_expired_halfway(self, backend: Any, world: Any) -> None:
         """What an expired job has answered is there; a record that it did not come to is nobody's."""
@@ -179,7 +179,7 @@ class BedrockContract(CloudContract):
         assert job.status is JobStatus.EXPIRED
         told = self.nameless(backend, job, 6)
         assert sum(1 for _, outcome in told if outcome == "succeeded") >= 2
-        assert set(told) <= {*((name, "succeeded") for name in self.ids(6)), (None, "invalid")}
+        assert set(told) <= {*((name, "succeeded") for name in self.ids(6)), (None, "failed")}
 
 
 class VertexContract(CloudContract):

@@ -15,6 +15,7 @@ from airflow_batch_provider.backends.bedrock_errors import translated
 from airflow_batch_provider.backends.bedrock_jobs import STATUSES, read_job
 from airflow_batch_provider.backends.bedrock_place import BedrockPlace, check_values, create_call
 from airflow_batch_provider.core.errors import (
+    AccountError,
     AuthenticationError,
     BatchInferenceError,
     ConfigurationError,
@@ -132,7 +133,7 @@ ANSWERS: list[tuple[str, int, type[BatchInferenceError], bool | None]] = [
     ("NoSuchBucket", 404, NotFoundError, None),
     ("409", 409, ProviderError, True),
     ("Unknown", 0, ProviderError, True),
-    ("TeapotException", 418, RequestRejectedError, None),
+    ("TeapotException", 418, AccountError, None),
 ]
 
 

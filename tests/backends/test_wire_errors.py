@@ -46,7 +46,7 @@ CREATE = "POST /batches"
         (CREATE, 408, None, ProviderError),
         (CREATE, 409, None, ProviderError),
         (CREATE, 413, None, RequestRejectedError),
-        (CREATE, 418, None, RequestRejectedError),
+        (CREATE, 418, None, AccountError),
         (CREATE, 422, None, RequestRejectedError),
         (CREATE, 429, None, RateLimitedError),
         (CREATE, 500, None, ProviderError),
