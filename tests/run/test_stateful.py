@@ -259,7 +259,7 @@ class Story(RuleBasedStateMachine):
 
     def _truly_none(self):
         """Whether no job exists, or may yet appear, for any create whose answer was lost."""
-        tokens = {fact["token"] for fact in self._facts("intent")}
+        tokens = {fact["token"] for fact in self._facts("intent") if "token" in fact}  # one that gave up has none
         known = {fact["job_id"] for fact in self._facts("job")}
         return not any(one.token in tokens and one.id not in known and not one.surplus for one in self.world.batches)
 
