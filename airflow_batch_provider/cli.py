@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_batch_provider.backends.base import Backend
     from airflow_batch_provider.core.records import BatchRequest
     from airflow_batch_provider.dialects.base import LineFormat
-    from airflow_batch_provider.staging import Lines
+    from airflow_batch_provider.run.staging import Lines
 
 PROBLEMS, MISUSED = 1, 2
 
@@ -106,7 +106,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
 def _validate(arguments: argparse.Namespace) -> int:
     with _airflow_logs_apart():
         from airflow_batch_provider.core.records import RunOptions
-        from airflow_batch_provider.plan import Plan
+        from airflow_batch_provider.run.preview import Plan
 
         backend = backend_of(arguments.to, arguments.behind)
         plan = Plan.of(arguments.file, backend, RunOptions(model=arguments.model, endpoint=arguments.endpoint))
@@ -119,7 +119,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> int:
     with _airflow_logs_apart():
         from airflow_batch_provider.core.records import RunOptions
-        from airflow_batch_provider.plan import Plan
+        from airflow_batch_provider.run.preview import Plan
 
         backend = backend_of(arguments.to, arguments.behind, prices=arguments.prices)
         options = RunOptions(
@@ -146,7 +146,7 @@ def _translate(arguments: argparse.Namespace) -> int:
     provider = str(arguments.to or arguments.back)
     stream = sys.stdout.buffer
     with _airflow_logs_apart():
-        from airflow_batch_provider import staging
+        from airflow_batch_provider.run import staging
 
         backend = backend_of(provider if provider.endswith("_batch") else f"{provider}_batch", None)
         source = staging.file_source(arguments.file)
@@ -211,11 +211,11 @@ def _rows(path: str, lines: Lines, line_format: LineFormat) -> Iterator[tuple[st
 
 
 def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out: _Output) -> int:
-    from airflow_batch_provider import staging
     from airflow_batch_provider.core.validation import normal_endpoint
     from airflow_batch_provider.dialects.base import Sent
     from airflow_batch_provider.dialects.joining import Parts
     from airflow_batch_provider.dialects.openai import error_line
+    from airflow_batch_provider.run import staging
 
     model = backend.models.resolve(arguments.model)
     if model is None:
@@ -280,8 +280,8 @@ def _show(arguments: argparse.Namespace) -> int:
     import time
 
     with _airflow_logs_apart():
-        from airflow_batch_provider.showing import describe, table
-        from airflow_batch_provider.storage import RunDirectory
+        from airflow_batch_provider.run.show import describe, table
+        from airflow_batch_provider.run.storage import RunDirectory
 
         told = describe(RunDirectory(arguments.directory), time.time())
     print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if arguments.json else table(told))

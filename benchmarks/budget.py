@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, ModelRules, RunOptions, Shard
-from airflow_batch_provider.run import BatchRun
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.run import BatchRun
+from airflow_batch_provider.run.storage import RunDirectory
 
 
 class Accepts(OpenAIBackend):

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import orjson
 
-from airflow_batch_provider import collecting, staging
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.backends.wire_outputs import read_outputs
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.outputs import read_outputs
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import Job, JobStatus, ModelRules, Shard
 from airflow_batch_provider.core.validation import Rules
-from airflow_batch_provider.results import helps_next_try
-from airflow_batch_provider.results import write_results as write
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run import collect, staging
+from airflow_batch_provider.run.results import helps_next_try
+from airflow_batch_provider.run.results import write_results as write
+from airflow_batch_provider.run.storage import RunDirectory
 
 
 class Answers(OpenAIBackend):
@@ -89,9 +89,7 @@ def main() -> None:
         shards, _ = timed("plan and write shards", rows, floor, stage)
         job = Job("j", JobStatus.COMPLETED)
         if len(shards) == 1:
-            timed(
-                "decode and reconcile", rows, floor, lambda: collecting.collect(directory, backend, shards[0], job, 0)
-            )
+            timed("decode and reconcile", rows, floor, lambda: collect.collect(directory, backend, shards[0], job, 0))
             timed("write results", rows, floor, lambda: write(directory, [shards], 1, lambda *_: 1, helps_next_try))
         # X28 of the attack: one line as large as many together must not cost more than they do.
         small = b"".join(lines)[: 32 << 20].rpartition(b"\n")[0]

@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_batch_provider import collecting, results
 from airflow_batch_provider.core import polling, refusals, submission
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError, ProviderError
 from airflow_batch_provider.core.records import Found, RunOptions
-from airflow_batch_provider.run import BatchRun, Done
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run import collect, results
+from airflow_batch_provider.run.run import BatchRun, Done
+from airflow_batch_provider.run.storage import RunDirectory
 
 POLL_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 0.1
@@ -109,7 +109,7 @@ def _make_run(order: Any, reporter: Reporter) -> BatchRun:
         backend.find = lambda *_, **__: Found((), True)
         backend.find_settle_seconds = 0
     backend.create = reporter.wrap("create", backend.create)
-    for module, name in ((collecting, "collect"), (results, "summarise")):
+    for module, name in ((collect, "collect"), (results, "summarise")):
         setattr(module, name, reporter.wrap("collect", getattr(module, name)))
     return BatchRun(
         ReportingDirectory(order.folder, reporter),

@@ -19,10 +19,10 @@ from typing import Any
 
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.postgres import postgres as real_postgres
-from airflow_batch_provider.transfers._rows import EndedRun, Extras
-from airflow_batch_provider.transfers._tables import PostgresTable, Table, Values
+from airflow_batch_provider.transfers.rows import EndedRun, Extras
+from airflow_batch_provider.transfers.tables import PostgresTable, Table, Values
 
 ROUNDS = 5
 

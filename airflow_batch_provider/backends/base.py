@@ -1,7 +1,7 @@
 """The one interface between a run and a provider.
 
 A backend is only its differences: it uploads, creates, looks, downloads and cancels. It decides nothing, retries
-nothing, waits for nothing; :mod:`airflow_batch_provider.run` does. SDKs are imported inside functions, because a
+nothing, waits for nothing; :mod:`airflow_batch_provider.run.run` does. SDKs are imported inside functions, because a
 triggerer and a DAG parser import this package without ever needing them.
 """
 

@@ -263,7 +263,7 @@ class ModelRules:
     """Where a line's model comes from, strongest first: ``override`` (the operator's), ``mapping`` of the line's model,
     the line's own, ``default`` (the connection's).
 
-    :param prices: the connection's own, by model or ``"*"``; see :func:`airflow_batch_provider.pricing.find_price`.
+    :param prices: the connection's own, by model or ``"*"``; see :func:`airflow_batch_provider.run.pricing.find_price`.
         ``"model"`` in one names the model behind a deployment.
     """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from airflow_batch_provider.backends.azure_openai import SignIn
+from airflow_batch_provider.backends.wire.azure_openai import SignIn
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,

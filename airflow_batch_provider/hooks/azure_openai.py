@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from airflow_batch_provider.backends.azure_openai import azure_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.azure_openai import azure_backend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.hooks.azure_credentials import SCOPE, EntraAccess, sign_in
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url, password
 from airflow_batch_provider.hooks.fields import Address

@@ -222,7 +222,7 @@ class BatchInferenceHook(BaseHook):
         :return: the file id.
         """
         if isinstance(file, (str, Path)):
-            from airflow_batch_provider.storage import open_stream
+            from airflow_batch_provider.run.storage import open_stream
 
             with open_stream(str(file)) as stream:
                 return self.backend.upload_file(name or Path(str(file)).name, stream)
@@ -269,7 +269,7 @@ class BatchInferenceHook(BaseHook):
         if path is None:
             return chunks
         if isinstance(path, (str, Path)):
-            from airflow_batch_provider.local_files import whole_file
+            from airflow_batch_provider.run.local_files import whole_file
 
             with whole_file(Path(path)) as out:
                 return self.download(file_id, out)

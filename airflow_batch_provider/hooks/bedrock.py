@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
+from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, BedrockPlace
 from airflow_batch_provider.hooks.aws_credentials import AwsAccess, session_factory
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
 from airflow_batch_provider.hooks.fields import Address, Facts, Names

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from airflow_batch_provider.backends.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.hooks.base import Settings
 from airflow_batch_provider.hooks.fields import Facts
 

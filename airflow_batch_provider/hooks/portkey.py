@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from airflow_batch_provider.backends.gateways import Behind, portkey_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.gateways.gateway import Behind, portkey_backend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.hooks.base import BatchInferenceHook, HeaderText, Settings, base_url, password
 from airflow_batch_provider.hooks.gateway_fields import SigningSettings
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from airflow_batch_provider.backends.vertex_ai import VertexBackend, VertexPlace
+from airflow_batch_provider.backends.vertex.backend import VertexBackend, VertexPlace
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
 from airflow_batch_provider.hooks.fields import Address, Facts, Names
 from airflow_batch_provider.hooks.google_credentials import GoogleAccess, credentials_factory

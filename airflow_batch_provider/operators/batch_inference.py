@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
-from airflow_batch_provider.operators._images import FOLDER, with_images
-from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
-from airflow_batch_provider.operators._run import RunOperator, airflow_errors, checked_directory, key_of, path_of
-from airflow_batch_provider.operators._steps import (
+from airflow_batch_provider.images.fetch import ImagePolicy
+from airflow_batch_provider.images.inline import FOLDER, with_images
+from airflow_batch_provider.operators.base import RunOperator, airflow_errors, checked_directory, key_of, path_of
+from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
+from airflow_batch_provider.operators.steps import (
     BatchInferenceCancelOperator,
     BatchInferenceFetchOperator,
     BatchInferenceValidateOperator,
@@ -21,7 +21,7 @@ from airflow_batch_provider.operators._steps import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_batch_provider.run import BatchRun
+    from airflow_batch_provider.run.run import BatchRun
 
 __all__ = [
     "BatchInferenceCancelOperator",
@@ -269,7 +269,7 @@ class BatchInferenceSubmitOperator(BatchInferenceOperator):
         """The run; its input is fetched from the provider where it was uploaded already."""
         run = super().resumed(context)
         if self.input_file_id:
-            from airflow_batch_provider.attaching import fetch_input
+            from airflow_batch_provider.run.attach import fetch_input
 
             run.input_file_id = self.input_file_id
             fetch_input(run, self.input_file_id)

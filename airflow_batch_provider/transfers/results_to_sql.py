@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.core.errors import ReconciliationError
-from airflow_batch_provider.operators._run import airflow_errors
-from airflow_batch_provider.operators._sql import nothing_of_the_rows, sql_hook
-from airflow_batch_provider.storage import RunDirectory
-from airflow_batch_provider.transfers._rows import EndedRun, Extras, prices_of
-from airflow_batch_provider.transfers._tables import TABLES, Table, quoted
+from airflow_batch_provider.operators.base import airflow_errors
+from airflow_batch_provider.operators.sql import nothing_of_the_rows, sql_hook
+from airflow_batch_provider.run.storage import RunDirectory
+from airflow_batch_provider.transfers.rows import EndedRun, Extras, prices_of
+from airflow_batch_provider.transfers.tables import TABLES, Table, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

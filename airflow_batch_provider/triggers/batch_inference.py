@@ -22,8 +22,8 @@ from airflow_batch_provider.core.polling import Wait, WakeRule, Watch
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job
 from airflow_batch_provider.hooks.base import BatchInferenceHook
-from airflow_batch_provider.ledger import Ledger
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.storage import RunDirectory
 
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
 KILL_SECONDS = 29.0

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
+from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 400
 JPEG, GIF, WEBP = b"\xff\xd8\xff\xe0" + b"j" * 50, b"GIF89a" + b"g" * 50, b"RIFF\x10\x00\x00\x00WEBPVP8 "

@@ -13,14 +13,14 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_batch_provider.backends.image_fetch import ImagePolicy
 from airflow_batch_provider.core.errors import ConfigurationError, InputError
 from airflow_batch_provider.core.records import RunOptions
-from airflow_batch_provider.operators._images import Inliner
-from airflow_batch_provider.operators._run import AirflowFailException
+from airflow_batch_provider.images.fetch import ImagePolicy
+from airflow_batch_provider.images.inline import Inliner
+from airflow_batch_provider.operators.base import AirflowFailException
 from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferenceSubmitOperator
-from airflow_batch_provider.plan import Plan
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.preview import Plan
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.routes import CLAUDE, GEMINI, fake_route
 from tests.airflow.image_server import (
     GIF,

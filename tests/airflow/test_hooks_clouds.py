@@ -21,8 +21,8 @@ from urllib.parse import parse_qs
 import pytest
 from airflow.sdk.log import mask_logs
 
-from airflow_batch_provider.backends.bedrock import BedrockBackend
-from airflow_batch_provider.backends.vertex_ai import VertexBackend
+from airflow_batch_provider.backends.bedrock.backend import BedrockBackend
+from airflow_batch_provider.backends.vertex.backend import VertexBackend
 from airflow_batch_provider.cli import main
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.hooks.base import HOOKS, BatchInferenceHook

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire_clouds import CloudBackend
+from airflow_batch_provider.backends.gateways.clouds import CloudBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.hooks.base import BatchInferenceHook

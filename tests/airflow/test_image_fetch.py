@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.image_fetch import ImageError, ImageFetcher, ImagePolicy, is_public
-from airflow_batch_provider.operators._run import AirflowFailException
+from airflow_batch_provider.images.fetch import ImageError, ImageFetcher, ImagePolicy, is_public
+from airflow_batch_provider.operators.base import AirflowFailException
 from tests.airflow.image_server import OPTIONS, PNG, Images, data_url, operator, prepared
 
 
@@ -157,7 +157,7 @@ def test_what_was_checked_is_what_is_connected_to(images: Images, monkeypatch: p
     images.tell("/a", PNG)
     fetcher = ImageFetcher(ImagePolicy(private_hosts=["Images.Test"]))
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_batch_provider.backends.image_fetch.socket.getaddrinfo", look)
+        patched.setattr("airflow_batch_provider.images.fetch.socket.getaddrinfo", look)
         patched.setattr(socket, "gethostbyname", None)
         # httpcore connects by socket.create_connection, which looks up again: only an address is asked for then.
         assert fetcher.fetch(f"http://images.test:{images.port}/a") == PNG
@@ -218,7 +218,7 @@ def _certificate(path: Path, name: str) -> None:
 )
 def test_addresses_of_clouds_and_of_tunnels(address):
     """X18: the standard's tables, and what the clouds keep for themselves."""
-    from airflow_batch_provider.backends.image_fetch import is_public
+    from airflow_batch_provider.images.fetch import is_public
 
     assert not is_public(address)
 

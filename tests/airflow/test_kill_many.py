@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_batch_provider.operators._kill import KilledJobs
+from airflow_batch_provider.operators.kill import KilledJobs
 from airflow_batch_provider.triggers import batch_inference
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
 

@@ -13,7 +13,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_batch_provider.core.errors import RetryableError
-from airflow_batch_provider.operators import _run
+from airflow_batch_provider.operators import base
 from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.routes import fake_route
@@ -90,7 +90,7 @@ def killed_in_worker(task, ti):
         return []
 
     with pytest.MonkeyPatch.context() as patch, set_current_context({"ti": ti}):
-        patch.setattr(_run, "_look", looks)
+        patch.setattr(base, "_look", looks)
         with pytest.raises((AirflowFailException, RetryableError)) as ended:
             task.execute({"ti": ti})
     return ended.value, took[0]

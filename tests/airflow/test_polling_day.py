@@ -24,8 +24,8 @@ from airflow_batch_provider.core.polling import (
 from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts
 from airflow_batch_provider.core.retry_after import LONGEST_SECONDS
 from airflow_batch_provider.hooks.base import BatchInferenceHook
-from airflow_batch_provider.operators import _run
-from airflow_batch_provider.run import Waiting
+from airflow_batch_provider.operators import base
+from airflow_batch_provider.run.run import Waiting
 from airflow_batch_provider.triggers import batch_inference
 
 DAY = 24 * 3600.0
@@ -105,14 +105,14 @@ def wait_in_worker(world, monkeypatch, rule, poll_interval, spent):
     def sleep(seconds):
         world.now += seconds
 
-    class Told(_run.RunOperator):
+    class Told(base.RunOperator):
         log = world.log
 
         @staticmethod
         def hook(conn_id):
             return SimpleNamespace(backend=world.backend())
 
-    monkeypatch.setattr(_run, "time", SimpleNamespace(time=lambda: world.now, sleep=sleep))
+    monkeypatch.setattr(base, "time", SimpleNamespace(time=lambda: world.now, sleep=sleep))
     task = Told(task_id="t", conn_id="c", poll_interval=poll_interval)
     task._spent_usd = spent
     wake = task.wait_here(world.backend(), Waiting(("job-1",), rule))

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
-from airflow_batch_provider.operators import _sql
-from airflow_batch_provider.operators._prepare import BatchInferencePrepareOperator
-from airflow_batch_provider.operators._run import AirflowFailException
+from airflow_batch_provider.operators.base import AirflowFailException
+from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 from tests.airflow import databases
 from tests.airflow.databases import Database
 from tests.airflow.world import TaskInstance
@@ -198,7 +197,7 @@ def test_nothing_is_fetched_whole(postgres: Database, tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_sql, "_ROWS_AT_ONCE", 100)
+            patch.setattr(sql, "_ROWS_AT_ONCE", 100)
             operator(tmp_path, sql).execute({"ti": TaskInstance()})  # type: ignore[arg-type,typeddict-item]
         peak = tracemalloc.get_traced_memory()[1]
     finally:

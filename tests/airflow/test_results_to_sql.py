@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
-from airflow_batch_provider.operators._run import AirflowFailException
+from airflow_batch_provider.operators.base import AirflowFailException
 from airflow_batch_provider.testing.routes import ROUTES, fake_route
-from airflow_batch_provider.transfers import _tables, results_to_sql
-from airflow_batch_provider.transfers._rows import prices_of
+from airflow_batch_provider.transfers import results_to_sql, tables
 from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from airflow_batch_provider.transfers.rows import prices_of
 from tests.airflow import databases
 from tests.airflow.databases import Database
 
@@ -268,12 +268,12 @@ def test_other_databases_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_nothing_is_loaded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows travel in chunks; no statement holds more than one of them."""
-    monkeypatch.setattr(_tables, "_MOST_ROWS", 2)
+    monkeypatch.setattr(tables, "_MOST_ROWS", 2)
     path = tmp_path / "answers.db"
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     sizes: list[int] = []
-    upsert = _tables.SqliteTable.upsert
-    monkeypatch.setattr(_tables.SqliteTable, "upsert", lambda self, rows: (sizes.append(rows), upsert(self, rows))[1])
+    upsert = tables.SqliteTable.upsert
+    monkeypatch.setattr(tables.SqliteTable, "upsert", lambda self, rows: (sizes.append(rows), upsert(self, rows))[1])
     assert load(write_run(tmp_path / "run", [chat(str(i), "x") for i in range(5)])) == 5
     assert sizes == [2, 2, 1]
 
@@ -283,7 +283,7 @@ def test_copy_in_pieces_of_any_size(
     postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """However small the pieces are that COPY is fed with, every row arrives once and whole."""
-    monkeypatch.setattr(_tables, "_COPY_BYTES", size)
+    monkeypatch.setattr(tables, "_COPY_BYTES", size)
     lines = [chat(str(i), "\u00fc" * (i * 17 % 400)) for i in range(300)]
     run = write_run(tmp_path / "run", lines)
     assert load(run) == 300
@@ -307,7 +307,7 @@ def test_copy_holds_little(postgres: Database, tmp_path: Path) -> None:
 def test_a_missing_provider_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose Airflow provider is not installed is told with the command that installs it."""
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "file"}))
-    monkeypatch.setitem(results_to_sql.TABLES, "file", _tables.SqliteTable)
+    monkeypatch.setitem(results_to_sql.TABLES, "file", tables.SqliteTable)
     with pytest.raises(AirflowFailException, match="pip install apache-airflow-providers-file"):
         load(write_run(tmp_path / "run", []))
 

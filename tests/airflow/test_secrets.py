@@ -57,7 +57,7 @@ with DAG(dag_id="secrets", schedule=None, params={"conn_id": "x", "rows": "x", "
 RUN_ALL = """
 import json, sys
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
-from airflow_batch_provider import reading
+from airflow_batch_provider.run import reading
 from secret_dag import dag
 
 reading.READ_PAUSES = (0.01, 0.01, 0.01)

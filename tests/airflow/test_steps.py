@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_batch_provider.core.errors import ProviderError
 from airflow_batch_provider.hooks.base import BatchInferenceHook
-from airflow_batch_provider.operators import _run
+from airflow_batch_provider.operators import base
 from airflow_batch_provider.operators.batch_inference import (
     BatchInferenceFetchOperator,
     BatchInferenceOperator,
@@ -136,13 +136,13 @@ def test_killing_a_sensor_cancels_only_when_told_to(tmp_path, fake, monkeypatch)
     """A sensor waits for what others own: by default killing it leaves the job alone."""
     fake.faults.hold_after_rows = 1
     batch = curl_batch(fake, [request(n) for n in range(3)])
-    look = _run._look
+    look = base._look
 
     def killed(*arguments):
         sensor.on_kill()
         return look(*arguments)
 
-    monkeypatch.setattr(_run, "_look", killed)
+    monkeypatch.setattr(base, "_look", killed)
     for cancel, calls in ((False, 0), (True, 1)):
         sensor = BatchInferenceSensor(
             task_id="wait", batch_id=batch, conn_id="provider", deferrable=False, cancel_on_kill=cancel, **POLL

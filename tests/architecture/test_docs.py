@@ -9,11 +9,11 @@ from typing import get_args
 
 import pytest
 
-from airflow_batch_provider.attempts import Fact
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import reconciling
 from airflow_batch_provider.core.answers import UNUSABLE_CODES
 from airflow_batch_provider.core.refusal_facts import OWN
+from airflow_batch_provider.run.attempts import Fact
 from tests.architecture.measure import PACKAGE, ROOT
 
 WRITERS = ("ledger", "storage", "staging", "results", "collecting", "run")

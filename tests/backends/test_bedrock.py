@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
+from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, BedrockPlace
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError, ProviderError
 from airflow_batch_provider.core.records import JobStatus, Shard
 from airflow_batch_provider.hooks.aws_credentials import AwsAccess, session_factory

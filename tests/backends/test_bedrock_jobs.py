@@ -10,10 +10,10 @@ import botocore.exceptions
 import botocore.session
 import pytest
 
-from airflow_batch_provider.backends import bedrock_checks as checks
-from airflow_batch_provider.backends.bedrock_errors import translated
-from airflow_batch_provider.backends.bedrock_jobs import STATUSES, read_job
-from airflow_batch_provider.backends.bedrock_place import BedrockPlace, check_values, create_call
+from airflow_batch_provider.backends.bedrock import checks
+from airflow_batch_provider.backends.bedrock.errors import translated
+from airflow_batch_provider.backends.bedrock.jobs import STATUSES, read_job
+from airflow_batch_provider.backends.bedrock.place import BedrockPlace, check_values, create_call
 from airflow_batch_provider.core.errors import (
     AccountError,
     AuthenticationError,

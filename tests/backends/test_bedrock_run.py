@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.bedrock import BedrockFaults, FakeBedrock
 from tests.backends.test_bedrock import CLAUDE, LLAMA, backend_of
@@ -74,7 +74,7 @@ def told(bench: Bench) -> dict[str, Any]:
 @pytest.mark.parametrize("model", [LLAMA, CLAUDE, "openai.gpt-oss-20b-1:0"])
 def test_bedrock_answers_as_openai_does(fake: FakeBedrock, tmp_path: Path, model: str) -> None:
     """150 rows: id, status, content, finish reason and usage equal the OpenAI route's."""
-    from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+    from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
 
     lines = rows(150, model)
     ours = Bench(tmp_path / "bedrock", backend_of(fake))

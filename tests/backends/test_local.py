@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.hooks.local import LocalBatchHook

@@ -11,9 +11,9 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_batch_provider.backends.bedrock_checks import S3_URI, job_name, safe_key
-from airflow_batch_provider.backends.vertex_place import _folder, object_name
-from airflow_batch_provider.backends.wire_clouds import CloudBackend
+from airflow_batch_provider.backends.bedrock.checks import S3_URI, job_name, safe_key
+from airflow_batch_provider.backends.gateways.clouds import CloudBackend
+from airflow_batch_provider.backends.vertex.place import _folder, object_name
 from airflow_batch_provider.core.identity import make_token, safe_name
 from airflow_batch_provider.core.preparing import RequestTemplate
 from airflow_batch_provider.core.rows import Row

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from airflow_batch_provider.backends.openai import OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider
@@ -23,7 +23,7 @@ import sys
 import airflow_batch_provider.hooks.openai, airflow_batch_provider.hooks.azure_openai
 import airflow_batch_provider.hooks.truefoundry, airflow_batch_provider.hooks.portkey
 import airflow_batch_provider.hooks.local
-import airflow_batch_provider.backends.gateways, airflow_batch_provider.backends.wire_async
+import airflow_batch_provider.backends.gateways.gateway, airflow_batch_provider.backends.wire.calls
 import airflow_batch_provider.operators.batch_inference, airflow_batch_provider.triggers.batch_inference
 print(sorted({name.split(".")[0] for name in sys.modules} & {"openai", "uvicorn", "starlette", "xllamacpp", "boto3"}))
 """
@@ -166,7 +166,7 @@ def test_wrong_key_characters(value: str) -> None:
 
 def test_ids_are_encoded_once() -> None:
     """A handle is one segment of the path however it came."""
-    from airflow_batch_provider.backends.openai import _segment
+    from airflow_batch_provider.backends.wire.openai import _segment
 
     assert _segment("s3://b/k") == _segment("s3%3A%2F%2Fb%2Fk") == "s3%3A%2F%2Fb%2Fk"
     assert _segment("file-1") == "file-1"

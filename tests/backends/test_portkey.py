@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.gateways import portkey_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.gateways.gateway import portkey_backend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways import portkey_backend
-from airflow_batch_provider.backends.openai import CHAT, OpenAIBackend
-from airflow_batch_provider.backends.wire_clouds import CloudBackend
+from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.clouds import CloudBackend
+from airflow_batch_provider.backends.gateways.gateway import portkey_backend
+from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import content_part, make_token, own_part
 from airflow_batch_provider.core.records import BatchRequest, ModelRules, Shard

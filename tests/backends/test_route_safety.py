@@ -10,11 +10,11 @@ import weakref
 import httpx
 import pytest
 
-from airflow_batch_provider.backends import wire_async
-from airflow_batch_provider.backends.azure_openai import azure_backend
-from airflow_batch_provider.backends.gateways import truefoundry_backend
-from airflow_batch_provider.backends.openai import CHAT, OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.backends.wire_errors import from_transport
+from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
+from airflow_batch_provider.backends.wire import calls
+from airflow_batch_provider.backends.wire.azure_openai import azure_backend
+from airflow_batch_provider.backends.wire.errors import from_transport
+from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError
 from tests.backends.scripted import free_port
 
@@ -66,7 +66,7 @@ def test_create_after_a_refused_connection() -> None:
 @pytest.mark.parametrize("prefix", ["", "Bearer "])
 def test_an_echoed_key_is_not_quoted(prefix: str) -> None:
     """Some servers answer with the key they refuse; the message has stars in its place, and still the rest."""
-    from airflow_batch_provider.backends.wire_errors import from_status
+    from airflow_batch_provider.backends.wire.errors import from_status
 
     route = Route("https://x/v1", (("x-any", f"{prefix}{KEY}"), ("x-tfy-provider-name", "openai-main")))
     body = json.dumps({"error": {"message": f"bad key {prefix}{KEY} for openai-main", "code": "no"}}).encode()
@@ -93,7 +93,7 @@ def test_clients_of_closed_loops_are_let_go() -> None:
     for _ in range(4):
         loop = asyncio.new_event_loop()
         loops.append(weakref.ref(loop))
-        loop.run_until_complete(wire_async._client(Route("http://127.0.0.1:9/v1")))
+        loop.run_until_complete(calls._client(Route("http://127.0.0.1:9/v1")))
         loop.close()
         del loop
     gc.collect()
@@ -103,7 +103,7 @@ def test_clients_of_closed_loops_are_let_go() -> None:
 async def test_one_client_for_each_route() -> None:
     """Calls at the same time share the client of their route; another key has its own."""
     routes = [Route("http://127.0.0.1:9/v1", (("Authorization", f"Bearer {key}"),)) for key in ("a", "a", "b")]
-    clients = await asyncio.gather(*(wire_async._client(route) for route in routes))
+    clients = await asyncio.gather(*(calls._client(route) for route in routes))
     assert clients[0] is clients[1]
     assert clients[0] is not clients[2]
     assert [client.headers["authorization"] for client in clients] == ["Bearer a", "Bearer a", "Bearer b"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.gateways import truefoundry_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError, RequestRejectedError
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_batch_provider.backends.vertex_ai import VertexBackend, VertexPlace
-from airflow_batch_provider.backends.vertex_jobs import TOKEN_LABEL
+from airflow_batch_provider.backends.vertex.backend import VertexBackend, VertexPlace
+from airflow_batch_provider.backends.vertex.jobs import TOKEN_LABEL
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     ConfigurationError,

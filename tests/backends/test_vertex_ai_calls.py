@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.vertex_ai import VertexBackend
+from airflow_batch_provider.backends.vertex.backend import VertexBackend
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError, NotFoundError, ProviderError
 from airflow_batch_provider.core.records import JobStatus, ModelRules
 from airflow_batch_provider.testing.vertex import FakeVertex, VertexFaults
@@ -220,7 +220,7 @@ async def test_a_token_is_fetched_once_and_beside_the_loop(world: FakeVertex, ba
 _WATCH = """
 import asyncio, sys
 from google.oauth2.credentials import Credentials
-from airflow_batch_provider.backends.vertex_ai import VertexBackend, VertexPlace
+from airflow_batch_provider.backends.vertex.backend import VertexBackend, VertexPlace
 project, region, bucket, url, token, job = sys.argv[1:]
 backend = VertexBackend(VertexPlace(project, region, bucket), lambda: Credentials(token=token), vertex_url=url)
 (told,) = asyncio.run(backend.apoll([job]))

@@ -11,15 +11,15 @@ from typing import Any
 import google_crc32c
 import pytest
 
-from airflow_batch_provider.backends.vertex_errors import (
+from airflow_batch_provider.backends.vertex.errors import (
     authenticated,
     from_answer,
     from_no_answer,
     translated,
 )
-from airflow_batch_provider.backends.vertex_jobs import STATES, TOKEN_LABEL, read_job
-from airflow_batch_provider.backends.vertex_place import VertexPlace, check_model, check_values, create_call, serves
-from airflow_batch_provider.backends.vertex_store import _checked, split_uri
+from airflow_batch_provider.backends.vertex.jobs import STATES, TOKEN_LABEL, read_job
+from airflow_batch_provider.backends.vertex.place import VertexPlace, check_model, check_values, create_call, serves
+from airflow_batch_provider.backends.vertex.store import _checked, split_uri
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,
@@ -123,7 +123,7 @@ def test_googles_message_and_its_rest_json_are_one_job() -> None:
     from google.cloud.aiplatform_v1 import BatchPredictionJob
     from google.protobuf.json_format import ParseDict
 
-    from airflow_batch_provider.backends.vertex_ai import _read
+    from airflow_batch_provider.backends.vertex.backend import _read
 
     base = {**create(), "name": NAME, "createTime": "2025-09-19T21:26:51.569037Z"}
     for more in (

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from airflow_batch_provider.backends import openai as module
-from airflow_batch_provider.backends import wire_async
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire import calls
+from airflow_batch_provider.backends.wire import openai as module
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
@@ -120,7 +120,7 @@ async def test_unclear_poll(ask: Callable[[Scripted], OpenAIBackend], reply: byt
 async def test_silence(ask: Callable[[Scripted], OpenAIBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers may have done it all the same."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(wire_async, "TIMEOUT", httpx.Timeout(0.2))
+    monkeypatch.setattr(calls, "TIMEOUT", httpx.Timeout(0.2))
     with Scripted(None) as server:
         with pytest.raises(ProviderError, match="POST /batches") as caught:
             ask(server).create(BODY)
@@ -142,13 +142,13 @@ def test_download_that_breaks_off(ask: Callable[[Scripted], OpenAIBackend]) -> N
 def test_one_client_a_route(ask: Callable[[Scripted], OpenAIBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many polls begin at once, one client is made for each route and event loop."""
     made: list[Route] = []
-    real = wire_async._make_client
+    real = calls._make_client
 
     def counting(route: Route) -> httpx.AsyncClient:
         made.append(route)
         return real(route)
 
-    monkeypatch.setattr(wire_async, "_make_client", counting)
+    monkeypatch.setattr(calls, "_make_client", counting)
 
     async def poll(backend: OpenAIBackend) -> None:
         await asyncio.gather(*(backend.apoll(["b"]) for _ in range(20)))
@@ -171,7 +171,7 @@ async def test_a_client_that_could_not_be_made(
     with Scripted(answer("200 OK", b'{"id": "b"}', JSON)) as server:
         backend = ask(server)
         with monkeypatch.context() as patch:
-            patch.setattr(wire_async, "_make_client", failing)
+            patch.setattr(calls, "_make_client", failing)
             with pytest.raises(OSError, match="no certificates"):
                 await backend.apoll(["b"])
         assert [job.id for job in await backend.apoll(["b"])] == ["b"]

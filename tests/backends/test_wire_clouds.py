@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways import portkey_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend
+from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.gateway import portkey_backend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError, ProviderError, RequestRejectedError
 from airflow_batch_provider.core.records import Job, JobStatus
 from airflow_batch_provider.dialects.base import Sent

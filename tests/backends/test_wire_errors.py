@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.backends.wire_errors import HONO_HINT, from_status, from_transport
+from airflow_batch_provider.backends.wire.errors import HONO_HINT, from_status, from_transport
 from airflow_batch_provider.core.errors import (
     AccountError,
     AuthenticationError,
@@ -170,7 +170,7 @@ def test_endless_chain() -> None:
 
 def test_names_exist() -> None:
     """The names that prove that nothing was sent are those of the HTTP library."""
-    from airflow_batch_provider.backends.wire_errors import _NOTHING_SENT
+    from airflow_batch_provider.backends.wire.errors import _NOTHING_SENT
 
     assert all(issubclass(getattr(httpx, name), httpx.HTTPError) for name in _NOTHING_SENT)
 

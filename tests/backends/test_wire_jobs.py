@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.backends.wire_jobs import STATUSES, read_errors, read_job, to_int, to_seconds
+from airflow_batch_provider.backends.wire.jobs import STATUSES, read_errors, read_job, to_int, to_seconds
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.records import Job, JobError, JobStatus, RequestCounts
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire_errors import from_status
-from airflow_batch_provider.backends.wire_outputs import read_outputs
+from airflow_batch_provider.backends.wire.errors import from_status
+from airflow_batch_provider.backends.wire.outputs import read_outputs
 from airflow_batch_provider.core.errors import AuthenticationError, BatchInferenceError, NotFoundError, ProviderError
 from airflow_batch_provider.core.records import Job, JobStatus, RequestCounts
 

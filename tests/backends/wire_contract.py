@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from airflow_batch_provider.backends.openai import TOKEN_KEY, OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import TOKEN_KEY, OpenAIBackend
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batch_provider.collecting import collect
 from airflow_batch_provider.core.records import OUTCOMES, Job, JobError, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.openai import OpenAIFormat
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.collect import collect
+from airflow_batch_provider.run.storage import RunDirectory
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=150)
 URL = "/v1/chat/completions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batch_provider.backends.vertex_place import VertexPlace, model_resource
+from airflow_batch_provider.backends.vertex.place import VertexPlace, model_resource
 from airflow_batch_provider.core.errors import ConfigurationError
 
 GEMINI = "publishers/google/models/gemini-2.5-flash"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.processes import until as _until
 from tests.gateways.harness import Call
 from tests.run import benching

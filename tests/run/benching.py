@@ -4,11 +4,11 @@ import json
 import time
 from pathlib import Path
 
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.records import RunOptions
-from airflow_batch_provider.run import BatchRun, Done
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.run import BatchRun, Done
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider
 
 

@@ -17,8 +17,8 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.records import Job, JobError, JobStatus, Limits, RequestCounts, RunOptions
 from airflow_batch_provider.dialects.openai import OpenAIFormat
-from airflow_batch_provider.run import BatchRun
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.run import BatchRun
+from airflow_batch_provider.run.storage import RunDirectory
 
 URL = "/v1/chat/completions"
 SETTLE = 900.0

@@ -2,9 +2,9 @@
 
 import pytest
 
-from airflow_batch_provider.attaching import attach
 from airflow_batch_provider.core.errors import NotFoundError
 from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.run.attach import attach
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
+from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, BedrockPlace
 from airflow_batch_provider.core.records import ModelRules
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.bedrock import FakeBedrock

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from airflow_batch_provider.budget import cost_range
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import Found, ModelRules
-from airflow_batch_provider.ledger import Ledger
+from airflow_batch_provider.run.budget import cost_range
+from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 

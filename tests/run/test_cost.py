@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.budget import cost_range
 from airflow_batch_provider.core.counts import LARGE_ROW, Usage
 from airflow_batch_provider.core.progress import summary_line
 from airflow_batch_provider.core.records import ModelRules, RunOptions, Shard
 from airflow_batch_provider.dialects.usage import read_usage
-from airflow_batch_provider.plan import Plan
-from airflow_batch_provider.pricing import Price, find_price
+from airflow_batch_provider.run.budget import cost_range
+from airflow_batch_provider.run.preview import Plan
+from airflow_batch_provider.run.pricing import Price, find_price
 from tests.run.benching import line
 
 OWN = {"m": {"input": 2.0, "output": 10.0}}
@@ -77,8 +77,8 @@ def test_every_provider_names_its_list():
     not known."""
     from airflow.sdk import Connection
 
-    from airflow_batch_provider.backends.azure_openai import azure_backend
-    from airflow_batch_provider.backends.gateways import portkey_backend, truefoundry_backend
+    from airflow_batch_provider.backends.gateways.gateway import portkey_backend, truefoundry_backend
+    from airflow_batch_provider.backends.wire.azure_openai import azure_backend
     from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 
     def openai(host):

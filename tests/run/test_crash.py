@@ -6,7 +6,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_batch_provider.core.errors import LostCreateError
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line
 

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from airflow_batch_provider.backends.bedrock import BedrockBackend, BedrockPlace
-from airflow_batch_provider.budget import Budget
+from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, BedrockPlace
 from airflow_batch_provider.core.errors import InputError
 from airflow_batch_provider.core.records import ModelRules, RunOptions
+from airflow_batch_provider.run.budget import Budget
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.bedrock import FakeBedrock
 from airflow_batch_provider.testing.routes import fake_route

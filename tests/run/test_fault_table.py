@@ -17,7 +17,7 @@ import pytest
 
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError, LostJobError
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.run import BatchRun, Done
+from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.testing import Said, fake_route
 from tests.marked import ROUTES
 from tests.run.benching import Bench, line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batch_provider.backends.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways import portkey_backend, truefoundry_backend
+from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.gateway import portkey_backend, truefoundry_backend
 from airflow_batch_provider.core.errors import InputError, LostCreateError
 from airflow_batch_provider.testing import FakeProvider
 from tests.run.benching import Bench, line

@@ -10,7 +10,6 @@ import random
 import orjson
 import pytest
 
-from airflow_batch_provider.collecting import collect
 from airflow_batch_provider.core.answers import read_answer
 from airflow_batch_provider.core.jsonl import BOM
 from airflow_batch_provider.core.records import (
@@ -28,8 +27,9 @@ from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_f
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.gateway import gateway_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat
-from airflow_batch_provider.results import rows
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.collect import collect
+from airflow_batch_provider.run.results import rows
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import gateway_lines
 from airflow_batch_provider.testing.native import read_native
 from airflow_batch_provider.testing.native_claude import read_claude

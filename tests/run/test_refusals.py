@@ -19,7 +19,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import Admission
-from airflow_batch_provider.run import Done
+from airflow_batch_provider.run.run import Done
 from airflow_batch_provider.testing import Said
 from tests.run.benching import line
 

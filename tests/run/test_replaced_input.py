@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from airflow_batch_provider import staging
 from airflow_batch_provider.core.errors import RunConflictError
+from airflow_batch_provider.run import staging
 from tests.run.benching import line
 
 BEFORE = [line(number, max_tokens=10) for number in range(4)]

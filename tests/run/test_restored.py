@@ -7,7 +7,7 @@ import time
 import pytest
 
 from airflow_batch_provider.core.records import JobStatus
-from airflow_batch_provider.run import Done
+from airflow_batch_provider.run.run import Done
 from airflow_batch_provider.testing import FaultPlan, fake_route
 from tests.run.benching import line
 from tests.run.misbehaving import SETTLE, Process, World

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     DeadlineError,

@@ -7,8 +7,8 @@ import pytest
 
 from airflow_batch_provider.cli import main
 from airflow_batch_provider.core.errors import RunConflictError
-from airflow_batch_provider.showing import describe, table
-from airflow_batch_provider.storage import RunDirectory
+from airflow_batch_provider.run.show import describe, table
+from airflow_batch_provider.run.storage import RunDirectory
 from tests.run.benching import line
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JobStatus
-from airflow_batch_provider.run import Done
+from airflow_batch_provider.run.run import Done
 from tests.run.benching import line
 from tests.run.misbehaving import ANSWERS, LATE_OUTPUTS, LOST, NOISE, REFUSALS, Killed, Process, World
 

@@ -10,8 +10,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, StorageError
-from airflow_batch_provider.staging import file_source
-from airflow_batch_provider.storage import RunDirectory, open_path
+from airflow_batch_provider.run.staging import file_source
+from airflow_batch_provider.run.storage import RunDirectory, open_path
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
@@ -218,6 +218,6 @@ def test_a_disk_that_fails_is_not_a_bad_input(tmp_path, monkeypatch):
     def failing(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("airflow_batch_provider.staging.open_stream", failing)
+    monkeypatch.setattr("airflow_batch_provider.run.staging.open_stream", failing)
     with pytest.raises(StorageError, match="could not be read"):
         list(file_source(str(tmp_path / "in.jsonl"))())

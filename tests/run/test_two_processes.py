@@ -6,7 +6,7 @@ import pytest
 
 from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.core.records import JobStatus
-from airflow_batch_provider.run import Done
+from airflow_batch_provider.run.run import Done
 from tests.run.benching import line
 from tests.run.misbehaving import Killed, Process, World
 

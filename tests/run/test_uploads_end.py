@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.azure_openai import azure_backend
-from airflow_batch_provider.backends.openai import OpenAIBackend, Route, WireFacts
-from airflow_batch_provider.backends.wire_errors import from_status
+from airflow_batch_provider.backends.wire.azure_openai import azure_backend
+from airflow_batch_provider.backends.wire.errors import from_status
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
 from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook, OpenAISettings

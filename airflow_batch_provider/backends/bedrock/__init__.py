@@ -1,0 +1,1 @@
+"""Amazon Bedrock: jobs over objects in S3."""

@@ -1,0 +1,1 @@
+"""Gateways, which speak OpenAI's wire for providers behind them."""

@@ -1,0 +1,273 @@
+"""Gateways that speak OpenAI's wire: rows of data over one backend.
+
+TrueFoundry (docs): ``Authorization: Bearer``, ``x-tfy-provider-name`` on every call, batch files of at most 50 MB.
+Portkey (its open-source gateway, run): ``x-portkey-*`` headers; ids come percent-encoded; times in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend, missing_of, place_headers
+from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, AZURE_URLS
+from airflow_batch_provider.backends.wire.openai import CHAT, OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.core.records import Limits, ModelRules
+from airflow_batch_provider.dialects.families import EMBEDDINGS
+
+Behind: TypeAlias = Literal["openai", "azure_openai", "bedrock", "vertex_ai"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBehind:
+    """What a provider behind a gateway takes."""
+
+    limits: Limits
+    urls: Mapping[str, str]
+
+
+BEHIND: dict[Behind, ProviderBehind] = {
+    "openai": ProviderBehind(OPENAI_LIMITS, {}),
+    "azure_openai": ProviderBehind(AZURE_LIMITS, AZURE_URLS),
+    "bedrock": ProviderBehind(
+        Limits(
+            min_rows=100,
+            max_rows=50_000,
+            max_bytes=1_000_000_000,
+            endpoints=(CHAT,),
+            source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file",
+        ),
+        {},
+    ),
+    "vertex_ai": ProviderBehind(
+        Limits(
+            max_rows=200_000,
+            max_bytes=1_000_000_000,
+            window_hours=96,
+            endpoints=(CHAT, EMBEDDINGS),
+            source="Google, batch inference: 200,000 requests a job, 1 GB a file, up to 72 h queued and 24 h running",
+        ),
+        {},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One gateway's facts.
+
+    :param max_bytes: its own limit of a batch file, None where it has none.
+    :param ascii_only: whether its upload corrupts UTF-8 at chunk borders.
+    :param prefix: how its headers begin.
+    :param bedrock_bytes: what it can upload for Bedrock, where that is less.
+    """
+
+    name: str
+    source: str
+    prefix: str
+    max_bytes: int | None = None
+    ascii_only: bool = False
+    bedrock_bytes: int | None = None
+
+
+TRUEFOUNDRY = Gateway(
+    "truefoundry_batch", "TrueFoundry Files API: batch .jsonl of at most 50 MB", "x-tfy-", max_bytes=50_000_000
+)
+PORTKEY = Gateway("portkey_batch", "Portkey passes files through", "x-portkey-", ascii_only=True, bedrock_bytes=900_000)
+_BEDROCK_SOURCE = "Portkey uploads more than about 1,000,000 characters to S3 in parts that S3 refuses as too small"
+
+PORTKEY_PROVIDERS: dict[str, Behind] = {
+    "openai": "openai",
+    "azure-openai": "azure_openai",
+    "bedrock": "bedrock",
+    "vertex-ai": "vertex_ai",
+}
+_NO_PLACE = CloudPlace()
+_PRICE_LISTS: dict[str, str] = {"openai": "openai", "azure_openai": "azure"}
+
+
+class TrueFoundryBackend(OpenAIBackend):
+    """Batches through a TrueFoundry AI gateway."""
+
+    name: ClassVar[str] = TRUEFOUNDRY.name
+
+
+class PortkeyBackend(OpenAIBackend):
+    """Batches through a Portkey gateway, hosted or self-hosted."""
+
+    name: ClassVar[str] = PORTKEY.name
+
+
+class TrueFoundryCloudBackend(CloudBackend):
+    """Batches on Bedrock or Vertex AI through a TrueFoundry AI gateway."""
+
+    name: ClassVar[str] = TRUEFOUNDRY.name
+
+
+class PortkeyCloudBackend(CloudBackend):
+    """Batches on Bedrock or Vertex AI through a Portkey gateway."""
+
+    name: ClassVar[str] = PORTKEY.name
+
+
+def _limits(gateway: Gateway, behind: Behind, place: CloudPlace) -> Limits:
+    """The narrower of both; what the connection itself says of a cloud's quotas comes first."""
+    limits = BEHIND[behind].limits
+    sizes = [limits.max_bytes, gateway.max_bytes or limits.max_bytes]
+    source = f"{gateway.source}; {limits.source}"
+    if behind == "bedrock" and gateway.bedrock_bytes:
+        sizes.append(gateway.bedrock_bytes)
+        source = f"{_BEDROCK_SOURCE}; {limits.source}"
+    return replace(
+        limits,
+        min_rows=place.min_rows or limits.min_rows,
+        max_rows=place.max_rows or limits.max_rows,
+        max_bytes=place.max_bytes or min(sizes),
+        source=source,
+    )
+
+
+def _facts(
+    gateway: Gateway,
+    behind: Behind,
+    missing: list[str],
+    identity: Mapping[str, str],
+    body: Any,
+    place: CloudPlace = _NO_PLACE,
+) -> WireFacts:
+    provider = BEHIND[behind]
+    if behind in CLOUDS:
+        told = {"region": place.region, "bucket": place.bucket, "project": place.project, "role_arn": place.role_arn}
+        identity = {**identity, **{name: value for name, value in told.items() if value}}
+    return WireFacts(
+        gateway.name,
+        limits=_limits(gateway, behind, place),
+        missing=tuple(missing),
+        job_urls=provider.urls,
+        line_urls=provider.urls,
+        ascii_only=gateway.ascii_only,
+        output_endpoint=True,
+        identity={"behind": behind, **identity},
+        extra_body=body or {},
+        price_list=_PRICE_LISTS.get(behind),
+    )
+
+
+def truefoundry_backend(
+    base_url: str,
+    api_key: str,
+    provider_name: str | None,
+    *,
+    behind: Behind = "openai",
+    azure_api_version: str | None = None,
+    place: CloudPlace = _NO_PLACE,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    models: ModelRules | None = None,
+) -> OpenAIBackend:
+    """A backend for one provider integration of a TrueFoundry gateway.
+
+    :param base_url: e.g. ``https://{controlPlaneUrl}/api/llm``.
+    :param provider_name: the integration's name, sent with every call.
+    :param behind: what the integration is.
+    :param azure_api_version: needed when ``behind`` is ``azure_openai``.
+    :param place: bucket, region and role, when ``behind`` is ``bedrock`` or ``vertex_ai``.
+    :param extra_headers: further headers, e.g. other ``x-tfy-*``.
+    """
+    extra = {key.lower(): value for key, value in (extra_headers or {}).items()}
+    missing = []
+    if not base_url:
+        missing.append("the gateway's base URL is missing; set the host to https://{controlPlaneUrl}/api/llm")
+    if not api_key and "authorization" not in extra:
+        missing.append("the API key is missing; set a personal or virtual account token as the password")
+    if not provider_name and "x-tfy-provider-name" not in extra:
+        missing.append("provider_name is missing; name the provider integration (x-tfy-provider-name)")
+    if behind == "azure_openai" and not azure_api_version and "x-tfy-azure-api-version" not in extra:
+        missing.append("azure_api_version is missing; set the version of the batch deployment, e.g. 2024-12-01-preview")
+    headers = {
+        "authorization": f"Bearer {api_key}" if api_key else None,
+        "x-tfy-provider-name": provider_name,
+        "x-tfy-azure-api-version": azure_api_version,
+        **_place_headers(TRUEFOUNDRY, behind, place),
+        **extra,
+    }
+    if cloud := CLOUDS.get(behind):
+        missing += missing_of(cloud, TRUEFOUNDRY.prefix, headers, place, extra_body or {}, signs=False)
+    identity = {"provider": provider_name or extra.get("x-tfy-provider-name", "")}
+    facts = _facts(TRUEFOUNDRY, behind, missing, identity, extra_body, place)
+    route = _route(base_url, headers)
+    if cloud:
+        return TrueFoundryCloudBackend(route, facts, models, cloud=cloud, place=place, prefix=TRUEFOUNDRY.prefix)
+    return TrueFoundryBackend(route, facts, models)
+
+
+def portkey_backend(
+    base_url: str,
+    api_key: str,
+    *,
+    provider: str | None = None,
+    virtual_key: str | None = None,
+    config: str | None = None,
+    bearer: str | None = None,
+    behind: Behind = "openai",
+    places: Mapping[str, CloudPlace] = MappingProxyType({}),
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    models: ModelRules | None = None,
+) -> OpenAIBackend:
+    """A backend for one provider behind a Portkey gateway.
+
+    :param base_url: ``https://api.portkey.ai/v1`` or the gateway's own.
+    :param api_key: the Portkey key, sent as ``x-portkey-api-key``; may be empty for a self-hosted gateway.
+    :param provider: ``openai``, ``azure-openai``, ``bedrock``, ``vertex-ai`` or an integration ``@slug``.
+    :param virtual_key: a virtual key instead of a provider.
+    :param behind: what a slug, virtual key or config leads to; a plain provider name speaks for itself.
+    :param config: a config id or JSON instead of a provider.
+    :param bearer: the provider's own key, or the Portkey key where the gateway wants it so.
+    :param places: bucket, region and role of ``bedrock`` and ``vertex_ai``.
+    :param extra_headers: further headers, e.g. other ``x-portkey-*``.
+    """
+    extra = {key.lower(): value for key, value in (extra_headers or {}).items()}
+    chosen = {
+        "x-portkey-provider": provider,
+        "x-portkey-virtual-key": virtual_key,
+        "x-portkey-config": config,
+    }
+    missing = []
+    named = provider or extra.get("x-portkey-provider") or ""
+    behind = PORTKEY_PROVIDERS.get(named, behind)
+    place = places.get(behind, _NO_PLACE)
+    is_own = named in PORTKEY_PROVIDERS and behind in CLOUDS
+    if not base_url:
+        missing.append("the gateway's base URL is missing; set the host, e.g. to https://api.portkey.ai/v1")
+    if not is_own and not api_key and not bearer and not {"x-portkey-api-key", "authorization"} & extra.keys():
+        missing.append("the key is missing; set the Portkey key as the password, or the provider's as bearer")
+    if not any({**chosen, **extra}.get(name) for name in chosen):
+        missing.append("none of provider, virtual_key and config is set; one of them says which provider is asked")
+    headers = {
+        "x-portkey-api-key": api_key,
+        "authorization": f"Bearer {bearer}" if bearer else None,
+        **chosen,
+        **_place_headers(PORTKEY, behind, place),
+        **extra,
+    }
+    if cloud := CLOUDS.get(behind):
+        # A slug, virtual key or config brings credentials and region with it, a plain name nothing.
+        missing += missing_of(cloud, PORTKEY.prefix, headers, place, extra_body or {}, signs=is_own)
+    facts = _facts(PORTKEY, behind, missing, {"provider": named}, extra_body, place)
+    route = _route(base_url, headers)
+    if cloud:
+        return PortkeyCloudBackend(route, facts, models, cloud=cloud, place=place, prefix=PORTKEY.prefix)
+    return PortkeyBackend(route, facts, models)
+
+
+def _place_headers(gateway: Gateway, behind: Behind, place: CloudPlace) -> Mapping[str, str | None]:
+    cloud = CLOUDS.get(behind)
+    return place_headers(cloud, gateway.prefix, place) if cloud else {}
+
+
+def _route(base_url: str, headers: Mapping[str, str | None]) -> Route:
+    return Route(base_url.rstrip("/"), tuple((name, value) for name, value in headers.items() if value))

@@ -1,0 +1,1 @@
+"""Vertex AI: jobs over objects in Cloud Storage."""

@@ -1,0 +1,94 @@
+"""A batch prediction job, as Vertex AI's REST tells it, as a :class:`~airflow_batch_provider.core.records.Job`.
+
+Shapes: google.cloud.aiplatform.v1, BatchPredictionJob and JobState; counts are strings and may be ``"-1"``; the output
+directory is told of failed and cancelled jobs, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_batch_provider.backends.wire.jobs import to_int, to_seconds
+from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts
+
+TOKEN_LABEL = "airflow-batch-token"  # noqa: S105 - a name, not a secret
+STATES: dict[str, JobStatus] = {
+    "JOB_STATE_UNSPECIFIED": JobStatus.UNKNOWN,
+    "JOB_STATE_QUEUED": JobStatus.VALIDATING,
+    "JOB_STATE_PENDING": JobStatus.VALIDATING,
+    "JOB_STATE_RUNNING": JobStatus.IN_PROGRESS,
+    "JOB_STATE_SUCCEEDED": JobStatus.COMPLETED,
+    "JOB_STATE_FAILED": JobStatus.FAILED,
+    "JOB_STATE_CANCELLING": JobStatus.CANCELLING,
+    "JOB_STATE_CANCELLED": JobStatus.CANCELLED,
+    "JOB_STATE_PAUSED": JobStatus.IN_PROGRESS,
+    "JOB_STATE_EXPIRED": JobStatus.EXPIRED,
+    "JOB_STATE_UPDATING": JobStatus.IN_PROGRESS,
+    "JOB_STATE_PARTIALLY_SUCCEEDED": JobStatus.PARTIALLY_COMPLETED,
+}
+
+
+def read_job(told: Mapping[str, Any]) -> Job:
+    """Normalise a job; a state that is missing or new becomes ``unknown``."""
+    state = str(told.get("state") or "")
+    uris = _at(told, "inputConfig", "gcsSource").get("uris")
+    labels = told.get("labels")
+    model = told.get("model")
+    return Job(
+        id=str(told.get("name") or ""),
+        status=STATES.get(state, JobStatus.UNKNOWN),
+        raw_status=state,
+        counts=_counts(told),
+        created_at=to_seconds(told.get("createTime")),
+        ended_at=to_seconds(told.get("endTime")),
+        input_id=str(uris[0]) if isinstance(uris, list) and uris else None,
+        outputs=_outputs(told),
+        errors=tuple(_errors(told)),
+        metadata={str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {},
+        name=told.get("displayName") or None,
+        model=str(model).rpartition("/models/")[2] or str(model) if model else None,
+    )
+
+
+def _at(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        found = value.get(name)
+        value = found if isinstance(found, dict) else {}
+    return value
+
+
+def _counts(told: Mapping[str, Any]) -> RequestCounts:
+    """Zeros are left out, as in all JSON of protocol buffers; -1 is Google's word for not known."""
+    stats = told.get("completionStats")
+    if not isinstance(stats, dict):
+        return RequestCounts()
+    names = ("successfulCount", "failedCount", "incompleteCount")
+    done, failed, left = (to_int(stats.get(name, 0)) for name in names)
+    total = None if done is None or failed is None or left is None else done + failed + left
+    return RequestCounts(total, done, failed)
+
+
+def _outputs(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """The directory of the job; before it is told, the prefix that was asked for, where that is the job's own.
+
+    Below a prefix that jobs of others share, their rows would be taken for this job's.
+    """
+    folder = _at(told, "outputInfo").get("gcsOutputDirectory")
+    if not folder:
+        prefix = str(_at(told, "outputConfig", "gcsDestination").get("outputUriPrefix") or "")
+        token = _at(told, "labels").get(TOKEN_LABEL)
+        folder = prefix if token and str(token) in prefix.lower() else None
+    return (str(folder).rstrip("/") + "/",) if folder else ()
+
+
+def _errors(told: Mapping[str, Any]) -> list[JobError]:
+    failures = told.get("partialFailures")
+    found: list[JSON] = [item for item in failures if isinstance(item, dict)] if isinstance(failures, list) else []
+    error = told.get("error")
+    if isinstance(error, dict) and (error.get("message") or error.get("code")):
+        found.insert(0, error)
+    return [
+        JobError(str(item.get("message") or item), None if item.get("code") is None else str(item["code"]))
+        for item in found
+    ]

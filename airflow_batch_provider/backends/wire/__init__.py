@@ -1,0 +1,1 @@
+"""OpenAI's wire: Files and Batches, and every provider that speaks them."""

@@ -1,0 +1,386 @@
+"""OpenAI's Files and Batches API, and every provider and gateway that speaks it.
+
+What differs between them is data: a :class:`Route` says whom to ask and how to sign, :class:`WireFacts` what that
+provider takes. Only a provider with behaviour of its own needs a class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from urllib.parse import parse_qsl, quote, unquote
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.paging import Page, Pages
+from airflow_batch_provider.backends.wire import calls
+from airflow_batch_provider.backends.wire.checks import check_options, mended
+from airflow_batch_provider.backends.wire.errors import NOT_JSON, from_sdk
+from airflow_batch_provider.backends.wire.extra_body import ExtraBody
+from airflow_batch_provider.backends.wire.jobs import read_job
+from airflow_batch_provider.backends.wire.outputs import read_outputs
+from airflow_batch_provider.backends.wire.uploads import UPLOAD_SECONDS, send_file
+from airflow_batch_provider.core.errors import (
+    ConfigurationError,
+    NotFoundError,
+    ProviderError,
+    RequestRejectedError,
+)
+from airflow_batch_provider.core.identity import safe_name
+from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
+from airflow_batch_provider.core.redaction import header_secrets
+from airflow_batch_provider.dialects.base import LineFormat
+from airflow_batch_provider.dialects.openai import OpenAIFormat
+
+if TYPE_CHECKING:
+    import openai
+
+TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
+WINDOW = "24h"
+_PAGE = 100
+TIMEOUT_SECONDS = 600.0
+
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+OPENAI_LIMITS = Limits(
+    max_rows=50_000,
+    max_bytes=200_000_000,
+    endpoints=(CHAT, RESPONSES, "/v1/embeddings", "/v1/completions", "/v1/moderations"),
+    # OpenAI SDK: BatchCreateParams.endpoint for the texts of a job, EmbeddingCreateParams.input for those of a request.
+    max_texts=50_000,
+    max_row_texts=2_048,
+    max_row_tokens=300_000,
+    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h; embeddings: 2,048 texts and 300,000 "
+    "tokens a request, 50,000 texts a job",
+)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Whom to ask and how to sign.
+
+    :param base_url: without a slash at its end; paths like ``/batches`` are appended.
+    :param headers: sent with every call; their values are secrets and are never shown.
+    :param query: sent with every call, e.g. ``(("api-version", "2024-10-21"),)``.
+    """
+
+    base_url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Header values that nothing may show; a provider's name or a version is none."""
+        return tuple(header_secrets(self.headers))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", mended(self.base_url))
+        for name, value in self.headers:
+            # HTTP libraries quote the whole value when they refuse it.
+            if not (value.isascii() and value.isprintable() and value == value.strip() and name.isascii() and name):
+                raise ConfigurationError(
+                    f"The value of header {name!r} holds a character that no header can carry, such as an end of line "
+                    "or a typographic dash; enter the key again"
+                )
+
+
+@dataclass(frozen=True)
+class WireFacts:
+    """What one OpenAI-shaped provider takes, where it differs from OpenAI.
+
+    :param name: the connection type.
+    :param missing: fields of the route that are missing, as sentences with their remedy.
+    :param job_urls: the endpoint in a create call, by OpenAI's spelling.
+    :param line_urls: the ``url`` of a line, by OpenAI's spelling.
+    :param ascii_only: escape everything else in uploads.
+    :param output_endpoint: results come from ``/batches/{id}/output``.
+    :param console: the provider's page of a batch, with ``{id}``.
+    :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
+    :param extra_body: added to every create call.
+    :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
+    :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
+    """
+
+    name: str
+    limits: Limits = OPENAI_LIMITS
+    missing: tuple[str, ...] = ()
+    job_urls: Mapping[str, str] = field(default_factory=dict)
+    line_urls: Mapping[str, str] = field(default_factory=dict)
+    ascii_only: bool = False
+    output_endpoint: bool = False
+    console: str | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    price_list: str | None = None
+    takes_expiry: bool = False
+
+
+class OpenAIBackend(Backend):
+    """Batches on the OpenAI wire.
+
+    :param route: whom to ask and how to sign.
+    :param facts: what that provider takes.
+    :param models: the connection's part of model resolution.
+    """
+
+    name: ClassVar[str] = "openai_batch"
+    handles: ClassVar[tuple[str, ...]] = (
+        "the id of the uploaded file, which serves one create only",
+        f"`{TOKEN_KEY}` in the batch's metadata",
+    )
+    option_names: ClassVar[frozenset[str]] = frozenset(
+        {
+            "completion_window",
+            "delete_inputs",
+            "expires_after",
+            "extra_body",
+            "file_name",
+            "metadata",
+            "output_expires_after",
+        }
+    )
+
+    def __init__(self, route: Route, facts: WireFacts, models: ModelRules | None = None) -> None:
+        self.route = route
+        self.facts = facts
+        self.price_list = facts.price_list
+        self.models = models or ModelRules()
+        self.extra = ExtraBody(facts.extra_body)
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        """The official client, which takes nothing from the worker's environment and retries nothing."""
+        from airflow_batch_provider.backends.wire.client import make_client
+
+        self._refuse_missing()
+        return make_client(self.route, TIMEOUT_SECONDS)
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """The values of all headers but what everybody knows."""
+        return [value for name, value in self.route.headers if not name.endswith("api-version")]
+
+    @property
+    def hidden(self) -> Iterable[str]:
+        """The values of headers that are neither a provider's name nor a place, and the secrets of ``extra_body``."""
+        return self.route.secrets + self.extra.secrets
+
+    def _refuse_missing(self) -> None:
+        if self.facts.missing:
+            raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
+
+    @property
+    def limits(self) -> Limits:
+        """What one file may hold."""
+        return self.facts.limits
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Type, base URL and what else tells accounts apart."""
+        return {"type": self.facts.name, "base_url": self.route.base_url, **self.facts.identity}
+
+    def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Refuse a missing field of the route and an unknown or unfit option."""
+        self._refuse_missing()
+        unknown = sorted(set(options) - self.option_names)
+        if unknown:
+            raise ConfigurationError(
+                f"backend_options {', '.join(unknown)} are unknown to {self.facts.name}; known are "
+                f"{', '.join(sorted(self.option_names))}"
+            )
+        taken = {*self.limits.endpoints, *self.facts.job_urls.values()}
+        unfit = sorted(set(endpoints) - taken)
+        if unfit:
+            raise ConfigurationError(
+                f"{self.facts.name} takes no batches for {', '.join(unfit)}; it takes "
+                f"{', '.join(self.limits.endpoints)}"
+            )
+        check_options(options)
+
+    def line_format(self, model: str | None, endpoint: str) -> LineFormat:
+        """OpenAI's lines, with the provider's spelling of the endpoint."""
+        return OpenAIFormat(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
+
+    # ---- calls -------------------------------------------------------------------------------------------------
+
+    def _call(self, method: str, path: str, body: Any = None) -> JSON:
+        import openai
+
+        name = f"{method} {path}"
+        try:
+            if method == "GET":
+                # SDK 2.0 loses a query in the path where the client has one of its own, as for a dated API of Azure.
+                path, _, query = path.partition("?")
+                answer: Any = self.client.get(path, cast_to=object, options={"params": dict(parse_qsl(query))})
+            elif method == "DELETE":
+                answer = self.client.delete(path, cast_to=object)
+            else:
+                answer = self.client.post(path, cast_to=object, body=body)
+        except (openai.APIError, *NOT_JSON) as error:
+            raise from_sdk(name, error) from error
+        if not isinstance(answer, dict):
+            raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
+        return answer
+
+    def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
+        """Upload as ``{stem}-{token}.jsonl``, streaming."""
+        stem = safe_name(str(options.get("file_name") or shard.name).removesuffix(".jsonl"), 60)
+        return self.send_file(f"{stem}-{token}.jsonl", stream, {}, self._life(options))
+
+    def upload_file(self, name: str, stream: BinaryIO) -> str:
+        """Upload any JSONL for batches.
+
+        :return: its file id.
+        """
+        return self.send_file(name, stream, {}, self._life({}))
+
+    def _life(self, options: Mapping[str, Any]) -> int | None:
+        """After how many seconds an upload ends by itself; None for never, or as the provider has it."""
+        asked: int | None = options.get("expires_after", UPLOAD_SECONDS if self.facts.takes_expiry else None)
+        return asked
+
+    def send_file(self, name: str, stream: BinaryIO, headers: Mapping[str, str], life: int | None = None) -> str:
+        """Upload with further headers, for gateways that want to know there what the file is for.
+
+        :param life: seconds after which the file ends by itself.
+        """
+        return send_file(self.client, name, stream, headers, life)
+
+    def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
+        """The body of ``POST /batches``."""
+        return self.create_body(shard.endpoint, input_id, options, {TOKEN_KEY: token})
+
+    def create_body(
+        self, endpoint: str, input_id: str, options: Mapping[str, Any], metadata: Mapping[str, str]
+    ) -> JSON:
+        """The body of ``POST /batches`` for any uploaded file; the file and ``metadata`` are what a lost create is
+        found by, so nothing replaces them."""
+        extra = self.extra.recorded(options.get("extra_body"))
+        merged = {**(extra.pop("metadata", None) or {}), **(options.get("metadata") or {}), **metadata}
+        body: JSON = {
+            "input_file_id": input_id,
+            "endpoint": self.facts.job_urls.get(endpoint, endpoint),
+            "completion_window": options.get("completion_window") or WINDOW,
+        }
+        if merged:
+            body["metadata"] = merged
+        if options.get("output_expires_after"):
+            body["output_expires_after"] = options["output_expires_after"]
+        return {**body, **extra, "input_file_id": input_id}
+
+    def create(self, request: JSON) -> Job:
+        """Send a recorded create call once, with the secrets of ``extra_body``, which are not recorded."""
+        answer = self._call("POST", "/batches", self.extra.whole(request))
+        job = read_job(answer)
+        if not job.id:
+            raise ProviderError("POST /batches: the answer has no batch id")
+        return job
+
+    def retrieve(self, job_id: str) -> Job:
+        """One batch as it stands."""
+        return read_job(self._call("GET", f"/batches/{_segment(job_id)}"))
+
+    def job_pages(self, limit: int | None = None) -> Pages:
+        """All batches of this key, page by page."""
+        return Pages(self._page, limit)
+
+    def _page(self, after: str | None) -> Page:
+        """One page; a full one that does not say whether there is more is taken to have more."""
+        page = self._call("GET", f"/batches?limit={_PAGE}{f'&after={quote(after)}' if after else ''}")
+        items = page.get("data", page)  # null is how some servers write an empty list
+        listed = [] if items is None else items if isinstance(items, list) else [None]
+        jobs = [read_job(batch) for batch in listed if isinstance(batch, dict)]
+        last = page.get("last_id") or (jobs[-1].id if jobs else None)
+        more = page.get("has_more")
+        more = more if isinstance(more, bool) else len(listed) >= _PAGE
+        return Page(jobs, str(last) if last else None, more, len(listed) - len(jobs))
+
+    def outputs(self, job: Job) -> Iterator[bytes]:
+        """Output and error file, or what a gateway has in their place."""
+        read = (lambda: self.stream_output(job.id)) if self.facts.output_endpoint else None
+        return read_outputs(job, self.download, read)
+
+    def stream_output(self, job_id: str) -> Iterator[bytes]:
+        """What a gateway puts out for a batch, whatever file it is in."""
+        return self._stream(f"/batches/{_segment(job_id)}/output")
+
+    def download(self, handle: str) -> Iterator[bytes]:
+        """A file's content, streamed."""
+        return self._stream(f"/files/{_segment(handle)}/content")
+
+    def _stream(self, path: str) -> Iterator[bytes]:
+        from airflow_batch_provider.backends.wire.client import stream
+
+        return stream(self.client, path)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel; a batch that has ended already answers 400 or 409, which is no error."""
+        try:
+            self._call("POST", f"/batches/{_segment(job_id)}/cancel")
+        except (RequestRejectedError, ProviderError) as error:
+            if error.status not in (400, 409) or not self.retrieve(job_id).status.is_terminal:
+                raise
+
+    def delete(self, handle: str) -> None:
+        """Delete a file."""
+        try:
+            self._call("DELETE", f"/files/{_segment(handle)}")
+        except NotFoundError:
+            return
+
+    def console_url(self, job_id: str) -> str | None:
+        """The provider's own page of a batch."""
+        return self.facts.console.format(id=quote(job_id, safe="")) if self.facts.console else None
+
+    async def _caller(self) -> Callable[..., Awaitable[JSON]]:
+        """What the triggerer calls with; it signs as the official client does."""
+        self._refuse_missing()
+        return functools.partial(calls.call, self.route)
+
+    async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
+        """All batches at once, over one pool of connections."""
+        call = await self._caller()
+        batches = await asyncio.gather(*(call("GET", f"/batches/{_segment(job_id)}") for job_id in job_ids))
+        return [read_job(batch) for batch in batches]
+
+    async def acancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel all, whatever becomes of one of them; a batch that has ended already is no error."""
+        call = await self._caller()
+
+        async def one(job_id: str) -> None:
+            path = f"/batches/{_segment(job_id)}"
+            try:
+                await call("POST", f"{path}/cancel")
+            except (RequestRejectedError, ProviderError) as error:
+                if error.status not in (400, 409) or not read_job(await call("GET", path)).status.is_terminal:
+                    raise
+
+        ends = await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    def close(self) -> None:
+        """Close the official client, if it was ever made."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def probe(self) -> str:
+        """List one batch."""
+        try:
+            seen = next(self.list_jobs(limit=1), None)
+        except NotFoundError as error:
+            if self.route.base_url.endswith("/v1"):
+                raise
+            raise ConfigurationError(
+                f"{error}; is the address complete? Most end with /v1, such as {self.route.base_url}/v1"
+            ) from error
+        return f"{self.route.base_url} answers; " + ("batches can be listed" if seen else "no batch was made yet")
+
+
+def _segment(identifier: str) -> str:
+    """An id as one segment of a path: percent-encoded once, however it came."""
+    return quote(unquote(identifier), safe="")

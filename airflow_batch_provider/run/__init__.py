@@ -1,0 +1,1 @@
+"""A run: from the plan of its shards to its results, in one run directory."""

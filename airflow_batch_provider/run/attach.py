@@ -1,0 +1,134 @@
+"""A run directory around a batch that was made elsewhere: by curl, another tool, another team.
+
+The provider still has the uploaded file, so the run knows its rows, and everything after works as for a job of ours.
+Where that file is gone (they are deleted, or expire; control-layer#1741) the rows are known by what comes back.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from airflow_batch_provider.core.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermanentError,
+    RunConflictError,
+)
+from airflow_batch_provider.core.jsonl import split_chunks
+from airflow_batch_provider.core.records import Job, Shard
+from airflow_batch_provider.dialects.base import Sent
+from airflow_batch_provider.run.run import BatchRun
+
+INPUT = "attached.jsonl"
+CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+
+
+def fetch_input(run: BatchRun, handle: str) -> None:
+    """Bring an uploaded file into the run directory and make it the run's input."""
+    with run.directory.writer(INPUT) as out:
+        for chunk in run.backend.download(handle):
+            out.write(chunk)
+    run.input_path = f"{run.directory.uri}/{INPUT}"
+
+
+def attach(run: BatchRun, job_id: str) -> None:
+    """Begin a run whose only job exists already.
+
+    :param run: in a new directory, or in the one of an earlier attach of the same job.
+    :param job_id: the provider's id.
+    :raises NotFoundError: when the provider knows no such job.
+    :raises RunConflictError: when the directory holds another job.
+    :raises PermanentError: when the job's file does not tell its rows.
+    """
+    if not run.ledger.rounds():
+        job = run.backend.retrieve(job_id)
+        run.input_path = job.input_id or ""
+        run.adopt(job_id, _snapshot(run, job))
+    # From here on this is a run of somebody else's: it is read and finished, and nothing is ever created for it.
+    run.run_key = None
+    shard = run.ledger.rounds()[0].shards[0]
+    known = run.ledger.rounds()[0].last(shard)
+    if known is None:
+        run.ledger.record(shard, 1, "intent", {"token": "", "at": 0.0, "attached": True})
+        run.ledger.record(shard, 1, "job", {"job_id": job_id, "console_url": run.backend.console_url(job_id)})
+    elif known.job_id != job_id:
+        raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")
+
+
+def _snapshot(run: BatchRun, job: Job) -> Shard:
+    """Write the job's requests as the only shard."""
+    if job.input_id is None:
+        return _known_by_answers(run, job, "the provider does not name its input file")
+    try:
+        return _known_by_input(run, job, job.input_id)
+    except NotFoundError as error:
+        return _known_by_answers(run, job, f"its input file is gone ({error})")
+
+
+def _known_by_answers(run: BatchRun, job: Job, why: str) -> Shard:
+    """A row for each id that came back; their requests are not known."""
+    if not job.status.is_terminal:
+        raise NotFoundError(
+            f"Job {job.id} has not ended, and {why}, so its rows are known only by its answers; run the task again "
+            "when it has ended"
+        )
+    endpoint = job.endpoint or _endpoint(run, job)
+    decode = run.backend.line_format(job.model, endpoint).decode
+    shard = Shard(0, 0, 0, 0, job.model, endpoint)
+    seen: set[str] = set()
+    size = 0
+    with run.directory.writer(f"input/{shard.name}.jsonl") as out:
+        for wire in split_chunks(run.backend.outputs(job)):
+            row = decode(wire, Sent(own=False)).custom_id
+            if row is None or row in seen:
+                continue
+            seen.add(row)
+            line = orjson.dumps({"custom_id": row, "method": "POST", "url": endpoint, "body": {}}) + b"\n"
+            size += out.write(line)
+    if not seen:
+        raise PermanentError(f"Job {job.id} has put out no row, and {why}, so nothing is known of its rows")
+    told = "Job %s: %s. Its rows are the %d that came back; those without an answer, and all requests, are unknown"
+    run.log.warning(told, job.id, why, len(seen))
+    return Shard(0, 0, len(seen), size, job.model, endpoint)
+
+
+def _known_by_input(run: BatchRun, job: Job, handle: str) -> Shard:
+    """Write the requests of the job's file, and beside them its lines as they were sent."""
+    endpoint = job.endpoint or _endpoint(run, job)
+    row_of = run.backend.line_format(job.model, endpoint).row_of
+    shard = Shard(0, 0, 0, 0, job.model, endpoint)
+    seen: set[str] = set()
+    size = 0
+    rewritten = False
+    with (
+        run.directory.writer(f"input/{shard.name}.jsonl") as out,
+        run.directory.writer(f"shards/{shard.name}.jsonl") as lines,
+    ):
+        for number, wire in enumerate(split_chunks(run.backend.download(handle)), start=1):
+            row = row_of(wire)
+            if row is None or row in seen:
+                what = "has no id" if row is None else f"repeats the id {row!r}"
+                raise PermanentError(
+                    f"{handle}, line {number} {what}, so the rows of job {job.id} cannot be told apart"
+                )
+            seen.add(row)
+            size += len(wire) + 1
+            lines.write(wire + b"\n")
+            line = orjson.loads(wire)
+            if line.get("custom_id") != row or "body" not in line:
+                rewritten = True
+                line = {"custom_id": row, "method": "POST", "url": endpoint, "body": line}
+            out.write(orjson.dumps(line) + b"\n")
+    if not seen:
+        raise PermanentError(f"{handle}, which is the input of job {job.id}, holds no rows; is it a folder?")
+    return Shard(0, 0, len(seen), size, job.model, endpoint, rewritten=rewritten)
+
+
+def _endpoint(run: BatchRun, job: Job) -> str:
+    """What a job asks whose provider does not tell: its model knows."""
+    try:
+        run.backend.line_format(job.model, CHAT)
+    except ConfigurationError:
+        run.backend.line_format(job.model, EMBEDDINGS)
+        return EMBEDDINGS
+    return CHAT

@@ -1,0 +1,249 @@
+"""From a job's output lines to one outcome per row.
+
+``collected/<shard>.jsonl`` holds one line for every row of the shard, in the order of ``input/<shard>.jsonl``, so the
+two are read side by side ever after. Writing it again gives the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
+
+import orjson
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError
+from airflow_batch_provider.core.jsonl import read_lines, split_chunks
+from airflow_batch_provider.core.reconciling import (
+    JOB_LOST,
+    OUTPUT_LOST,
+    UNREADABLE,
+    Books,
+    absence,
+    check_equation,
+    doubt_of,
+    is_lost,
+)
+from airflow_batch_provider.core.records import (
+    BatchResult,
+    Job,
+    JobError,
+    OnUnusable,
+    Outcome,
+    Shard,
+)
+from airflow_batch_provider.dialects.base import LineFormat, Sent
+from airflow_batch_provider.dialects.joining import Parts
+from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
+from airflow_batch_provider.run import shard_files
+from airflow_batch_provider.run.attempts import End
+from airflow_batch_provider.run.budget import Meter, price_of
+from airflow_batch_provider.run.reading import Logger
+from airflow_batch_provider.run.staging import wire_name
+from airflow_batch_provider.run.storage import RunDirectory
+
+FREE_ENDPOINTS = frozenset({"/v1/moderations"})
+"""They tell no tokens and cost nothing."""
+
+
+def collect(
+    directory: RunDirectory,
+    backend: Backend,
+    shard: Shard,
+    job: Job,
+    now: float,
+    *,
+    own: bool = True,
+    on_unusable: OnUnusable = "keep",
+    believe: Callable[[str], bool] = lambda _: True,
+) -> End | None:
+    """Fetch, decode and reconcile one job that has ended.
+
+    :param on_unusable: ``"invalid"`` for rows whose answer is empty, cut off, refused or filtered to end so.
+    :param own: False for a job that another tool has made.
+    :param believe: asked when the job's own word contradicts what was read, with what does; True to take it as it is.
+    :return: how it ended; ``collected/<shard>.jsonl`` is written. None when it is to be looked at anew.
+    :raises ProviderError: when the outputs cannot be fetched whole.
+    """
+    line_format = backend.line_format(shard.model, shard.endpoint)
+    parts = _parts(directory, shard, line_format if own else None)
+    books = Books(parts.ids)
+    sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
+    masked = _masked(backend, parts.ids)
+    outcomes: Counter[Outcome] = Counter()
+    meter = Meter(price_of(backend, shard.model))
+    received = 0
+    with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
+        gone: list[str] = []
+        for line in _lines(backend, job, gone):
+            received += 1
+            result = _named(_decoded(line_format, line, sent), masked)
+            if books.enter(result, spool.tell()):
+                # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
+                meter.add(result)
+                spool.write(result.line + b"\n")
+        missing = absence(job.status, job.errors, books.nameless, books.sample)
+        doubt = _doubt(job, books, gone)
+        if doubt is not None:
+            if not believe(doubt.what):
+                return None
+            if doubt.is_lost:
+                missing = OUTPUT_LOST, f"Job {job.id} may have answered this request, but {doubt.what}."
+        with directory.writer(f"collected/{shard.name}.jsonl") as out:
+            for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
+                result = read_line(line)
+                if on_unusable == "invalid":
+                    result = without_unusable(result)
+                outcomes[result.outcome] += 1
+                out.write(result.line + b"\n")
+    check_equation(shard.rows, outcomes)
+    lost = outcomes["missing"] if missing[0] == OUTPUT_LOST else 0
+    errors = (*job.errors, JobError(missing[1], OUTPUT_LOST)) if lost else job.errors
+    lines = {
+        "received": received,
+        "duplicates": books.duplicates,
+        "foreign": books.foreign,
+        "nameless": books.nameless,
+    }
+    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), meter.usage, errors, lines, lost=lost)
+    if shard.endpoint in FREE_ENDPOINTS:
+        return replace(end, cost_usd=0.0)
+    return replace(end, unmetered=meter.unmetered + lost, cost_usd=None if lost else meter.cost_usd)
+
+
+def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
+    """The job's output lines; where a file is not there, those of its others.
+
+    :param gone: what the provider says of a missing file is added.
+    """
+    try:
+        yield from split_chunks(backend.outputs(job))
+    except NotFoundError as error:
+        gone.append(str(error))
+    for handle in job.outputs if gone and len(job.outputs) > 1 else ():
+        with contextlib.suppress(NotFoundError):
+            yield from split_chunks(backend.outputs(replace(job, outputs=(handle,))))
+
+
+def _decoded(line_format: LineFormat, line: bytes, sent: Sent) -> BatchResult:
+    """One output line as a result; what nobody foresaw in it is a matter of its row alone."""
+    try:
+        return line_format.decode(line, sent)
+    except BatchInferenceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a provider may have written anything
+        custom_id = None
+        with contextlib.suppress(Exception):
+            custom_id = sent.row(line_format.row_of(line))
+        if custom_id is None:
+            return BatchResult(None, "invalid", line)
+        told = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
+        return read_line(error_line(custom_id, UNREADABLE, told))
+
+
+def _masked(backend: Backend, ids: Sequence[str]) -> dict[str, str]:
+    """The ids in which what the connection keeps secret stands, by what redaction leaves of them.
+
+    A header may hold the very word that an author has in every id; two that redaction makes alike stay unknown.
+    """
+    after = [backend.redactor.data(custom_id.encode()).decode() for custom_id in ids]
+    often = Counter(after)
+    return {text: one for text, one in zip(after, ids, strict=True) if text != one and often[text] == 1}
+
+
+def _named(result: BatchResult, masked: dict[str, str]) -> BatchResult:
+    """The same result by the id that was sent."""
+    custom_id = masked.get(result.custom_id or "")
+    if custom_id is None:
+        return result
+    return replace(
+        result, custom_id=custom_id, line=orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What a job's own word says is missing, and whether it may have been paid."""
+
+    what: str
+    is_lost: bool
+
+
+def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
+    asked, unlabelled = books.expected_lines, books.unlabelled
+    # An error that has lost its id answers some row; what may be an answer, or cannot be read, answers none for sure.
+    found = books.answered + books.nameless - unlabelled
+    what = doubt_of(job, asked, found, "; ".join(gone), unlabelled)
+    if what is None:
+        return None
+    return _Doubt(what, is_lost(job, asked, found, books.succeeded, gone=bool(gone), unlabelled=unlabelled))
+
+
+def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
+    """End a shard of which no job was made.
+
+    :param code: what its rows are told; see :mod:`airflow_batch_provider.core.reconciling`.
+    :return: an end without a job; ``collected/<shard>.jsonl`` is written.
+    """
+    outcomes: Counter[Outcome] = Counter()
+    with directory.writer(f"collected/{shard.name}.jsonl") as out:
+        for custom_id, _ in shard_files.requests(directory, shard):
+            line = error_line(custom_id, code, reason)
+            outcomes[read_line(line).outcome] += 1
+            out.write(line + b"\n")
+    check_equation(shard.rows, outcomes)
+    return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),), cost_usd=0.0)
+
+
+def lose(directory: RunDirectory, shard: Shard, job_id: str, reason: str, now: float) -> End:
+    """End a shard whose job the provider does not know any more.
+
+    :return: an end whose cost is not known; ``collected/<shard>.jsonl`` is written.
+    """
+    end = give_up(directory, shard, JOB_LOST, reason, now)
+    return replace(
+        end, job_id=job_id, status="lost", raw_status="lost", unmetered=shard.rows, cost_usd=None, lost=shard.rows
+    )
+
+
+def tell(log: Logger, job: Job, end: End) -> None:
+    """Log how a job ended."""
+    told = ", ".join(f"{count} {name}" for name, count in end.outcomes.items())
+    log.info("Job %s ended as %s: %s", job.id, job.raw_status or job.status.value, told)
+    for error in job.errors[:20]:
+        log.error("Job %s: %s", job.id, error)
+    if end.lines["foreign"] or end.lines["nameless"] or end.lines["duplicates"]:
+        log.warning("Job %s returned lines that do not fit: %s", job.id, end.lines)
+
+
+def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterator[bytes]:
+    for custom_id, place in books.places():
+        if place is None:
+            yield error_line(custom_id, *missing)
+        else:
+            spool.seek(place)
+            yield spool.readline().rstrip(b"\n")
+
+
+def _parts(directory: RunDirectory, shard: Shard, line_format: LineFormat | None) -> Parts:
+    """Rows and wire lines of a shard.
+
+    :param line_format: what made its lines; None where each row is one.
+    """
+
+    def rows() -> Iterator[tuple[str, int]]:
+        for custom_id, raw in shard_files.requests(directory, shard):
+            yield custom_id, 1 if line_format is None else len(line_format.split(orjson.loads(raw)["body"]))
+
+    return Parts(rows())
+
+
+def _wire_lines(directory: RunDirectory, shard: Shard) -> Iterator[bytes]:
+    with directory.open(wire_name(shard)) as stream:
+        for _, line in read_lines(stream):
+            yield line

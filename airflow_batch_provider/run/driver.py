@@ -1,0 +1,399 @@
+"""One round as far as it goes now: collect what has ended, give up what must not be sent, create what may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core import submission
+from airflow_batch_provider.core.admission import admit
+from airflow_batch_provider.core.errors import (
+    AccountError,
+    BatchInferenceError,
+    BudgetError,
+    DeadlineError,
+    LostCreateError,
+    PermanentError,
+    RunConflictError,
+)
+from airflow_batch_provider.core.finding import Seen
+from airflow_batch_provider.core.identity import content_of
+from airflow_batch_provider.core.polling import Waiting, WakeRule
+from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
+from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.run import collect, staging
+from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run.fetcher import Fetcher
+from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.reading import Logger
+from airflow_batch_provider.run.storage import RunDirectory
+from airflow_batch_provider.run.submitter import Submitter, Unsure, full_refusals
+
+QUEUE_TRIES = 5
+"""How often a job alone may be refused by a full queue before it is halved."""
+CANCEL_SECONDS = 3600.0
+"""How long jobs may take to stop; OpenAI's guide says up to ten minutes."""
+TROUBLE_SECONDS = 600.0
+"""When a job that could not be read is looked at again, while others are waited for."""
+
+
+@dataclass(slots=True)
+class _Sending:
+    """What one pass has sent.
+
+    :param jobs: ids by shard.
+    :param look_at: when to look again.
+    :param unsure: creates of which a look must tell what became.
+    """
+
+    live: list[Shard]
+    jobs: dict[str, str]
+    look_at: list[float] = field(default_factory=list)
+    lost: list[LostCreateError] = field(default_factory=list)
+    created: list[Shard] = field(default_factory=list)
+    unsure: list[tuple[Shard, Unsure]] = field(default_factory=list)
+
+    def take(self, shard: Shard, send: Callable[[], str | float | Unsure | None]) -> None:
+        """Send one shard, and note what came of it."""
+        try:
+            outcome = send()
+        except LostCreateError as error:
+            self.lost.append(error)
+            return
+        if isinstance(outcome, str):
+            self.jobs[shard.name] = outcome
+            self.live.append(shard)
+            self.created.append(shard)
+        elif isinstance(outcome, Unsure):
+            self.unsure.append((shard, outcome))
+        elif outcome is not None:
+            self.look_at.append(outcome)
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass over the shards has found so far.
+
+    :param live: shards that have their place in the provider's queue.
+    :param jobs: ids of live jobs by shard.
+    :param look_at: when to look again for what was not found, or not answered.
+    :param errors: why jobs could not be read; they are looked at again while others are waited for.
+    :param borrowed: ids of jobs that another run directory made.
+    """
+
+    live: list[Shard] = field(default_factory=list)
+    unsent: list[Shard] = field(default_factory=list)
+    jobs: dict[str, str] = field(default_factory=dict)
+    look_at: list[float] = field(default_factory=list)
+    errors: list[BatchInferenceError] = field(default_factory=list)
+    borrowed: set[str] = field(default_factory=set)
+
+    @property
+    def worst(self) -> BatchInferenceError:
+        """What a person must mend comes before what passes by itself."""
+        return next((error for error in self.errors if isinstance(error, PermanentError)), self.errors[0])
+
+
+@dataclass(slots=True)
+class Driver:
+    """Drives the rounds of one run.
+
+    :param submitter: creates jobs; None for those who only read a run.
+    :param planned: rounds that this very process has planned, so that nobody else can have sent of them.
+    :param was_lost: whether the directory was found gone, so that its jobs may live.
+    :param fetcher: looks at single jobs and collects what has ended.
+    :param clock: seconds since the epoch.
+    """
+
+    directory: RunDirectory
+    ledger: Ledger
+    backend: Backend
+    options: RunOptions
+    submitter: Submitter | None
+    planned: set[int]
+    was_lost: bool
+    fetcher: Fetcher
+    clock: Callable[[], float]
+    log: Logger
+    _is_followed: bool = False
+
+    def drive(self, a_round: Round) -> Waiting | None:
+        """Do what can be done now.
+
+        :return: what to wait for; None when every shard has ended.
+        :raises DeadlineError: when the deadline has passed and jobs are left alone.
+        :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
+        :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
+        """
+        self._check_bytes(a_round)
+        self._is_followed = len(self.ledger.rounds()) > a_round.number + 1
+        while isinstance(outcome := self._pass(a_round), bool):
+            if not outcome:
+                return None
+            a_round = self.ledger.rounds()[a_round.number]
+        return outcome
+
+    def _check_bytes(self, a_round: Round) -> None:
+        """Refuse records that belong to other bytes: where the plan was deleted and made anew of other rows, a job's
+        answers would be taken for those of rows that it was never sent.
+
+        :raises RunConflictError: naming the shard.
+        """
+        if self.submitter is None:
+            return
+        for shard in a_round.shards:
+            for attempt in a_round.attempts.get(shard.name, []):
+                content = content_of(str(attempt.intent.get("token", "")))
+                if content and content != self.submitter.looker.content(shard):
+                    raise RunConflictError(
+                        f"{self.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
+                        f"rows than create {attempt.number} sent. Restore the directory, or the input as it was; or "
+                        "use another output_path, which asks everything anew."
+                    )
+
+    def _pass(self, a_round: Round) -> Waiting | bool:
+        """Go over all shards once; what one of them meets holds back no other.
+
+        :return: what to wait for; else whether there is more to do at once.
+        """
+        found = self._look_over(a_round)
+        if (found.live or found.unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
+            if (waiting := self._late(a_round, found)) is not None:
+                return waiting
+            return self._rest(found) or False
+        if found.unsent and self.submitter is None:
+            name = found.unsent[0].name
+            raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
+        held = self._not_now(a_round, found.unsent, found.live)
+        self._send(a_round, [shard for shard in found.unsent if shard.name not in held], found)
+        if held and self.clock() < a_round.not_before:
+            found.look_at.append(a_round.not_before)
+        # Else: what was given up has made room.
+        return self._rest(found, on_any_end=bool(held)) or bool(held)
+
+    def _rest(self, found: _Pass, *, on_any_end: bool = False) -> Waiting | None:
+        """What is left to wait for, None when nothing is.
+
+        :raises BatchInferenceError: when nothing is but what could not be read.
+        """
+        if found.errors and not found.jobs and not found.look_at:
+            raise found.worst
+        if found.errors:
+            found.look_at.append(self.clock() + TROUBLE_SECONDS)
+        if not found.jobs and not found.look_at:
+            return None
+        look_at = min(found.look_at, default=None)
+        deadline = float(self.ledger.tries()["deadline"] or 0)
+        if look_at is not None and not found.live and not found.unsent:
+            deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
+        return self._waiting(found, WakeRule(deadline, look_at, on_any_end))
+
+    def _look_over(self, a_round: Round) -> _Pass:
+        """Look at every job, and collect what has ended."""
+        found = _Pass()
+        for shard in a_round.shards:
+            attempt = a_round.last(shard)
+            if attempt is not None and attempt.end is not None:
+                continue
+            if attempt is None or attempt.job_id is None:
+                found.unsent.append(shard)
+                continue
+            if attempt.is_borrowed:
+                found.borrowed.add(attempt.job_id)
+            if attempt.open_surplus and self.submitter is not None:
+                self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
+            look = self.fetcher.look(shard, attempt, attempt.job_id)
+            if look is False:
+                found.live.append(shard)
+                found.jobs[shard.name] = attempt.job_id
+            elif isinstance(look, BatchInferenceError):
+                self.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
+                found.live.append(shard)
+                found.errors.append(look)
+            elif look is not True:
+                found.look_at.append(look)
+        return found
+
+    def _waiting(self, found: _Pass, rule: WakeRule) -> Waiting:
+        """A wait for the live jobs, which says which of them are not ours to cancel."""
+        ids = tuple(found.jobs.values())
+        known = found.borrowed | (self.submitter.borrowed if self.submitter else set())
+        return Waiting(ids, rule, tuple(job_id for job_id in ids if job_id in known))
+
+    def _send(self, a_round: Round, shards: list[Shard], found: _Pass) -> None:
+        """Create what may be created; the provider's list is read at most twice, whatever the number of shards.
+
+        :param found: the jobs of the new ones, and when to look again for those without an answer, are added.
+        """
+        if not shards or self.submitter is None:
+            return
+        self.submitter.recount()
+        sending = _Sending(found.live, found.jobs, found.look_at)
+        wanted = [shard for shard in shards if self._must_look(a_round, shard)]
+        seen = self._look(a_round, wanted)
+        failure: BatchInferenceError | None = None
+        try:
+            for shard in shards:
+                sending.take(shard, lambda shard=shard: self._sent(a_round, shard, found.live, seen.get(shard.name)))  # type: ignore[misc]
+        except BatchInferenceError as error:
+            failure = error  # the others may be refused, too; what was sent before is looked after all the same
+        self._look_back(sending)
+        if failure is not None and not (isinstance(failure, AccountError) and (found.look_at or found.jobs)):
+            raise failure
+        if sending.lost and not found.look_at:
+            # All at once, for a person checks every one before allowing for second creates.
+            raise LostCreateError("\n".join(str(error) for error in sending.lost))
+
+    def _must_look(self, a_round: Round, shard: Shard) -> bool:
+        last = a_round.last(shard)
+        return self._memory(a_round) != "new" if last is None else "given_up" not in last.intent
+
+    def _memory(self, a_round: Round) -> submission.Memory:
+        """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
+        that was put back as it was before this round's jobs."""
+        is_new = self.planned.issuperset(range(a_round.number + 1))
+        return "sent" if self._is_followed else "lost" if self.was_lost else "new" if is_new else "unsure"
+
+    def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
+        """One look for all shards of which an earlier process may have made jobs."""
+        assert self.submitter is not None
+        wanted = [(shard, a_round.attempts.get(shard.name, [])) for shard in shards]
+        # A lost answer or a lost directory must be looked into; else a look is a precaution.
+        must = self._memory(a_round) in ("lost", "sent") or any(many and many[-1].may_live for _, many in wanted)
+        if must:
+            return self.submitter.looker.look(wanted)
+        # What a later round made is younger than the jobs of the round before, so the list is read no further.
+        before = self.ledger.rounds()[: a_round.number]
+        return self.submitter.looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
+
+    def _look_back(self, sending: _Sending) -> None:
+        """One look for all creates of this pass: what became of those without an answer, and what else they made."""
+        assert self.submitter is not None
+        if not sending.created and not sending.unsure:
+            return
+        shards = [*sending.created, *(shard for shard, _ in sending.unsure)]
+        rounds = self.ledger.rounds()
+        wanted = [(shard, rounds[shard.round].attempts.get(shard.name, [])) for shard in shards]
+        seen = self.submitter.looker.look_for_twins(wanted)
+        unsure, sending.unsure = sending.unsure, []
+        for shard, one in unsure:
+            shown = seen.get(shard.name)
+            if shown is None or (one.at is not None and not shown.own):
+                sending.look_at.append(one.at or self.clock() + submission.LOOK_AGAIN_SECONDS)
+                continue
+            a_round = rounds[shard.round]
+            sending.take(shard, lambda: self._sent(a_round, shard, sending.live, shown))  # noqa: B023 - called at once
+        # Sent once more and not answered again.
+        sending.look_at += [self.clock() + submission.LOOK_AGAIN_SECONDS] * bool(sending.unsure)
+
+    def _sent(self, a_round: Round, shard: Shard, live: list[Shard], seen: Seen | None) -> str | float | Unsure | None:
+        """The id of a shard's job, when to look again, that a look is needed, or None when it was given up."""
+        assert self.submitter is not None
+        if self._never_fits(a_round, shard, live):
+            return None
+        attempts = a_round.attempts.get(shard.name, [])
+        try:
+            return self.submitter.submit(shard, attempts, self._memory(a_round), seen)
+        except BudgetError as error:
+            reason = str(error)
+        self.log.error("%s is not sent: %s", shard.name, reason)
+        tries = self.ledger.tries()
+        self.ledger.write_tries(tries["series_start"], tries["deadline"], f"{OVER_BUDGET}: {reason}")
+        code = OVER_BUDGET
+        if attempts and attempts[-1].may_live:
+            settled_at = float(attempts[-1].intent.get("at", 0.0)) + self.backend.find_settle_seconds
+            if self.clock() < settled_at:
+                return min(settled_at, self.clock() + submission.LOOK_AGAIN_SECONDS)
+            # It is not asked again, for it may have been: its upper end stays counted, and the summary names it.
+            code = CREATE_LOST
+            reason = f"The create may have been accepted, and the budget does not allow for sending it again: {reason}"
+        fenced = self._give_up(a_round, shard, code, reason)
+        return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
+
+    def _not_now(self, a_round: Round, unsent: list[Shard], live: list[Shard]) -> set[str]:
+        """The unsent shards that must wait for time or room."""
+        if self.clock() < a_round.not_before:
+            return {shard.name for shard in unsent}
+        allowed = staging.admission(self.backend, self.options)
+        smaller = replace(allowed, max_tokens={**allowed.max_tokens, **a_round.max_tokens})
+        # A create without an answer may have made a job, so it has its place in the queue.
+        begun = [shard for shard in unsent if a_round.last(shard) is not None]
+        fresh = [shard for shard in unsent if a_round.last(shard) is None]
+        admitted = {shard.name for shard in admit(fresh, [*live, *begun], smaller)}
+        return {shard.name for shard in fresh if shard.name not in admitted}
+
+    # ---- giving up ---------------------------------------------------------------------------------------------
+
+    def _never_fits(self, a_round: Round, shard: Shard, live: list[Shard]) -> bool:
+        """Whether the queue stays too full for a shard, even alone; then it is given up, to be halved."""
+        attempts = a_round.attempts.get(shard.name, [])
+        refusals = [attempt for attempt in attempts if "refused" in attempt.facts]
+        if not all(attempt.made_nothing for attempt in attempts) or any(other.model == shard.model for other in live):
+            return False  # it may have a job, or there is something to wait for
+        if sum(map(full_refusals, refusals)) < QUEUE_TRIES:
+            return False
+        words = refusals[-1].facts["refused"]["error"]
+        return self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {words}")
+
+    def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> bool:
+        """End a shard without a job; False when another process is creating one."""
+        last = a_round.last(shard)
+        number = last.number + 1 if last else 1
+        if not self.ledger.claim(shard, number, {"given_up": code, "at": self.clock()}):
+            return False
+        end = collect.give_up(self.directory, shard, code, reason, self.clock())
+        return self.ledger.record_end(shard, number, end)
+
+    def _late(self, a_round: Round, found: _Pass) -> Waiting | None:
+        """The deadline has passed.
+
+        :return: with ``on_deadline="cancel"``, the wait for the jobs to stop; None when there was none.
+        :raises DeadlineError: when jobs are left alone.
+        """
+        jobs, unsent = found.jobs, found.unsent
+        tries = self.ledger.tries()
+        lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
+        unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
+        ended = any(attempt.end for attempts in a_round.attempts.values() for attempt in attempts)
+        told = f"{len(jobs)} {_jobs(len(jobs))} running ({', '.join(jobs.values())})" if jobs else "no job running"
+        if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
+            if tries["stopped"] and self.options.on_deadline == "cancel":
+                self.fetcher.cancel()
+            if jobs:
+                they = "it was" if len(jobs) == 1 else "they were"
+                left = "asked to stop" if tries["stopped"] else "left alone"
+                what = f"The deadline passed with {told}; {they} {left} and may be billed."
+            elif lost or ended:
+                what = "The deadline passed; no job is known to be running."
+            else:
+                what = "The deadline passed before anything was sent: no job is running and nothing is billed."
+            raise DeadlineError(
+                f"{what}{unsure}{_unsent(a_round, unsent)} Clear the task to give it more time; it collects what is "
+                "answered meanwhile."
+            )
+        self.fetcher.cancel()
+        if lost:
+            raise DeadlineError(f"The deadline passed with {told}; they are being cancelled.{unsure}")
+        for shard in unsent:
+            reason = f"The deadline passed before this request was sent.{a_round.last_refusal([shard])}"
+            if not self._give_up(a_round, shard, TOO_LATE, reason):
+                raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
+        were = "was" if len(jobs) == 1 else "were"
+        reason = f"{TOO_LATE}: {len(jobs)} {_jobs(len(jobs))} {were} cancelled.{_unsent(a_round, unsent)}"
+        self.log.warning("The deadline passed with %s; they are being cancelled", told)
+        deadline = self.clock() + CANCEL_SECONDS
+        self.ledger.write_tries(tries["series_start"], deadline, reason)
+        return self._waiting(found, WakeRule(deadline)) if jobs else None
+
+
+def _jobs(count: int) -> str:
+    return "job" if count == 1 else "jobs"
+
+
+def _unsent(a_round: Round, shards: list[Shard]) -> str:
+    """How many shards are unsent, and the provider's words where it refused them; empty for none."""
+    if not shards:
+        return ""
+    noun = "shard is" if len(shards) == 1 else "shards are"
+    return f" {len(shards)} {noun} unsent.{a_round.last_refusal(shards)}"

@@ -1,0 +1,165 @@
+"""One job at a time: look at it, believe or doubt what is missing, and collect what it answered.
+
+What a job meets, a lost file or an answer that cannot be read, is its own: nothing of it is raised while others wait.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError, ProviderError, RateLimitedError
+from airflow_batch_provider.core.polling import is_believed, next_look
+from airflow_batch_provider.core.records import Job, RunOptions, Shard
+from airflow_batch_provider.run import collect
+from airflow_batch_provider.run.attempts import Attempt
+from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.reading import Logger, Read
+from airflow_batch_provider.run.storage import RunDirectory
+
+T = TypeVar("T")
+
+Look: TypeAlias = "bool | float | BatchInferenceError"
+"""What a look at a job came to: True when it has ended and is collected, False while it lives, the time of the next
+look while what is missing is not believed, or why it could not be read."""
+
+
+@dataclass(slots=True)
+class Fetcher:
+    """Looks at the jobs of one run, and stops them.
+
+    :param clock: seconds since the epoch.
+    :param read: carries out calls that pay nothing.
+    """
+
+    directory: RunDirectory
+    ledger: Ledger
+    backend: Backend
+    options: RunOptions
+    clock: Callable[[], float]
+    read: Read
+    log: Logger
+    _tired: bool = False
+
+    def look(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
+        """One look at a job; when it has ended, its rows are collected. Nothing it meets is raised."""
+        try:
+            return self._looked(shard, attempt, job_id)
+        except BatchInferenceError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+            self.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
+            told = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
+            told.__cause__ = error
+            return told
+
+    def _looked(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
+        try:
+            job = self._patient(lambda: self._retrieve(job_id))
+        except NotFoundError as error:
+            what = f"the provider does not know it ({error})"
+            again = self._doubt(shard, attempt, job_id, what)
+            if again is None:
+                end = collect.lose(self.directory, shard, job_id, f"Job {job_id} is lost: {what}.", self.clock())
+                self.ledger.record_lost(shard, attempt.number, end)
+            return True if again is None else again
+        if not job.status.is_terminal:
+            if attempt.doubted:
+                self.ledger.no_doubt(shard, attempt.number)
+            return False
+        doubts: list[float] = []
+
+        def believe(what: str) -> bool:
+            again = self._doubt(shard, attempt, job_id, what)
+            if again is not None:
+                doubts.append(again)
+            return again is None
+
+        return doubts[0] if not self._collect(shard, attempt, job, believe) else True
+
+    def _retrieve(self, job_id: str) -> Job:
+        """The job, by the id that was recorded: some answers leave it out, or have it in another spelling."""
+        return replace(self.backend.retrieve(job_id), id=job_id)
+
+    def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
+        """Collect a job that has ended; False when it is to be looked at anew."""
+        own, now = not attempt.intent.get("attached"), self.clock()
+        end = self._patient(
+            lambda: collect.collect(
+                self.directory,
+                self.backend,
+                shard,
+                job,
+                now,
+                own=own,
+                on_unusable=self.options.on_unusable,
+                believe=believe,
+            )
+        )
+        if end is None:
+            return False
+        record = self.ledger.record_lost if end.lost else self.ledger.record_end
+        record(shard, attempt.number, end)
+        collect.tell(self.log, job, end)
+        return True
+
+    def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
+        """When to look again for what is missing; None when it is believed."""
+        now = self.clock()
+        first, looks = self.ledger.doubt(shard, attempt.number, now)
+        if is_believed(first, looks, now):
+            self.log.error("Job %s is given up after %d looks: %s", job_id, looks, what)
+            return None
+        self.log.warning("Job %s: %s; it is looked at anew before that is believed", job_id, what)
+        return next_look(first, now)
+
+    def _patient(self, call: Callable[[], T]) -> T:
+        """Carry out a call that pays nothing; once a provider has used up all patience, others of a pass have none."""
+        if self._tired:
+            return call()
+        try:
+            return self.read(call)
+        except (ProviderError, RateLimitedError):
+            self._tired = True
+            raise
+
+    def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
+        """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
+        try:
+            job = self.read(lambda: self._retrieve(job_id))
+            if not job.status.is_terminal:
+                self.ledger.no_doubt(shard, attempt.number)
+                self.ledger.lives_again(shard, attempt.number)
+                return True
+            return self._collect(shard, attempt, job, lambda _: False)
+        except BatchInferenceError as error:
+            self.log.warning("Job %s is still lost: %s", job_id, error)
+            return False
+
+    def cancel(self) -> list[str]:
+        """Ask the provider to stop every live job; their finished rows are collected by the next try.
+
+        :return: the ids of the jobs that were asked to stop.
+        """
+        cancelled = []
+        for shard, attempt in self.ledger.open_attempts():
+            if attempt.job_id and attempt.is_borrowed:
+                message = "Job %s was made by another run directory and is left alone; it may still bill"
+                self.log.warning(message, attempt.job_id)
+            elif attempt.job_id:
+                if self._stops(attempt.job_id):
+                    self.ledger.record(shard, attempt.number, "cancel", {"at": self.clock()})
+                    cancelled.append(attempt.job_id)
+                cancelled += [job_id for job_id in attempt.open_surplus if self._stops(job_id)]
+        return cancelled
+
+    def _stops(self, job_id: str) -> bool:
+        try:
+            self.read(functools.partial(self.backend.cancel, job_id))
+        except BatchInferenceError as error:
+            self.log.warning("Job %s could not be cancelled and may still bill: %s", job_id, error)
+            return False
+        return True

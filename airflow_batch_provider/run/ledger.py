@@ -1,0 +1,303 @@
+"""The run directory's record of what was promised, paid and received.
+
+::
+
+    run.json                        who the run is; written once, by exclusive create
+    ledger/r0.plan.json             the shards of a round; written once, after all its files are
+    ledger/tries.json               the deadline, where this try's rounds begin, why it stopped; the one file rewritten
+    ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
+    ledger/r0-00000.1.job.json      the job's id, and those of further jobs of the same create, which are cancelled next
+    ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
+    ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
+    ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X tells them apart
+    ledger/unsent.json              nothing was sent from here yet; removed before the first plan is written
+    ledger/lost.json                the ledger was found gone while run.json was there, so its jobs may live
+    ledger/id.json                  the directory's id, where run.json is of version 1 and has none
+    ledger/r0-00000.1.lost.json     the job or its answers are gone, as far as anybody can see; in the shape of an end
+    ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
+    ledger/r0-00000.1.doubt.json    since when, and how often in a row, the job or its answers were not found
+
+Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read; only
+``tries.json`` and doubts are written anew. One kind of fact is taken away: of a shard that is refused again and again,
+the last refusal says how often and since when, and those it stands for are removed. The first intent stays, and whoever
+writes a later one looks whether there is one later still: so a process that has slept since an old refusal cannot take
+a number whose file is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import cast, get_args
+
+from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.errors import RunConflictError
+from airflow_batch_provider.core.identity import new_directory_id
+from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
+from airflow_batch_provider.core.redaction import without_secrets
+from airflow_batch_provider.core.summary import RunSummary
+from airflow_batch_provider.run.attempts import Attempt, End, Fact, Round
+from airflow_batch_provider.run.storage import RunDirectory
+
+_FACTS = get_args(Fact)
+_DOUBT = "doubt"
+
+
+class Ledger:
+    """Reads and writes the record of one run.
+
+    :param directory: the run directory.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+        self._facts: dict[str, JSON] = {}
+        self._lost: bool | None = None
+
+    def run(self) -> JSON | None:
+        """``run.json``, None where no run was begun."""
+        return self._directory.read_json("run.json")
+
+    def directory_id(self, run: JSON) -> str:
+        """The directory's own random id.
+
+        :param run: ``run.json``.
+        """
+        if run.get("id"):
+            return str(run["id"])
+        self._directory.create_json("ledger/id.json", {"id": new_directory_id()})
+        return str(self._fact("id.json")["id"])
+
+    def note_unsent(self) -> None:
+        """Leave word that nothing was sent from this directory, before anything else is written."""
+        self._directory.create_json("ledger/unsent.json", {})
+
+    def is_unsent(self) -> bool:
+        """Whether it is certain that nothing was ever sent from this directory."""
+        return self._directory.read("ledger/unsent.json") is not None and not self.is_begun()
+
+    def note_lost(self) -> None:
+        """Leave word that an earlier ledger of this directory was deleted."""
+        self._directory.create_json("ledger/lost.json", {})
+        self._lost = True
+
+    def was_lost(self) -> bool:
+        """Whether an earlier ledger of this directory was deleted."""
+        if self._lost is None:
+            self._lost = self._directory.read("ledger/lost.json") is not None
+        return self._lost
+
+    def is_begun(self) -> bool:
+        """Whether there is any record of a create."""
+        self._directory.refresh()
+        return any(_parts(name)[2] for name in self._directory.names("ledger"))
+
+    def begin(self, run: JSON) -> bool:
+        """Write ``run.json``; False when another process did."""
+        return self._directory.create_json("run.json", run)
+
+    def rounds(self) -> list[Round]:
+        """All rounds with all that is known of their jobs, oldest first."""
+        for _ in range(3):
+            try:
+                return self._rounds()
+            except _GoneError:  # noqa: PERF203 - another process has just removed it, see fold
+                continue
+        return self._rounds()
+
+    def _rounds(self) -> list[Round]:
+        self._directory.refresh()
+        names = self._directory.names("ledger")
+        rounds = []
+        for number in range(len(names)):
+            if f"r{number}.plan.json" not in names:
+                break
+            plan = self._fact(f"r{number}.plan.json")
+            shards = [Shard(**shard) for shard in plan["shards"]]
+            rounds.append(Round(number, shards, plan["planned_at"], plan["not_before"], plan["max_tokens"]))
+        for name in names:
+            shard, number_text, kind = _parts(name)
+            round_no = int(shard[1:].split("-")[0]) if kind else -1
+            if kind and round_no < len(rounds):
+                attempts = rounds[round_no].attempts.setdefault(shard, [])
+                if not attempts or attempts[-1].number != int(number_text):
+                    attempts.append(Attempt(int(number_text)))
+                if kind == "twin":
+                    attempts[-1].twins.append(self._fact(name))
+                elif kind == "doubt":
+                    attempts[-1].doubted = True
+                else:
+                    attempts[-1].facts[kind] = self._fact(name)
+        for a_round in rounds:
+            for attempts in a_round.attempts.values():
+                attempts.sort(key=lambda attempt: attempt.number)
+                attempts[:] = _without_replaced(attempts)
+        return rounds
+
+    def _fact(self, name: str) -> JSON:
+        """A file that never changes once it is there, so it is read once."""
+        if name not in self._facts:
+            data = self._directory.read_json(f"ledger/{name}")
+            if data is None:
+                raise _GoneError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
+            self._facts[name] = data
+        return self._facts[name]
+
+    def plan(
+        self, number: int, shards: list[Shard], now: float, not_before: float = 0.0, max_tokens: JSON | None = None
+    ) -> bool:
+        """Record a round whose files are all written; False when another process has planned it."""
+        record = {
+            "shards": [asdict(shard) for shard in shards],
+            "planned_at": now,
+            "not_before": not_before,
+            "max_tokens": max_tokens or {},
+        }
+        self._directory.remove("ledger/unsent.json")
+        return self._directory.create_json(f"ledger/r{number}.plan.json", record)
+
+    def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
+        """Add a fact; False when it is there already."""
+        return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+
+    def job_of(self, shard: Shard, number: int) -> str:
+        """The job of a create, as whoever was first has recorded it."""
+        return str(self._fact(f"{shard.name}.{number}.job.json")["job_id"])
+
+    def claim(self, shard: Shard, number: int, intent: JSON) -> bool:
+        """Write an intent, the fence before a create; False when another process has this number or a later one."""
+        if not self.record(shard, number, "intent", intent):
+            return False
+        if number == 1:
+            return True
+        self._directory.refresh()
+        others = (_parts(name) for name in self._directory.names("ledger"))
+        if any(name == shard.name and int(other) > number for name, other, kind in others if kind):
+            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+            return False
+        return True
+
+    def fold(self, shard: Shard, first: int, number: int) -> None:
+        """Remove a refused create for which a later refusal stands.
+
+        :param first: the first of those for which it stands; its intent stays as a fence.
+        :param number: the one to remove.
+        """
+        self._directory.remove(f"ledger/{shard.name}.{number}.refused.json")
+        if number != first:
+            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+
+    def record_twin(self, shard: Shard, number: int, job: Job, *, cancelled: bool) -> bool:
+        """Add that a create made a second job; False when it is known already."""
+        fact = {"job_id": job.id, "status": job.status.value, "cancelled": cancelled}
+        apart = hashlib.sha256(job.id.encode()).hexdigest()[:12]
+        return self._directory.create_json(f"ledger/{shard.name}.{number}.twin-{apart}.json", fact)
+
+    def record_end(self, shard: Shard, number: int, end: End) -> bool:
+        """Add how a create's job ended; False when it is there already."""
+        return self.record(shard, number, "end", asdict(end))
+
+    def record_lost(self, shard: Shard, number: int, end: End) -> bool:
+        """Add that a job or its answers are gone; a later try may still find them and add the end."""
+        return self.record(shard, number, "lost", asdict(end))
+
+    def doubt(self, shard: Shard, number: int, now: float) -> tuple[float, int]:
+        """Note one more look that found less than there should be.
+
+        :return: when the first in a row was, seconds since the epoch, and how many they are.
+        """
+        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
+        known = self._directory.read_json(name) or {}
+        looks = int(known.get("looks") or 0) + 1
+        first = float(known["first"]) if looks > 1 else now
+        self._directory.write_json(name, {"first": first, "looks": looks})
+        return first, looks
+
+    def no_doubt(self, shard: Shard, number: int) -> None:
+        """Note a look that found all there should be, so that the next doubt begins anew."""
+        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
+        if (self._directory.read_json(name) or {}).get("looks"):
+            self._directory.write_json(name, {"first": 0.0, "looks": 0})
+
+    def tries(self) -> JSON:
+        """``{"series_start": first round of this try, "deadline": seconds since the epoch | null, "stopped": why this
+        try asks nothing more | null}``."""
+        begun = {"series_start": 0, "deadline": None, "stopped": None}
+        return begun | (self._directory.read_json("ledger/tries.json") or {})
+
+    def write_tries(self, series_start: int, deadline: float | None, stopped: str | None = None) -> None:
+        """Replace ``tries.json``."""
+        tries = {"series_start": series_start, "deadline": deadline, "stopped": stopped}
+        self._directory.write_json("ledger/tries.json", tries)
+
+    def lost_attempts(self) -> list[tuple[Shard, Attempt]]:
+        """Every create whose job or answers are gone, and whose rows were not sent again."""
+        return [
+            (shard, attempt)
+            for a_round in self.rounds()
+            for shard in a_round.shards
+            if (attempt := a_round.last(shard)) is not None and attempt.is_lost
+        ]
+
+    def settle_lost(self) -> None:
+        """What is lost is lost for good: its rows are about to be sent again."""
+        for shard, attempt in self.lost_attempts():
+            self.record(shard, attempt.number, "end", attempt.facts["lost"])
+
+    def lives_again(self, shard: Shard, number: int) -> None:
+        """Take back that a job is gone, for it was seen alive."""
+        self._directory.remove(f"ledger/{shard.name}.{number}.lost.json")
+
+    def open_attempts(self) -> list[tuple[Shard, Attempt]]:
+        """Every create that may have made a job whose rows are not collected yet."""
+        return [
+            (shard, attempt)
+            for a_round in self.rounds()
+            for shard in a_round.shards
+            for attempt in a_round.attempts.get(shard.name, [])
+            if attempt.end is None and (attempt.job_id or not attempt.made_nothing)
+        ]
+
+    def summary(self) -> RunSummary | None:
+        """The summary of a run that has ended, None before; one that an error stopped has not."""
+        data = self._directory.read_json("summary.json")
+        if data is None or data.get("open"):
+            return None
+        names = ("jobs", "job_errors", "by_round", "surplus", "lost", "open")
+        lists: JSON = {name: tuple(data[name]) for name in names if name in data}
+        return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Write ``summary.json``, the last file of a run."""
+        self._directory.write_json("summary.json", asdict(summary))
+
+
+class _GoneError(RunConflictError):
+    """A fact that was listed is not there."""
+
+
+def _without_replaced(attempts: list[Attempt]) -> list[Attempt]:
+    """The attempts without those for which a later refusal stands, whatever is left of their files."""
+    gone: set[int] = set()
+    for attempt in attempts:
+        refused = attempt.facts.get("refused", {})
+        gone.update(range(refused.get("first", attempt.number), attempt.number))
+    return [attempt for attempt in attempts if attempt.number not in gone]
+
+
+def recorded(options: RunOptions) -> JSON:
+    """The author's options as ``run.json`` holds them, without the secrets of ``extra_body``."""
+    record = asdict(options)
+    given = record["backend_options"]
+    if given.get("extra_body"):
+        record["backend_options"] = {**given, "extra_body": without_secrets(given["extra_body"])}
+    return record
+
+
+def _parts(name: str) -> tuple[str, str, Fact | None]:
+    """``r0-00000.1.intent.json`` -> shard, number, kind; kind None for any other file."""
+    pieces = name.split(".")
+    kind = pieces[2].partition("-")[0] if len(pieces) == 4 else ""
+    if kind not in _FACTS or pieces[3] != "json":
+        return "", "", None
+    return pieces[0], pieces[1], cast(Fact, kind)

@@ -1,0 +1,400 @@
+"""One author's run, from plan to results, over any number of processes.
+
+:meth:`BatchRun.advance` looks at the run directory and does all that can be done without waiting. Whoever calls it, an
+operator, a resumed operator, a retry after ``kill -9`` or the command line, calls the same method; crash anywhere and
+call it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.errors import (
+    BatchInferenceError,
+    ConfigurationError,
+    RunConflictError,
+)
+from airflow_batch_provider.core.identity import new_directory_id
+from airflow_batch_provider.core.polling import Waiting
+from airflow_batch_provider.core.reconciling import judge
+from airflow_batch_provider.core.records import JSON, RunOptions, Shard
+from airflow_batch_provider.core.summary import RunSummary
+from airflow_batch_provider.run import place, results, staging
+from airflow_batch_provider.run.attempts import Round, unended
+from airflow_batch_provider.run.driver import Driver
+from airflow_batch_provider.run.fetcher import Fetcher
+from airflow_batch_provider.run.ledger import Ledger, recorded
+from airflow_batch_provider.run.looker import Looker
+from airflow_batch_provider.run.planner import Planner
+from airflow_batch_provider.run.reading import Logger, read
+from airflow_batch_provider.run.storage import RunDirectory
+from airflow_batch_provider.run.submitter import Submitter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run has ended; results, failed requests and summary are written."""
+
+    summary: RunSummary
+
+
+class BatchRun:
+    """One run in its directory.
+
+    :param directory: the run directory.
+    :param backend: where jobs run.
+    :param options: what the author asked for.
+    :param run_key: who the run is; see :func:`airflow_batch_provider.core.identity.run_key`. None for those who read a
+        run that another task submitted: they never plan, create or compare.
+    :param conn_id: the connection's name, recorded so that others can follow the run.
+    :param input_path: the author's file, read when the run is planned.
+    :param input_file_id: the same file as it was uploaded already; then it is not uploaded again.
+    :param stopped: asked before each create; True once the task was killed.
+    :param clock: seconds since the epoch.
+    :param pause: waits so many seconds between attempts to read.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        backend: Backend,
+        options: RunOptions,
+        *,
+        run_key: str | None = None,
+        conn_id: str = "",
+        input_path: str = "",
+        input_file_id: str | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+        log: Logger | None = None,
+    ) -> None:
+        self.directory = directory
+        self.backend = backend
+        self.options = options
+        self.run_key = run_key
+        self.conn_id = conn_id
+        self.input_path = input_path
+        self.input_file_id = input_file_id
+        self.ledger = Ledger(directory)
+        self._stopped = stopped
+        self._clock = clock
+        self._pause = pause
+        self.log: Logger = log or logging.getLogger(__name__)
+        self._was_lost = False
+        self._planned: set[int] = set()
+
+    # ---- the life of a run -------------------------------------------------------------------------------------
+
+    def begin(self, *, first_try: bool) -> None:
+        """Open the run directory for a new try: plan it, or make sure that it is ours and re-arm what has ended.
+
+        :param first_try: False for a retry or a cleared task, for which a missing directory is suspicious: jobs may
+            live whose ledger is lost, so every planned create is looked for at the provider first.
+        :raises InputError: with every problem of the file, before anything is sent.
+        :raises RunConflictError: when the directory belongs to another run, input or provider.
+        """
+        archived = self._go_on_archiving()
+        record = self.ledger.run()
+        rounds = self.ledger.rounds()
+        if record is not None:
+            self._check_ours(record)
+            if self._changed(record):
+                record, rounds, first_try = None, [], True
+        elif archived:
+            first_try = True  # nothing was sent since the run before was put away
+        if not rounds and not first_try and not self.ledger.is_unsent():
+            message = "The record of %s is gone, and this is not the first try: jobs are looked for before any is made"
+            self.log.warning(message, self.directory.uri)
+            self._was_lost = True
+        if record is None or not rounds:
+            self._plan_first_round(record)
+        else:
+            self._rearm(record)
+
+    def advance(self) -> Waiting | Done:
+        """Do all that can be done without waiting: submit, look, collect, plan the next round, or finish.
+
+        :raises BatchInferenceError: what stands against it, typed by what the caller should do; what was answered so
+            far is in ``results/``, with a summary that says what is open.
+        """
+        self._go_on_archiving()
+        record = self.ledger.run()
+        if record is None or not (rounds := self.ledger.rounds()):
+            raise RunConflictError(
+                f"There is no run in {self.directory.uri}; it was deleted or never planned. Restore it, or clear the "
+                "task to look for its jobs at the provider and begin anew."
+            )
+        self._check_ours(record)
+        try:
+            return self._advanced(record, rounds)
+        except BatchInferenceError as error:
+            self._write_so_far(record, error)
+            raise
+
+    def _advanced(self, record: JSON, rounds: list[Round]) -> Waiting | Done:
+        while True:
+            if self.ledger.summary() is not None:
+                return Done(self._finish(record))
+            driven = unended(rounds)
+            waiting = self._driver(record).drive(driven)
+            if waiting is not None:
+                return waiting
+            rounds = self.ledger.rounds()
+            if rounds[-1].number > driven.number:
+                continue  # it was an earlier one, or another process has planned the next round meanwhile
+            if self.run_key is None or not self._planner().next(rounds):
+                return Done(self._finish(record))
+            rounds = self.ledger.rounds()
+
+    def live_jobs(self) -> list[str]:
+        """Ids of the jobs that were created and have not been collected."""
+        return [attempt.job_id for _, attempt in self.ledger.open_attempts() if attempt.job_id]
+
+    def more_time(self) -> None:
+        """Give a new try a deadline of its own, where the last one has passed."""
+        tries = self.ledger.tries()
+        if tries["deadline"] is None or self._clock() >= tries["deadline"]:
+            self.ledger.write_tries(tries["series_start"], self._clock() + self._planner().timeout(), tries["stopped"])
+
+    def cancel(self) -> list[str]:
+        """Ask the provider to stop every live job; their finished rows are collected by the next try.
+
+        :return: the ids of the jobs that were asked to stop.
+        """
+        return self._fetcher().cancel()
+
+    # ---- whose directory it is ---------------------------------------------------------------------------------
+
+    def _check_ours(self, record: JSON) -> None:
+        where = self.directory.uri
+        if self.run_key is not None and record["run_key"] != self.run_key:
+            raise RunConflictError(
+                f"{where} holds the run {record['run_key']!r}, this task is {self.run_key!r}; give every run its own "
+                "output_path, e.g. with {{ run_id }} in it"
+            )
+        elsewhere = record["identity"] != dict(self.backend.identity)
+        moved = self.run_key is not None and place.is_elsewhere(self.directory, record)
+        if (elsewhere or moved) and (self.ledger.open_attempts() or self.ledger.summary() is None):
+            if elsewhere:
+                raise self._elsewhere(record, "until the run has ended")
+            place.settle(self.directory, record, self.log)
+
+    def _elsewhere(self, record: JSON, how_long: str) -> RunConflictError:
+        return RunConflictError(
+            f"{self.directory.uri} was begun at {record['identity']}, the connection now names "
+            f"{dict(self.backend.identity)}; switch it back {how_long}, or use another output_path"
+        )
+
+    def _changed(self, record: JSON) -> bool:
+        """Whether the input changed and the run begins anew."""
+        report = self._planner().inspect(self.input_path)
+        if report.fingerprint == record["fingerprint"]:
+            return False
+        if self.options.on_changed_input == "fail":
+            raise RunConflictError(
+                f"{self.input_path}, or the model or endpoint it asks, changed since {self.directory.uri} was begun. "
+                'Restore it, use another output_path, or set on_changed_input="restart" to keep what was answered '
+                "under history/ and ask everything anew."
+            )
+        for shard, attempt in self.ledger.open_attempts():
+            if attempt.job_id is None:
+                self._submitter(record).forget(shard, [attempt])
+                continue
+            look = self._fetcher().look(shard, attempt, attempt.job_id)
+            if isinstance(look, BatchInferenceError):
+                raise look
+            if look not in (True, False):
+                self.log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
+        self.cancel()
+        self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
+        self.ledger = Ledger(self.directory)
+        self.log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
+        return True
+
+    def _go_on_archiving(self) -> bool:
+        """Whether a run was being archived when its process died; then that is done now."""
+        where = self.directory.go_on_archiving()
+        if where is not None:
+            self.ledger = Ledger(self.directory)
+            self.log.warning("An earlier process was archiving the run before; it is in %s now", where)
+        return where is not None
+
+    # ---- rounds ------------------------------------------------------------------------------------------------
+
+    def _planner(self) -> Planner:
+        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self.log, self._planned)
+
+    def _plan_first_round(self, record: JSON | None) -> None:
+        planner = self._planner()
+        if record is None and not self._was_lost:
+            self.ledger.note_unsent()
+        report, planned = planner.first(self.input_path)
+        if record is None:
+            self._record(report.fingerprint, report.rows)
+        elif self._was_lost:
+            self.ledger.note_lost()
+        if self.ledger.rounds():
+            return  # another process has planned it meanwhile; its files are not to be written over
+        shards = planner.stage(self.input_path, report, planned)
+        if self.input_file_id and (len(shards) != 1 or shards[0].rewritten):
+            raise ConfigurationError(
+                f"{self.input_file_id} is not what one job would be sent: it has several models or endpoints, is too "
+                "large, or its lines need to be written anew; give input_path instead"
+            )
+        self.log.info("Rows: %d, shards: %d, from %s", report.rows, len(shards), self.input_path)
+        planner.open(0, shards, 0)
+
+    def _record(self, fingerprint: str, rows: int) -> None:
+        """Write ``run.json``, or make sure that the one that is there is ours."""
+        run = {
+            "version": 2,
+            "id": new_directory_id(),
+            "uri": self.directory.uri,
+            "run_key": self.run_key,
+            "fingerprint": fingerprint,
+            "conn_id": self.conn_id,
+            "identity": dict(self.backend.identity),
+            "input_path": self.input_path,
+            "rows": rows,
+            "look_first": self._was_lost,
+            "options": recorded(self.options),
+            "begun_at": self._clock(),
+        }
+        if not self.ledger.begin(run):
+            self._check_ours(self.ledger.run() or {})
+
+    def adopt(self, job_id: str, shard: Shard) -> None:
+        """Begin a run around a job that exists already; what it was sent, the shard, is written."""
+        self._record(f"job {job_id}", shard.rows)
+        self._planner().open(0, [shard], 0)
+
+    def _rearm(self, record: JSON) -> None:
+        """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
+        tries = self.ledger.tries()
+        rounds = self.ledger.rounds()
+        series_start, stopped = tries["series_start"], tries["stopped"]
+        found = [
+            self._fetcher().found_again(shard, attempt, attempt.job_id)
+            for shard, attempt in self.ledger.lost_attempts()
+            if attempt.job_id
+        ]
+        summary = self.ledger.summary()
+        if summary is not None:
+            try:
+                judge(summary, self.options.error_tolerance)
+            except BatchInferenceError:
+                if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
+                    self.log.info("Rows that the last try left to send again: %d", summary.retryable)
+                    if record["identity"] != dict(self.backend.identity):
+                        raise self._elsewhere(record, "to ask them") from None
+                    place.settle(self.directory, record, self.log)
+                    # In this order: killed in between, the next try finds the summary and does the same.
+                    self.ledger.write_tries(len(rounds), tries["deadline"])
+                    self.directory.remove("summary.json")
+                    series_start, stopped = len(rounds), None
+            if any(found):
+                self.directory.remove("summary.json")
+        elif stopped is None and any(
+            "cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards
+        ):
+            series_start = len(rounds)
+        self.ledger.write_tries(series_start, tries["deadline"], stopped)
+        self.more_time()
+
+    def _driver(self, record: JSON) -> Driver:
+        return Driver(
+            self.directory,
+            self.ledger,
+            self.backend,
+            self.options,
+            None if self.run_key is None else self._submitter(record),
+            self._planned,
+            record.get("look_first", False) or self.ledger.was_lost(),
+            self._fetcher(),
+            self._clock,
+            self.log,
+        )
+
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(self.directory, self.ledger, self.backend, self.options, self._clock, self._read, self.log)
+
+    def _submitter(self, record: JSON) -> Submitter:
+        return Submitter(
+            self.directory,
+            self.ledger,
+            self.backend,
+            self.options,
+            self._looker(record),
+            stopped=self._stopped,
+            clock=self._clock,
+            read=self._read,
+            log=self.log,
+        )
+
+    def _looker(self, record: JSON) -> Looker:
+        return Looker(
+            self.directory,
+            self.ledger,
+            self.backend,
+            record["run_key"],
+            self.ledger.directory_id(record),
+            self.input_file_id,
+            self._read,
+            self.log,
+        )
+
+    def _read(self, call: Callable[[], T]) -> T:
+        """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
+        return read(call, self._pause, self.log)
+
+    # ---- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self, record: JSON) -> RunSummary:
+        """Write results, failed requests and, last, the summary."""
+        done = self.ledger.summary()
+        if done is not None:
+            return done
+        rounds = self.ledger.rounds()
+        if self.run_key is not None:
+            made = [(shard, a_round.attempts.get(shard.name, [])) for a_round in rounds for shard in a_round.shards]
+            self._looker(record).look_for_twins([one for one in made if one[1]])
+            if self.options.backend_options.get("delete_inputs"):
+                staging.delete_uploads(self.backend, rounds, self.input_file_id, self.log)
+        return self._write(record, self.ledger.tries()["stopped"], {})
+
+    def _write(self, record: JSON, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:
+        summary = results.summarise(
+            self.directory,
+            self.backend,
+            self.ledger.rounds(),
+            record,
+            self._clock(),
+            ours=self.run_key is not None,
+            stopped=stopped,
+            helps=results.wanted(self.options, results.helps_next_try),
+            pending=pending,
+        )
+        self.ledger.write_summary(summary)
+        return summary
+
+    def _write_so_far(self, record: JSON, error: BatchInferenceError) -> None:
+        """Write what was answered in a run that an error stops; the rest is named open, and a later try goes on."""
+        if self._stopped():
+            return  # of the seconds that a killed task has, every one is needed to cancel
+        try:
+            rounds = self.ledger.rounds()
+            if not any(a_round.ends() for a_round in rounds) or self.ledger.summary() is not None:
+                return
+            summary = self._write(record, f"{type(error).__name__}: {error}", results.pending(rounds))
+            told = "%d of %d rows are answered so far, in %s/results; a new try goes on with the rest"
+            self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
+        except (BatchInferenceError, OSError) as other:
+            self.log.warning("What was answered so far could not be written to results/: %s", other)

@@ -1,0 +1,354 @@
+"""One job for each shard: carries out what :mod:`airflow_batch_provider.core.submission` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core import submission
+from airflow_batch_provider.core.counts import counted
+from airflow_batch_provider.core.errors import (
+    AccountError,
+    BatchInferenceError,
+    BudgetError,
+    LostCreateError,
+    NotReadyError,
+    PermanentError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    RequestRejectedError,
+    RunConflictError,
+    WaitError,
+)
+from airflow_batch_provider.core.finding import Seen
+from airflow_batch_provider.core.identity import content_of
+from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
+from airflow_batch_provider.core.refusals import pause_after
+from airflow_batch_provider.run import shard_files, staging
+from airflow_batch_provider.run.attempts import Attempt
+from airflow_batch_provider.run.budget import Budget
+from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.looker import Looker
+from airflow_batch_provider.run.reading import Logger, Read
+from airflow_batch_provider.run.storage import RunDirectory
+
+_FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
+"""Refusals that say nothing of the one shard."""
+
+
+def full_refusals(attempt: Attempt) -> int:
+    """How often a shard's creates were refused because the queue was too full for it."""
+    return _full(attempt.facts.get("refused", {}))
+
+
+def _full(refused: JSON) -> int:
+    return int(refused.get("full") or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """A look at the provider must tell what became of a shard's newest create.
+
+    :param at: when to try again, where it was refused and no job shows.
+    """
+
+    at: float | None = None
+
+
+class Submitter:
+    """Creates, or finds again, the jobs of one run.
+
+    :param looker: names creates and finds their jobs.
+    :param input_file_id: the upload to use, where the author made it.
+    :param stopped: asked before each create; True once the task was killed.
+    :param read: carries out calls that pay nothing.
+
+    ``borrowed`` are the jobs of other directories that it has found.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        ledger: Ledger,
+        backend: Backend,
+        options: RunOptions,
+        looker: Looker,
+        *,
+        stopped: Callable[[], bool],
+        clock: Callable[[], float],
+        read: Read,
+        log: Logger,
+    ) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._backend = backend
+        self._options = options
+        self._budget = Budget(backend, options)
+        self.looker = looker
+        self._stopped = stopped
+        self._clock = clock
+        self._read = read
+        self._log = log
+        self._held_until = 0.0
+        self.borrowed: set[str] = set()
+
+    def submit(
+        self, shard: Shard, attempts: Sequence[Attempt], memory: submission.Memory, seen: Seen | None = None
+    ) -> str | float | Unsure:
+        """One shard by the table of decisions.
+
+        :param attempts: its creates so far, oldest first.
+        :param seen: what a look has just shown of them.
+        :return: the id of its job, when to look again, or that a look is needed.
+        :raises BudgetError: when a create could cost more than is left; nothing was uploaded.
+        """
+        attempt = attempts[-1] if attempts else None
+        decision = submission.decide(
+            self._last(attempt),
+            memory=memory,
+            looked=seen,
+            now=self._clock(),
+            settle_seconds=self._backend.find_settle_seconds,
+            on_lost_create=self._options.on_lost_create,
+        )
+        match decision:
+            case submission.Create(number):
+                return self._create(shard, number, attempts, seen)
+            case submission.Attached(job_id):
+                return job_id
+            case submission.Look():
+                return Unsure()
+            case submission.Attach(job, surplus):
+                self._budget.recount()
+                return self._attach(shard, attempts, job, surplus)
+            case submission.Borrow(job):
+                self._budget.recount()
+                return self._borrow(shard, job)
+            case submission.Repeat():
+                return self._repeat(shard, attempt)
+            case submission.LookAgain(at):
+                return at
+            case submission.Refuse(reason):
+                raise self._forgotten(shard, reason) if memory == "sent" else self._lost(shard, attempt, reason)
+
+    def _last(self, attempt: Attempt | None) -> submission.LastCreate | None:
+        if attempt is None:
+            return None
+        return replace(
+            attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(attempt.intent.get("request"))
+        )
+
+    def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float | Unsure:
+        """Send a create whose answer was lost again; the provider makes no second job of it.
+
+        A refusal now is not recorded as one: the first sending may have been accepted all the same.
+        """
+        assert attempt is not None
+        if refusal := self._budget.refusal([], self._ledger.rounds):
+            raise BudgetError(refusal)
+        self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
+        try:
+            made = self._send(shard, attempt.number, attempt.intent)
+        except WaitError as error:
+            self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
+            return self._clock() + (pause_after(error, 1, 0.0) or submission.LOOK_AGAIN_SECONDS)
+        return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Unsure) else made
+
+    def _create(
+        self, shard: Shard, number: int, attempts: Sequence[Attempt], seen: Seen | None
+    ) -> str | float | Unsure:
+        """Upload, record the intent, create, record the job."""
+        before = attempts[-1] if attempts else None
+        refused = before.facts.get("refused") if before else None
+        if (later := self._not_before(refused)) > self._clock():
+            return later
+        self._refuse_when_stopped()
+        if refusal := self._budget.refusal([shard], self._ledger.rounds):
+            raise BudgetError(refusal)
+        token = self.looker.free_token(shard, attempts, seen)
+        options = self._options.backend_options
+        # The author's upload holds all rows, so it serves the first round only.
+        input_id = self.looker.input_file_id if shard.round == 0 else None
+        if before and refused and refused.get("wait") and before.intent.get("token") == token:
+            input_id = before.intent.get("input_id")
+        if input_id is None:
+            input_id = self._read(lambda: self._upload(shard, token))
+        request = self._backend.create_request(shard, token, input_id, options)
+        intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
+        if not self._ledger.claim(shard, number, intent):
+            return self._another(shard)
+        self._budget.take(shard)
+        try:
+            return self._send(shard, number, intent)
+        except BatchInferenceError as error:
+            return self._refused(shard, number, error, refused or {})
+
+    def _another(self, shard: Shard) -> float:
+        self._log.warning("Another process is creating %s; this one waits for it", shard.name)
+        self._budget.recount()
+        return self._clock() + submission.LOOK_AGAIN_SECONDS
+
+    def _send(self, shard: Shard, number: int, intent: JSON) -> str | Unsure:
+        """Send the recorded create and record the job.
+
+        :return: the job's id, or that the answer was lost.
+        :raises BatchInferenceError: when nothing was created by this call.
+        """
+        try:
+            self._refuse_when_stopped()
+            job = self._backend.create(intent["request"])
+        except ProviderError as error:
+            if not error.ambiguous:
+                raise
+            self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
+            return Unsure()
+        return self._record_job(shard, number, job, found=False)
+
+    def recount(self) -> None:
+        """Read anew what was spent: a pass over the shards begins, in which some may have ended."""
+        self._budget.recount()
+
+    def _not_before(self, refused: JSON | None) -> float:
+        """When a shard may be sent, as far as refusals know.
+
+        Where the account or the number of calls was refused, every other shard would be, too.
+        """
+        again_at = float((refused or {}).get("again_at") or 0.0)
+        if refused and refused.get("kind") in _FOR_ALL:
+            self._held_until = max(self._held_until, again_at)
+        return max(again_at, self._held_until)
+
+    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: JSON) -> Unsure:
+        """Record a refusal, which stands for those before it.
+
+        :param before: the refusal of the create before.
+        :return: when to send it again, unless a look shows a job: a gateway may have made one all the same.
+        :raises BatchInferenceError: when it is for good, or was so too often.
+        """
+        self._budget.give_back(shard)
+        now, kind = self._clock(), type(error).__name__
+        in_a_row = before if before.get("kind") == kind and before.get("again_at") else {}
+        times, since = in_a_row.get("times", 0) + 1, float(in_a_row.get("since", now))
+        pause = pause_after(error, times, now - since)
+        first = int(before.get("first", number - 1)) if before else number
+        fact = {
+            "at": now,
+            "first": first,
+            "kind": kind,
+            "times": times,
+            "since": since,
+            "again_at": None if pause is None else now + pause,
+            # Whether the upload serves the next create: not one that was never made ready.
+            "wait": isinstance(error, AccountError) or pause is not None,
+            "full": _full(before) + (isinstance(error, QuotaError) and error.tokens),
+            "error": str(error),
+        }
+        self._ledger.record(shard, number, "refused", fact)
+        if before:
+            self._ledger.fold(shard, first, number - 1)
+        if pause is not None:
+            self._log.warning("%s is not accepted, trying again in %.0f s: %s", shard.name, pause, error)
+            if kind in _FOR_ALL:
+                self._held_until = max(self._held_until, now + pause)
+            return Unsure(now + pause)
+        if isinstance(error, AccountError):
+            raise AccountError(f"{shard.name} was refused {times} times: {error}") from error
+        if isinstance(error, NotReadyError):
+            raise RequestRejectedError(
+                f"{shard.name} was refused {times} times in {(now - since) / 60:.0f} minutes: {error}"
+            ) from error
+        raise error
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped():
+            raise PermanentError("The task was killed; no further job is created")
+
+    def _upload(self, shard: Shard, token: str) -> str:
+        shard_files.check_wire(self._directory, shard, staging.wire_name(shard))
+        with self._directory.open(staging.wire_name(shard)) as stream:
+            return self._backend.upload(shard, token, stream, self._options.backend_options)
+
+    def _record_job(
+        self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False, surplus: Sequence[Job] = ()
+    ) -> str:
+        """Write down the job of a create.
+
+        :param surplus: the other jobs of the same create; whoever reads this cancels them, should we be killed first.
+        :return: the job that the run goes on with: another one, where another process was the first to write.
+        """
+        url = self._backend.console_url(job.id)
+        fact = {"job_id": job.id, "at": self._clock(), "found": found, "borrowed": borrowed, "console_url": url}
+        if not self._ledger.record(shard, number, "job", {**fact, "surplus": [other.id for other in surplus]}):
+            chosen = self._ledger.job_of(shard, number)
+            if chosen != job.id:
+                message = "Another process goes on with job %s for %s, so this one does, too, and not with job %s"
+                self._log.warning(message, chosen, shard.name, job.id)
+            return chosen
+        verb = "Found" if found else "Created"
+        rows, where = counted(shard.rows, "row"), f", {url}" if url else ""
+        self._log.info("%s job %s for %s: %s%s", verb, job.id, shard.name, rows, where)
+        return job.id
+
+    # ---- what was found ----------------------------------------------------------------------------------------
+
+    def _attach(self, shard: Shard, attempts: Sequence[Attempt], job: Job, surplus: tuple[Job, ...]) -> str | float:
+        """Record the job that is gone on with, then cancel the others of the same create: which one it is the ledger
+        says, for another process may have seen another list."""
+        if not attempts and not self._note_found(shard, job, borrowed=False, surplus=surplus):
+            return self._another(shard)
+        number = attempts[-1].number if attempts else 1
+        chosen = self._record_job(shard, number, job, found=True, surplus=surplus)
+        self.looker.end_surplus(shard, attempts, chosen, (job, *surplus))
+        return chosen
+
+    def _borrow(self, shard: Shard, job: Job) -> str | float:
+        if not self._note_found(shard, job, borrowed=True):
+            return self._another(shard)
+        told = "Job %s asks what %s would send and was made by another run directory: it is read and never cancelled"
+        self._log.warning(told, job.id, shard.name)
+        self.borrowed.add(job.id)
+        return self._record_job(shard, 1, job, found=True, borrowed=True)
+
+    def _note_found(self, shard: Shard, job: Job, *, borrowed: bool, surplus: Sequence[Job] = ()) -> bool:
+        """Fence the first create of a shard whose job exists already; False where another process creates it."""
+        token = next(self.looker.tokens(shard))
+        others = [other.id for other in surplus]
+        intent = {"token": token, "at": self._clock(), "job_id": job.id, "borrowed": borrowed, "surplus": others}
+        return self._ledger.record(shard, 1, "intent", intent)
+
+    def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
+        """Stop what a create without an answer may have made, of a run that is begun anew."""
+        token = str(attempts[-1].intent.get("token", ""))
+        found = self.looker.look([(shard, attempts)])[shard.name].own
+        for job in found:
+            if not content_of(token):
+                self._log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
+                continue
+            self._log.warning("Job %s of %s is cancelled; what it answered is not kept", job.id, shard.name)
+            self._read(lambda job=job: self._backend.cancel(job.id))  # type: ignore[misc]
+        if not found:
+            told = "The create of %s was not answered and no job shows; one tagged %r may still bill"
+            self._log.error(told, shard.name, token)
+
+    def _forgotten(self, shard: Shard, reason: str) -> RunConflictError:
+        return RunConflictError(
+            f"{self._directory.uri}: the record of {shard.name} was deleted. It was sent, since a later round was "
+            f"planned, but {reason}. Nothing is sent again. Restore the directory, or use another output_path, which "
+            "asks everything anew."
+        )
+
+    def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
+        if attempt is None:
+            return LostCreateError(
+                f"The record of this run was deleted, and whether {shard.name} was sent before is unknown: {reason}. "
+                f"Look at the provider for a batch whose name, tag or input file holds "
+                f"{self.looker.content(shard)!r}. If there is none, run this task again with "
+                'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
+            )
+        return LostCreateError(
+            f"Whether the job of {shard.name} was created is unknown: {reason}. Look at the provider for a batch named "
+            f"or tagged {attempt.intent.get('token')!r}. If there is none, run this task again with "
+            'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
+        )
