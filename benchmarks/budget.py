@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, ModelRules, RunOptions, Shard
 from airflow_batch_provider.run.run import BatchRun
 from airflow_batch_provider.run.storage import RunDirectory

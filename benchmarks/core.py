@@ -14,8 +14,9 @@ from pathlib import Path
 
 import orjson
 
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.outputs import read_outputs
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import Job, JobStatus, ModelRules, Shard
 from airflow_batch_provider.core.validation import Rules

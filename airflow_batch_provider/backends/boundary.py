@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.redaction import Redactor
 
 CALLS = frozenset(
     {
@@ -38,12 +37,16 @@ CALLS = frozenset(
 """The methods that bring something from a provider."""
 
 
+class _Redacting(Protocol):
+    redactor: Redactor
+
+
 def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     """The same method, whose answer and whose errors hold no secret."""
     if inspect.iscoroutinefunction(call):
 
         @functools.wraps(call)
-        async def later(self: Backend, *args: Any, **kwargs: Any) -> Any:
+        async def later(self: _Redacting, *args: Any, **kwargs: Any) -> Any:
             try:
                 return self.redactor.value(await call(self, *args, **kwargs))
             except Exception as error:
@@ -53,7 +56,7 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
         return later
 
     @functools.wraps(call)
-    def now(self: Backend, *args: Any, **kwargs: Any) -> Any:
+    def now(self: _Redacting, *args: Any, **kwargs: Any) -> Any:
         try:
             answer = call(self, *args, **kwargs)
         except Exception as error:
@@ -64,7 +67,7 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     return now
 
 
-def _items(backend: Backend, items: Iterator[Any]) -> Iterator[Any]:
+def _items(backend: _Redacting, items: Iterator[Any]) -> Iterator[Any]:
     """The items of an answer that comes bit by bit: chunks of a file, or records."""
     try:
         first = next(items, None)

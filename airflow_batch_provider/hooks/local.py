@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from airflow_batch_provider.backends.wire.openai import OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS, Route, WireFacts
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url, password
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, base_url, password
 
 OPENAI_URL = "https://api.openai.com/v1"

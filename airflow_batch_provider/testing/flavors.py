@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote
 
 from typing_extensions import override
@@ -328,15 +328,3 @@ def _encoded(text: str) -> str:
 
 def _failure(message: str) -> Answer:
     return Answer.of(400, {"status": "failure", "message": message})
-
-
-FLAVORS: Mapping[str, type[Flavor]] = {kind.name: kind for kind in (Flavor, Azure, TrueFoundry, Portkey)}
-
-
-def make_flavor(name: str, key: str, options: Mapping[str, Any]) -> Flavor:
-    """The flavor of this name, with its own options; a gateway over a cloud is one of its own."""
-    if options.get("behind") in ("bedrock", "vertex-ai"):
-        from airflow_batch_provider.testing.flavors_clouds import CLOUD_FLAVORS
-
-        return CLOUD_FLAVORS[name](key, **options)
-    return FLAVORS[name](key, **options)

@@ -15,7 +15,8 @@ from airflow_batch_provider.local.policy import Hooks, Stop
 from airflow_batch_provider.local.store import Store
 from airflow_batch_provider.testing.calls import Call
 from airflow_batch_provider.testing.faults import FaultPlan
-from airflow_batch_provider.testing.flavors import Flavor, make_flavor
+from airflow_batch_provider.testing.flavor_registry import make_flavor
+from airflow_batch_provider.testing.flavors import Flavor
 
 if TYPE_CHECKING:
     from typing_extensions import Self

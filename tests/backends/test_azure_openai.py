@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, azure_backend
-from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider

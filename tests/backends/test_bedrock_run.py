@@ -74,7 +74,8 @@ def told(bench: Bench) -> dict[str, Any]:
 @pytest.mark.parametrize("model", [LLAMA, CLAUDE, "openai.gpt-oss-20b-1:0"])
 def test_bedrock_answers_as_openai_does(fake: FakeBedrock, tmp_path: Path, model: str) -> None:
     """150 rows: id, status, content, finish reason and usage equal the OpenAI route's."""
-    from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+    from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+    from airflow_batch_provider.backends.wire.route import Route, WireFacts
 
     lines = rows(150, model)
     ours = Bench(tmp_path / "bedrock", backend_of(fake))

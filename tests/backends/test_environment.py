@@ -9,7 +9,8 @@ import pytest
 
 from airflow_batch_provider.backends.redirects import read_elsewhere
 from airflow_batch_provider.backends.wire.azure_openai import azure_backend
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.routes import FakeRoute, fake_route

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.backends.gateways.gateway import BEHIND, portkey_backend, truefoundry_backend
-from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
 from tests.backends.contract import KEY
 from tests.backends.wire_contract import FaultyWireContract

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from airflow_batch_provider.backends.wire.openai import OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS, Route, WireFacts
 from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider

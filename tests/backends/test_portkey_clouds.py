@@ -13,7 +13,8 @@ import pytest
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CloudBackend
 from airflow_batch_provider.backends.gateways.gateway import portkey_backend
-from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import content_part, make_token, own_part
 from airflow_batch_provider.core.records import BatchRequest, ModelRules, Shard

@@ -14,7 +14,8 @@ from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.errors import from_transport
-from airflow_batch_provider.backends.wire.openai import CHAT, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT, Route, WireFacts
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError
 from tests.backends.scripted import free_port
 

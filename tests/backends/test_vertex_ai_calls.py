@@ -249,7 +249,7 @@ def test_the_page_of_a_job(backend: VertexBackend) -> None:
 
 def test_the_probe_in_plain_words(world: FakeVertex, backend: VertexBackend) -> None:
     """What can be done is said, and the models that the connection names are known."""
-    assert "no model is named" in backend.probe()
+    assert "names no model" in backend.probe()
     backend.models = ModelRules(default=GEMINI, mapping={"gpt-4o": CLAUDE})
     said = backend.probe()
     for words in (

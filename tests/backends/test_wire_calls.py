@@ -11,7 +11,8 @@ import pytest
 
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire import openai as module
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,

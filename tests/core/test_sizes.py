@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.openai import OPENAI_LIMITS
+from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import ModelRules
 from airflow_batch_provider.core.validation import Report, Rules, validate

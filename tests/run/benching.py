@@ -4,7 +4,8 @@ import json
 import time
 from pathlib import Path
 
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.records import RunOptions
 from airflow_batch_provider.run.run import BatchRun, Done

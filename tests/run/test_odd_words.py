@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from airflow_batch_provider.backends.wire import openai as wire
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.records import RequestCounts
 from airflow_batch_provider.testing import FaultPlan
 from tests.run.benching import line

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     DeadlineError,

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.errors import from_status
-from airflow_batch_provider.backends.wire.openai import OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
 from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook, OpenAISettings

@@ -22,8 +22,8 @@ from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.errors import translated
 from airflow_batch_provider.backends.bedrock.jobs import read_counts, read_job
 from airflow_batch_provider.backends.bedrock.place import BedrockPlace, check_values, create_call, named
-from airflow_batch_provider.backends.bedrock.probe import probe
 from airflow_batch_provider.backends.bedrock.store import BedrockStore
+from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard_aws
 from airflow_batch_provider.core.counts import Usage
@@ -330,7 +330,24 @@ class BedrockBackend(Backend):
 
     def probe(self) -> str:
         """Write and read a small object, and list a job."""
-        return probe(self)
+        place = self.place
+        return probe_bucket(
+            self.store,
+            place.bucket,
+            place.home,
+            lambda uri, stream: self.store.upload(uri, stream, place.kms_key_id),
+            (
+                self._probe_region,
+                lambda: f"{place.role_arn}: well-formed; what it may do is not checked",
+                lambda: probe_jobs(lambda: self.list_jobs(limit=1), "bedrock:ListModelInvocationJobs"),
+            ),
+        )
+
+    def _probe_region(self) -> str:
+        region = self.store.region(self.place.bucket)
+        if region is None:
+            return f"bucket region {NOT_CHECKED}"
+        return f"bucket region {region}: {'matches' if region == self.place.region else 'differs from the jobs'}"
 
     def close(self) -> None:
         """Close the clients that were made."""

@@ -18,7 +18,8 @@ import orjson
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire.errors import HONO_HINT
-from airflow_batch_provider.backends.wire.openai import WINDOW, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import WINDOW, OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
     NotFoundError,

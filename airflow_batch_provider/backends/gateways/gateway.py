@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend, missing_of, place_headers
 from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, AZURE_URLS
-from airflow_batch_provider.backends.wire.openai import CHAT, OPENAI_LIMITS, OpenAIBackend, Route, WireFacts
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT, OPENAI_LIMITS, Route, WireFacts
 from airflow_batch_provider.core.records import Limits, ModelRules
 from airflow_batch_provider.dialects.families import EMBEDDINGS
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
 from airflow_batch_provider.backends.vertex.errors import authenticated, translated
@@ -31,7 +32,7 @@ from airflow_batch_provider.backends.vertex.place import (
 )
 from airflow_batch_provider.backends.vertex.store import VertexStore, split_uri
 from airflow_batch_provider.backends.wire import calls
-from airflow_batch_provider.backends.wire.openai import Route
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -300,9 +301,32 @@ class VertexBackend(Backend):
 
     def probe(self) -> str:
         """Write, read and list in the bucket, and list a job."""
-        from airflow_batch_provider.backends.vertex.probe import probe
+        return probe_bucket(
+            self.store,
+            self.place.bucket,
+            self.place.home,
+            self.store.upload,
+            (
+                self._probe_location,
+                lambda: probe_jobs(lambda: self.list_jobs(limit=1), "aiplatform.batchPredictionJobs.list"),
+                self._probe_models,
+            ),
+        )
 
-        return probe(self)
+    def _probe_location(self) -> str:
+        place = self.place
+        try:
+            location = self.store.location(place.bucket)
+        except AuthenticationError:
+            return f"bucket location {NOT_CHECKED}"
+        fits = "serves" if serves(location, place.region) else "does not serve"
+        return f"bucket location {location}: {fits} jobs in {place.region}"
+
+    def _probe_models(self) -> str:
+        named = list(dict.fromkeys(filter(None, (self.models.default, *self.models.mapping.values()))))
+        for model in named:
+            check_model(self.place, model)
+        return f"models that take batches: {', '.join(named)}" if named else "the connection names no model to check"
 
     def close(self) -> None:
         """Let go of the clients that were made."""

@@ -18,14 +18,8 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from airflow_batch_provider.backends.wire import calls
-from airflow_batch_provider.backends.wire.openai import (
-    CHAT,
-    RESPONSES,
-    TIMEOUT_SECONDS,
-    OpenAIBackend,
-    Route,
-    WireFacts,
-)
+from airflow_batch_provider.backends.wire.openai import TIMEOUT_SECONDS, OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT, RESPONSES, Route, WireFacts
 from airflow_batch_provider.core.records import JSON, Limits, ModelRules
 
 if TYPE_CHECKING:

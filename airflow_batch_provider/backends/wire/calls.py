@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import httpx
 
 from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.backends.wire.errors import from_status, from_transport
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ProviderError
-
-if TYPE_CHECKING:
-    from airflow_batch_provider.backends.wire.openai import Route
 
 POLLS_AT_ONCE = 16
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)

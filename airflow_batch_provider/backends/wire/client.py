@@ -6,7 +6,7 @@ This module imports the SDK and is therefore imported inside functions only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 from openai._types import Omit
@@ -15,10 +15,8 @@ from airflow_batch_provider.backends.environment import making
 from airflow_batch_provider.backends.redirects import REDIRECTS, read_elsewhere
 from airflow_batch_provider.backends.resuming import Head, head_of, range_headers, resumed
 from airflow_batch_provider.backends.wire.errors import from_sdk
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ProviderError
-
-if TYPE_CHECKING:
-    from airflow_batch_provider.backends.wire.openai import Route
 
 RAW_STREAM = {"X-Stainless-Raw-Response": "stream"}
 """What the SDK itself sets, and sends, for ``with_streaming_response``."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
@@ -17,11 +16,12 @@ from urllib.parse import parse_qsl, quote, unquote
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire import calls
-from airflow_batch_provider.backends.wire.checks import check_options, mended
+from airflow_batch_provider.backends.wire.checks import check_options
 from airflow_batch_provider.backends.wire.errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire.extra_body import ExtraBody
 from airflow_batch_provider.backends.wire.jobs import read_job
 from airflow_batch_provider.backends.wire.outputs import read_outputs
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.backends.wire.uploads import UPLOAD_SECONDS, send_file
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
@@ -31,7 +31,6 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
-from airflow_batch_provider.core.redaction import header_secrets
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 
@@ -42,80 +41,6 @@ TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
 WINDOW = "24h"
 _PAGE = 100
 TIMEOUT_SECONDS = 600.0
-
-CHAT = "/v1/chat/completions"
-RESPONSES = "/v1/responses"
-OPENAI_LIMITS = Limits(
-    max_rows=50_000,
-    max_bytes=200_000_000,
-    endpoints=(CHAT, RESPONSES, "/v1/embeddings", "/v1/completions", "/v1/moderations"),
-    # OpenAI SDK: BatchCreateParams.endpoint for the texts of a job, EmbeddingCreateParams.input for those of a request.
-    max_texts=50_000,
-    max_row_texts=2_048,
-    max_row_tokens=300_000,
-    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h; embeddings: 2,048 texts and 300,000 "
-    "tokens a request, 50,000 texts a job",
-)
-
-
-@dataclass(frozen=True)
-class Route:
-    """Whom to ask and how to sign.
-
-    :param base_url: without a slash at its end; paths like ``/batches`` are appended.
-    :param headers: sent with every call; their values are secrets and are never shown.
-    :param query: sent with every call, e.g. ``(("api-version", "2024-10-21"),)``.
-    """
-
-    base_url: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    query: tuple[tuple[str, str], ...] = ()
-
-    @cached_property
-    def secrets(self) -> tuple[str, ...]:
-        """Header values that nothing may show; a provider's name or a version is none."""
-        return tuple(header_secrets(self.headers))
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", mended(self.base_url))
-        for name, value in self.headers:
-            # HTTP libraries quote the whole value when they refuse it.
-            if not (value.isascii() and value.isprintable() and value == value.strip() and name.isascii() and name):
-                raise ConfigurationError(
-                    f"The value of header {name!r} holds a character that no header can carry, such as an end of line "
-                    "or a typographic dash; enter the key again"
-                )
-
-
-@dataclass(frozen=True)
-class WireFacts:
-    """What one OpenAI-shaped provider takes, where it differs from OpenAI.
-
-    :param name: the connection type.
-    :param missing: fields of the route that are missing, as sentences with their remedy.
-    :param job_urls: the endpoint in a create call, by OpenAI's spelling.
-    :param line_urls: the ``url`` of a line, by OpenAI's spelling.
-    :param ascii_only: escape everything else in uploads.
-    :param output_endpoint: results come from ``/batches/{id}/output``.
-    :param console: the provider's page of a batch, with ``{id}``.
-    :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
-    :param extra_body: added to every create call.
-    :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
-    :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
-    """
-
-    name: str
-    limits: Limits = OPENAI_LIMITS
-    missing: tuple[str, ...] = ()
-    job_urls: Mapping[str, str] = field(default_factory=dict)
-    line_urls: Mapping[str, str] = field(default_factory=dict)
-    ascii_only: bool = False
-    output_endpoint: bool = False
-    console: str | None = None
-    identity: Mapping[str, str] = field(default_factory=dict)
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    price_list: str | None = None
-    takes_expiry: bool = False
 
 
 class OpenAIBackend(Backend):
