@@ -26,10 +26,11 @@ from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.embeddings import embedding_list
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
-from airflow_batch_provider.dialects.formats import bedrock_format, openai_line, vertex_format
+from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.keys import READ, Each, Keys, Left, Never, check, pattern
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
 from airflow_batch_provider.dialects.options import bounded_tokens, read_max_tokens
+from airflow_batch_provider.dialects.translated import openai_line
 
 Provider: TypeAlias = Literal["bedrock", "vertex_ai"]
 

@@ -17,7 +17,8 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.envelopes import ROW_LABEL, BedrockRecord, VertexRecord
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family, vertex_family
-from airflow_batch_provider.dialects.formats import TranslatedFormat, bedrock_format, vertex_format
+from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
+from airflow_batch_provider.dialects.translated import TranslatedFormat
 from tests.dialects import claude as claude_tools
 from tests.dialects import laws, test_converse, test_openai_body
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
-from airflow_batch_provider.dialects.importer import MOST_VARIANTS
+from airflow_batch_provider.dialects.gemini_format import MOST_VARIANTS
 from tests.dialects import laws
 from tests.dialects.vertex_tools import (
     GEMINI_2,
@@ -208,7 +208,7 @@ def test_most_variants() -> None:
 
 def test_columns_of_a_file_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file takes no more columns than the table may have; the next file takes the line."""
-    monkeypatch.setattr("airflow_batch_provider.dialects.importer.MAX_COLUMNS", 30)
+    monkeypatch.setattr("airflow_batch_provider.dialects.gemini_format.MAX_COLUMNS", 30)
     found = variants(*(history_body({f"p{number}": "x"}) for number in range(40)))
     assert found == sorted(found)
     assert 1 < found[-1] < 10

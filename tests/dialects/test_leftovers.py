@@ -25,7 +25,8 @@ from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL
 from airflow_batch_provider.dialects.dialect import Dialect
 from airflow_batch_provider.dialects.families import CHAT, bedrock_family, vertex_family
-from airflow_batch_provider.dialects.formats import TranslatedFormat, bedrock_format, vertex_format
+from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
+from airflow_batch_provider.dialects.translated import TranslatedFormat
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 GEMINI = "gemini-2.5-flash"

@@ -16,9 +16,9 @@ from airflow_batch_provider.core.records import JSON, BatchRequest
 from airflow_batch_provider.dialects.base import token
 from airflow_batch_provider.dialects.columns import MAX_COLUMNS, Columns, NotImportableError, columns
 from airflow_batch_provider.dialects.envelopes import Envelope
-from airflow_batch_provider.dialects.formats import TranslatedFormat
 from airflow_batch_provider.dialects.gemini import GeminiDialect
 from airflow_batch_provider.dialects.gemini_config import snake
+from airflow_batch_provider.dialects.translated import TranslatedFormat
 
 MOST_VARIANTS = 50
 """Each is a job of its own; more would rather be a mistake than a wish."""
