@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 
 from airflow.sdk import DAG, Param
 
-from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
-from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from airflow_batch_provider.operators import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 
 DAY = "{{ data_interval_start | ds }}"
 RUN = f"{{{{ var.value.quickstart_folder }}}}/backfill_reviews/{DAY}"

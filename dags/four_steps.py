@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from airflow_batch_provider.operators.batch_inference import (
+from airflow_batch_provider.operators import (
     BatchInferenceFetchOperator,
     BatchInferencePrepareOperator,
     BatchInferenceSubmitOperator,
 )
-from airflow_batch_provider.sensors.batch_inference import BatchInferenceSensor
-from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from airflow_batch_provider.sensors import BatchInferenceSensor
+from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 
 RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 

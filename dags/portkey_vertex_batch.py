@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferencePrepareOperator
-from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from airflow_batch_provider.operators import BatchInferenceOperator, BatchInferencePrepareOperator
+from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 
 RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 

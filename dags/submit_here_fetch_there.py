@@ -10,12 +10,12 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset, Metadata, Param, task
 
-from airflow_batch_provider.operators.batch_inference import (
+from airflow_batch_provider.operators import (
     BatchInferenceFetchOperator,
     BatchInferencePrepareOperator,
     BatchInferenceSubmitOperator,
 )
-from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator
+from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 
 RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 # A killed worker is resumed by a retry, which finds the batch it has already paid for.
