@@ -66,7 +66,7 @@ class AirflowStack(Running):
         self._client: httpx.Client | None = None
         self._since = datetime.now(timezone.utc)
 
-    def start(self, timeout: float = 120) -> None:
+    def start(self, timeout: float = 600) -> None:
         """Make the database if need be, start the processes and wait until all are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = self.home / "passwords.json"
@@ -126,7 +126,7 @@ class AirflowStack(Running):
             raise StackError(f"{method} {path}: HTTP {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60) -> Run:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 300) -> Run:
         """Unpause a DAG, as soon as it has been parsed, and start one run."""
         until(lambda: self.parsed(dag_id), timeout, f"DAG {dag_id!r} to be parsed")
         self.call("PATCH", f"/dags/{quote(dag_id)}", {"is_paused": False})
@@ -137,7 +137,7 @@ class AirflowStack(Running):
         """The run's state."""
         return str(self.call("GET", _path(run))["state"])
 
-    def wait(self, run: Run, timeout: float = 300, progress: Callable[[], None] | None = None) -> str:
+    def wait(self, run: Run, timeout: float = 900, progress: Callable[[], None] | None = None) -> str:
         """The final state of a run; ``progress`` is called while it is awaited.
 
         :raises StackError: if a process dies that was not killed here, or time is up.
@@ -151,7 +151,7 @@ class AirflowStack(Running):
 
         return str(until(ended, timeout, f"run {run.run_id} of {run.dag_id} to end", pause=0.5))
 
-    def wait_for_task(self, run: Run, task_id: str, states: Sequence[str], timeout: float = 120) -> str:
+    def wait_for_task(self, run: Run, task_id: str, states: Sequence[str], timeout: float = 600) -> str:
         """Wait until a task instance is in one of ``states``.
 
         :raises StackError: with the task's log, if it ends otherwise.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.world import CONNECTIONS, provider
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 RUN_ALL = """
@@ -56,7 +57,7 @@ def test_one_dag_file_on_every_connection(tmp_path, migrate):
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=240,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

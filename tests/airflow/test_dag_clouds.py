@@ -13,6 +13,7 @@ import pytest
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.clouds import cloud
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 ROWS = 150
@@ -73,7 +74,7 @@ def world(tmp_path_factory, migrate):
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=280,
+            timeout=PATIENCE,
             check=False,
         )
         told = done.stdout[-4000:] + done.stderr[-4000:]

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.world import provider, request, write
+from tests.patience import PATIENCE
 
 DAG_FILE = """
 from airflow.sdk import DAG
@@ -85,7 +86,7 @@ def ended(tmp_path_factory, migrate):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]

@@ -31,6 +31,7 @@ from airflow_batch_provider.testing.flavors import Azure
 from tests.airflow.world import TaskInstance, request, resume, write
 from tests.backends.scripted import free_port
 from tests.backends.tools import heartbeat
+from tests.patience import PATIENCE
 
 IMPORTED = "azure.identity"
 ROOT = Path(__file__).parents[2]
@@ -256,7 +257,7 @@ def test_the_first_import_does_not_block(declare: Declare, entra: FakeEntra, azu
         "print('GAP', gap)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split("GAP")[1]) < 0.5

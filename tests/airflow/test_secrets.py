@@ -29,6 +29,7 @@ from tests.marked import (
     scan,
     scan_folder,
 )
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SIGNED = ("x-amz-security-token",)
@@ -154,7 +155,13 @@ class World:
                 self.routes[name] = route
             command = [sys.executable, "-c", RUN_ALL, json.dumps(asked)]
             done = subprocess.run(
-                command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=280, check=False
+                command,
+                env=env,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=False,
             )
             self.sent = {name: [str(call.headers) for call in r.fake.requests] for name, r in self.routes.items()}
         (folder / "stdout.txt").write_text(done.stdout)

@@ -17,13 +17,14 @@ import pytest
 from airflow_batch_provider.get_provider_info import get_provider_info
 from tests.architecture.import_everything import import_everything
 from tests.architecture.measure import PACKAGE, ROOT, files, functions
+from tests.patience import PATIENCE
 
 HEAVY = ("openai", "boto3", "botocore", "google.cloud", "google.auth", "azure", "xllamacpp", "uvicorn", "moto")
 SEEN_BY_DAGS = ("hooks", "links", "operators", "sensors", "transfers", "triggers", "get_provider_info")
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -31,7 +32,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     tool = Path(sys.executable).parent / "lint-imports"
     env = {**os.environ, "PYTHONPATH": str(folder)}
     argv = [tool, "--no-cache", "--no-logo"]
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def tracked_text() -> dict[str, str]:

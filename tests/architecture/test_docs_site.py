@@ -19,6 +19,7 @@ import pytest
 from airflow_batch_provider.core import errors
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError, RetryableError, WaitError
 from tests.architecture.measure import PACKAGE, ROOT
+from tests.patience import PATIENCE
 
 DOCS = ROOT / "docs"
 DAGS = sorted(path.name for path in (ROOT / "dags").glob("*.py"))
@@ -41,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     env |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), nowhere)
     strict = ["-W", "--keep-going", "-n", "-q", "-E", "-b", "html"]
     argv = [sys.executable, "-m", "sphinx", *strict, "-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")]
-    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
     return folder / "html"
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.architecture.measure import PACKAGE
+from tests.patience import PATIENCE
 
 PUBLIC = ("hooks", "operators", "sensors", "transfers", "triggers")
 BASES = {"RunOperator", "ApiKeyHook", "GatewayHook"}
@@ -43,5 +44,5 @@ def test_the_public_names_are_exported(package):
 def test_a_package_alone_imports_no_airflow(package):
     """Importing a package imports none of the modules that define its names."""
     code = f"import sys, airflow_batch_provider.{package}; print([n for n in sys.modules if n == 'airflow'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "[]"

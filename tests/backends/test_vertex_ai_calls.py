@@ -20,6 +20,7 @@ from tests.backends.harness import Harness, new_token
 from tests.backends.scripted import Scripted, answer
 from tests.backends.test_vertex_ai import CLAUDE, GEMINI, backend_of
 from tests.backends.tools import heartbeat, known_by
+from tests.patience import PATIENCE
 
 
 class Tools(Harness):
@@ -233,7 +234,7 @@ async def test_the_triggerer_loads_no_heavy_client(world: FakeVertex, backend: V
     """Waiting and cancelling need neither gRPC nor Google's clients, whose import stops every trigger."""
     job = tools.until(backend, tools.send(backend, 1))
     command = [sys.executable, "-c", _WATCH, world.project, world.region, world.bucket, world.vertex_url, world.token]
-    done = await asyncio.to_thread(subprocess.run, [*command, job.id], capture_output=True, text=True, timeout=60)
+    done = await asyncio.to_thread(subprocess.run, [*command, job.id], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout.strip(), done.stderr) == ("completed", "")
 
 

@@ -11,6 +11,7 @@ import pytest
 from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.server_process import ServerProcess
 from tests.clients.servers import Watched, jsonl, request, said
+from tests.patience import PATIENCE
 
 DAG_FILE = """
 from airflow.providers.common.ai.operators.llm_batch import LLMBatchOperator
@@ -81,7 +82,7 @@ def ended(tmp_path_factory, migrate):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]

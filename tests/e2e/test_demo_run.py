@@ -14,6 +14,7 @@ import pytest
 
 from airflow_batch_provider.testing.processes import marked, until
 from tests.architecture.measure import ROOT
+from tests.patience import PATIENCE
 
 LABEL = "DEMO_TEST_LABEL"  # inherited by all that the demo starts
 
@@ -38,10 +39,10 @@ def test_the_demo_runs_stays_up_and_leaves_nothing(tmp_path):
         assert page, printed
         assert httpx.get(page[1], follow_redirects=True).status_code == 200
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(timeout=60) == 0, output.read_text()
+        assert demo.wait(timeout=PATIENCE) == 0, output.read_text()
         assert marked(LABEL, label) == []
     finally:
         demo.terminate()
-        demo.wait(timeout=60)
+        demo.wait(timeout=PATIENCE)
         for process in marked(LABEL, label):
             process.kill()

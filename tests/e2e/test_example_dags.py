@@ -19,6 +19,7 @@ from airflow_batch_provider.testing.airflow_stack import AirflowStack, Run, run_
 from airflow_batch_provider.testing.processes import until
 from tests.architecture.measure import ROOT
 from tests.e2e.conftest import IMPATIENT
+from tests.patience import PATIENCE
 
 DAYS, ROWS = int(os.environ.get("BACKFILL_DAYS", "2")), 5
 DAG_ID = "backfill_reviews"
@@ -70,11 +71,11 @@ def test_two_dags_joined_by_an_asset(world: World) -> None:
     """The one submits and ends; the asset's event starts the other, which fetches that run and loads it."""
     airflow, before = world.airflow, len(world.fake.batches)
     sent = airflow.trigger("submit_here")
-    assert airflow.wait(sent, timeout=120) == "success", airflow.log(sent, "submit")
+    assert airflow.wait(sent, timeout=PATIENCE) == "success", airflow.log(sent, "submit")
     started = partial(airflow.call, "GET", "/dags/fetch_there/dagRuns")
     told = until(lambda: started()["dag_runs"], 60, "the asset to start the other DAG")
     fetched = Run("fetch_there", told[0]["dag_run_id"])
-    assert airflow.wait(fetched, timeout=120) == "success", airflow.log(fetched, "fetch")
+    assert airflow.wait(fetched, timeout=PATIENCE) == "success", airflow.log(fetched, "fetch")
     assert len(world.fake.batches) == before + 1
     assert world.table("fetched_there") == [(f"review-{world.days[0]}/{n}", "succeeded") for n in range(ROWS)]
 
@@ -85,7 +86,7 @@ def test_each_day_once(world: World) -> None:
     ``BACKFILL_DAYS=14`` takes a fortnight, which is three to four minutes.
     """
     airflow, fake, days = world.airflow, world.fake, world.days
-    until(lambda: airflow.parsed(DAG_ID), 60, "the DAG to be parsed")
+    until(lambda: airflow.parsed(DAG_ID), PATIENCE, "the DAG to be parsed")
     before = len(fake.batches)
     first = backfill(airflow, days)
     assert sorted(path.name for path in (world.folder / "runs" / DAG_ID).iterdir()) == days
@@ -122,7 +123,7 @@ def backfill(airflow, days: list[str], *more: str) -> float:
         assert "failed" not in {run["state"] for run in runs}
         return len(anew) == len(days) and {run["state"] for run in anew} == {"success"}
 
-    until(ended, 280, "all days to succeed", pause=1)
+    until(ended, PATIENCE, "all days to succeed", pause=1)
     return seconds[0]
 
 

@@ -11,6 +11,7 @@ from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.airflow_stack import AirflowStack, Run
 from airflow_batch_provider.testing.processes import until
 from airflow_batch_provider.testing.server_process import ServerProcess
+from tests.patience import PATIENCE
 
 DAG_FILE = """
 from datetime import timedelta
@@ -55,11 +56,11 @@ def test_each_kill_ends_with_one_job_and_every_row_once(tmp_path, start_airflow,
         worker = kill_the_worker_inside_create(airflow, fake)
         served = kill_the_server_in_mid_batch(airflow, server)
         for number, run in enumerate((triggerer, worker)):
-            assert airflow.wait(run, timeout=120) == "success", airflow.log(run, "answer")
+            assert airflow.wait(run, timeout=PATIENCE) == "success", airflow.log(run, "answer")
             check(tmp_path / "runs" / run.run_id, fake.batches[number]["id"])
         assert len(fake.batches) == 2
         assert "Found job" in airflow.log(worker, "answer")
-        assert airflow.wait(served, timeout=120) == "success", airflow.log(served, "answer")
+        assert airflow.wait(served, timeout=PATIENCE) == "success", airflow.log(served, "answer")
         (batch,) = batches_of(server)
         check(tmp_path / "runs" / served.run_id, batch["id"])
         for name, run in (("triggerer", triggerer), ("worker", worker), ("server", served)):
@@ -79,7 +80,7 @@ def kill_the_triggerer_while_deferred(airflow: AirflowStack, fake: FakeProvider)
 def kill_the_worker_inside_create(airflow: AirflowStack, fake: FakeProvider) -> Run:
     fake.faults.slow_accept = [20.0]
     run = airflow.trigger("killed")
-    until(lambda: len(fake.batches) == 2, 60, "the provider to accept the second batch")
+    until(lambda: len(fake.batches) == 2, PATIENCE, "the provider to accept the second batch")
     airflow.kill_task(run, "answer", worker=True)
     return run
 
@@ -91,7 +92,7 @@ def kill_the_server_in_mid_batch(airflow: AirflowStack, server: ServerProcess) -
         batches = batches_of(server)
         return bool(batches) and batches[0]["request_counts"]["completed"] >= 5
 
-    until(half_done, 60, "the server to answer some rows")
+    until(half_done, PATIENCE, "the server to answer some rows")
     assert batches_of(server)[0]["status"] == "in_progress"
     server.kill()
     server.start()

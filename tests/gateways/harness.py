@@ -23,6 +23,7 @@ import orjson
 
 from airflow_batch_provider.local.server import listen
 from airflow_batch_provider.testing.processes import Processes, until
+from tests.patience import PATIENCE
 
 HERE = Path(__file__).parent
 INSTALLED = HERE.parents[1] / ".cache" / "gateway"
@@ -254,7 +255,7 @@ class Front:
             self.strays.append(call)
             answer = Answer(502, b"nobody plays this host")
         else:
-            async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
                 answer = await play(call, client)
         if self.cut_after is not None and self.cut_after(call):
             self.cut_after = None
@@ -311,7 +312,7 @@ class Gateway:
         argv = [node, "--require", str(HERE / "guard.cjs"), str(PROGRAM), "--port=0", "--headless"]
         self._processes.start(self.NAME, argv, env)
         try:
-            self.port = int(until(self._listening, 30, "the gateway to listen", 0.05)[1])
+            self.port = int(until(self._listening, PATIENCE, "the gateway to listen", 0.05)[1])
         except BaseException:
             self._processes.stop()
             raise

@@ -11,6 +11,7 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.processes import until as _until
 from tests.gateways.harness import Call
+from tests.patience import PATIENCE
 from tests.run import benching
 
 NON_ASCII = "Müller 東京 \U0001f600 שלום"
@@ -69,7 +70,7 @@ def jsonl(lines: list[dict[str, Any]]) -> bytes:
 
 def until(probe: Callable[[], Any]) -> Any:
     """The first truthy answer, within half a minute."""
-    return _until(probe, 30, "the provider", 0.05)
+    return _until(probe, PATIENCE, "the provider", 0.05)
 
 
 def is_create(call: Call) -> bool:

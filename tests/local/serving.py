@@ -21,6 +21,7 @@ from airflow_batch_provider.local.engines.echo import EchoEngine
 from airflow_batch_provider.local.policy import Policy
 from airflow_batch_provider.local.server import LocalServer
 from airflow_batch_provider.local.store import Store
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 CHAT = "/v1/chat/completions"
@@ -66,12 +67,12 @@ class Process:
     def end(self, how: signal.Signals) -> tuple[int, str]:
         """Send a signal, wait; the exit code and what was written to stderr."""
         self._process.send_signal(how)
-        _, errors = self._process.communicate(timeout=30)
+        _, errors = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, errors
 
     def rest(self) -> tuple[int, str]:
         """Wait for an end that comes by itself."""
-        _, errors = self._process.communicate(timeout=30)
+        _, errors = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, errors
 
     def __enter__(self) -> Process:
@@ -106,7 +107,7 @@ def submit(client: openai.OpenAI, content: bytes, endpoint: Any = CHAT, **option
     return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", **options)
 
 
-def wait(client: openai.OpenAI, batch_id: str, *until: str, seconds: float = 30) -> Any:
+def wait(client: openai.OpenAI, batch_id: str, *until: str, seconds: float = PATIENCE) -> Any:
     """Poll until the batch has one of these statuses, else any terminal one."""
     wanted = until or ("completed", "failed", "expired", "cancelled")
     end = time.monotonic() + seconds

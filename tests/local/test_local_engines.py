@@ -93,7 +93,7 @@ def test_llama_answers_batches(tmp_path: Path, model: Path) -> None:
         ]
         rows.append(request("too-long", "word " * 9_000))
         rows.append(request("image") | {"body": {"model": "echo", "messages": "none"}})
-        batch = wait(client, submit(client, jsonl(rows)).id, seconds=120)
+        batch = wait(client, submit(client, jsonl(rows)).id)
         lines = lines_of(client, batch.output_file_id)
         assert {line["custom_id"] for line in lines} == {f"row-{number}" for number in range(4)}
         for line in lines:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from airflow_batch_provider.testing import ROUTES, BedrockFaults, VertexFaults
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "testing.md").read_text()
@@ -25,7 +26,7 @@ def test_the_example_runs(tmp_path):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))}
     env |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
-    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert "1 passed" in done.stdout, done.stdout[-5000:] + done.stderr[-3000:]
 
 

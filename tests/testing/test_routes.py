@@ -14,6 +14,7 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.testing import ROUTES, BedrockFaults, FakeRoute, FaultPlan, VertexFaults, fake_route
 from tests.backends.tools import known_by
+from tests.patience import PATIENCE
 
 HEAVY = (
     "boto3",
@@ -36,7 +37,7 @@ import airflow_batch_provider.testing as testing
 testing.FaultPlan(), testing.fake_route, testing.ROUTES, sorted(testing.__all__)
 print("LOADED", [name for name in {HEAVY} if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert "LOADED []" in done.stdout, done.stdout + done.stderr
 
 
