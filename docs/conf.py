@@ -33,7 +33,7 @@ nitpick_ignore_regex = [
     # What the docstrings of the inner parts refer to beside it.
     (r"py:mod", r"airflow_batch_provider\.core\.estimating|airflow_batch_provider\.run"),
     (r"py:mod", r"airflow_batch_provider\.backends\.resuming|airflow_batch_provider\.core\.refusals"),
-    (r"py:func", r"airflow_batch_provider\.pricing\.find_price|airflow_batch_provider\.core\.refusals\.error_of"),
+    (r"py:func", r"airflow_batch_provider\.run\.pricing\.find_price|airflow_batch_provider\.core\.refusals\.error_of"),
     (r"py:class", r"airflow_batch_provider\.(core\.redaction\.Redactor|backends\.paging\.Pages?)"),
 ]
 

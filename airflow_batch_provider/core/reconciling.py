@@ -51,7 +51,7 @@ class Books:
     """
 
     expected: Iterable[str]
-    _places: dict[str, tuple[bool, int] | None] = field(init=False)
+    _places: dict[str, tuple[Outcome, int] | None] = field(init=False)
     duplicates: int = 0
     foreign: int = 0
     nameless: int = 0
@@ -80,9 +80,9 @@ class Books:
         success = result.outcome == "succeeded"
         if before is not None:
             self.duplicates += 1
-            if before[0] or not success:
+            if before[0] == "succeeded" or not success:
                 return False
-        self._places[result.custom_id] = (success, place)
+        self._places[result.custom_id] = (result.outcome, place)
         return True
 
     @property
@@ -96,9 +96,9 @@ class Books:
         return sum(entry is not None for entry in self._places.values())
 
     @property
-    def succeeded(self) -> int:
-        """How many of them have a success."""
-        return sum(entry is not None and entry[0] for entry in self._places.values())
+    def made(self) -> int:
+        """How many of them have an answer, of use or not, and no error."""
+        return sum(entry is not None and entry[0] in ("succeeded", "invalid") for entry in self._places.values())
 
     def places(self) -> Iterable[tuple[str, int | None]]:
         """Every row in request order with the place of its line, None where none came."""
@@ -144,7 +144,7 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     return "missing", "The provider returned no line for this request."
 
 
-def doubt_of(job: Job, asked: int, found: int, gone: str, unlabelled: int = 0) -> str | None:
+def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled: int = 0) -> str | None:
     """What a job's own word says is missing in what was read of it; None where nothing contradicts.
 
     A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends only
@@ -152,6 +152,7 @@ def doubt_of(job: Job, asked: int, found: int, gone: str, unlabelled: int = 0) -
 
     :param asked: how many lines were sent.
     :param found: how many of them have a line, errors without an id included.
+    :param made: how many of these are answers.
     :param gone: what the provider said of a file of the job that is not there; empty where all were read.
     :param unlabelled: how many lines without an id may be answers to the others.
     """
@@ -163,9 +164,12 @@ def doubt_of(job: Job, asked: int, found: int, gone: str, unlabelled: int = 0) -
     has_results = job.status in _WITH_RESULTS
     counts = job.counts
     known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
-    told = min(asked, known)
-    if found < told:
-        return f"it counts {told} answers and {found} were found"
+    counted = min(asked, known)
+    if found < counted:
+        return f"it counts {counted} answers and {found} were found"
+    counted = min(asked, counts.completed or 0)
+    if made < counted and found < asked:
+        return f"it counts {counted} completed and {made} were found"
     if job.status is JobStatus.COMPLETED and found < asked:
         return f"it is {job.raw_status or job.status.value} and {found} of {asked} answers were found"
     if has_results and not found:
@@ -173,11 +177,11 @@ def doubt_of(job: Job, asked: int, found: int, gone: str, unlabelled: int = 0) -
     return None
 
 
-def is_lost(job: Job, asked: int, found: int, succeeded: int, *, gone: bool, unlabelled: int = 0) -> bool:
+def is_lost(job: Job, asked: int, found: int, made: int, *, gone: bool, unlabelled: int = 0) -> bool:
     """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
     failed and have no line, or of which none was ever written.
 
-    :param succeeded: how many of the lines that were found are successes.
+    :param made: as in :func:`doubt_of`.
     :param unlabelled: as in :func:`doubt_of`.
     """
     if unlabelled and found < asked:
@@ -185,7 +189,7 @@ def is_lost(job: Job, asked: int, found: int, succeeded: int, *, gone: bool, unl
     counts = job.counts
     if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
         return job.status is not JobStatus.FAILED and (gone or not found)
-    return succeeded < min(asked, counts.completed)
+    return made < min(asked, counts.completed)
 
 
 def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:

@@ -18,7 +18,9 @@ nothing, sent      none of these               any                   Refuse
 job                (not needed)                any                   Attached
 refused            not looked yet              any                   Look
 refused            own                         any                   Attach the best, cancel the others
-refused            none                        any                   Create next number
+refused            none, whole list            any                   Create next number
+refused            none, list not whole        before settle time    LookAgain
+refused            none, list not whole        after                 Create next number
 intent alone       not looked yet              any                   Look
 intent alone       own                         any                   Attach the best, cancel the others
 intent alone       none                        any, repeatable       Repeat: the provider knows the request again
@@ -151,11 +153,12 @@ def decide(
         return Look()
     if (found := best(looked.own)) is not None:
         return Attach(found, others(looked.own, found))
-    if last.refused:
-        return Create(last.number + 1)
-    if last.repeatable:
-        return Repeat()
     settled_at = last.intent_at + settle_seconds
+    # A gateway may refuse and yet have made the job, which a list that is not whole may show later.
+    if last.refused and (looked.complete or now >= settled_at):
+        return Create(last.number + 1)
+    if last.repeatable and not last.refused:
+        return Repeat()
     if now < settled_at:
         return LookAgain(min(settled_at, now + LOOK_AGAIN_SECONDS))
     if on_lost_create == "resubmit" and not looked.broken:

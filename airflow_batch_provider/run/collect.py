@@ -178,10 +178,10 @@ def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
     asked, unlabelled = books.expected_lines, books.unlabelled
     # An error that has lost its id answers some row; what may be an answer, or cannot be read, answers none for sure.
     found = books.answered + books.nameless - unlabelled
-    what = doubt_of(job, asked, found, "; ".join(gone), unlabelled)
+    what = doubt_of(job, asked, found, books.made, "; ".join(gone), unlabelled)
     if what is None:
         return None
-    return _Doubt(what, is_lost(job, asked, found, books.succeeded, gone=bool(gone), unlabelled=unlabelled))
+    return _Doubt(what, is_lost(job, asked, found, books.made, gone=bool(gone), unlabelled=unlabelled))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:

@@ -16,7 +16,7 @@ from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.run.attempts import Fact
 from tests.architecture.measure import PACKAGE, ROOT
 
-WRITERS = ("ledger", "storage", "staging", "results", "collecting", "run")
+WRITERS = ("ledger", "storage", "staging", "results", "collect", "run")
 """The modules that name files of a run directory."""
 
 
@@ -65,7 +65,7 @@ def test_every_file_of_a_run_directory_is_described():
     assert [kind for kind in get_args(Fact) if f".1.{kind}" not in rows] == []
     named = set()
     for module in WRITERS:
-        text = (PACKAGE / f"{module}.py").read_text()
+        text = (PACKAGE / "run" / f"{module}.py").read_text()
         named |= {name.rpartition("/")[2] for name in re.findall(r'f?"([a-z/]+\.jsonl?)"', text)}
     assert {"run.json", "summary.json", "failed.jsonl", "tries.json", "archiving.json", "unsent.json"} <= named
     assert [name for name in named if f"`{name}`" not in rows] == []

@@ -164,7 +164,7 @@ def test_creates_of_one_pass_add_up(priced):
     assert len(priced.fake.batches) == 4
 
 
-@pytest.mark.parametrize("lagging", [0, 1])
+@pytest.mark.parametrize("lagging", [0, 1, 3])
 def test_a_create_that_was_refused_and_accepted_all_the_same_counts(priced, monkeypatch, lagging):
     """X11: 429 from a gateway whose upstream has made the job, and a list that cannot say so at the first look: none is
     made beside it, so a budget for one job holds."""

@@ -417,6 +417,20 @@ def over_quota(story):
     story.world.end(second, JobStatus.FAILED, ["bad"])
 
 
+def in_part(story):
+    """The first line to be read is an expired row's, the answer beside it comes later."""
+    story.world.end(story.world.live()[0], JobStatus.COMPLETED)
+    story.a_job_ends(
+        which=0,
+        status=JobStatus.PARTIALLY_COMPLETED,
+        answers=["good", "expired"],
+        noise=["repeated"],
+        late=("part", 100.0),
+        error="invalid",
+        seed=2,
+    )
+
+
 def killed(story):
     story.killed_by_a_person(faults=[])
 
@@ -441,6 +455,7 @@ TOLD = {
         [tried(), expired, resumed(("outputs", 0, "another"))],
     ),
     "a full queue leaves nothing to ask": ({}, [tried(), over_quota, resumed()]),
+    "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
     "another process repeats, the first is refused": (REPEATABLE, [tried(("create", 0, "another 429")), killed]),
 }
 
