@@ -46,7 +46,8 @@ whoever made it. No time and no likeness of names proves anything, so the clocks
 | nothing, and a later round was planned | none of these | refuse: it was sent, and what it left open is asked already |
 | the job's id | | go on with it |
 | refused (4xx) | own | go on with the best: a gateway may refuse what it has passed on |
-| refused (4xx) | none | create under the next number, when there is room |
+| refused (4xx) | none, the list is not whole, for less than the settle time | look again |
+| refused (4xx) | none, else | create under the next number, when there is room |
 | intent alone | own | go on with the best, cancel and report the others |
 | intent alone | none | where a create is repeatable: send the same call again |
 | intent alone | none, for less than the settle time | look again |
