@@ -40,7 +40,7 @@ def lines(text: str) -> list[Any]:
 )
 def test_there(provider: str, model: str, names: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output has one wire line a row, in input order, with our tokens, and nothing else."""
-    path = write(tmp_path / "in.jsonl", [request(custom_id) for custom_id in IDS])
+    path = write(tmp_path / "in.jsonl", [request(custom_id, max_tokens=20_000) for custom_id in IDS])
     assert main(["translate", "--to", provider, "--model", model, path]) == 0
     told = capsys.readouterr()
     wire = lines(told.out)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
+from airflow_batch_provider.operators import sql as sql_reading
 from airflow_batch_provider.operators.base import AirflowFailException
 from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 from tests.airflow import databases
@@ -197,7 +198,7 @@ def test_nothing_is_fetched_whole(postgres: Database, tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sql, "_ROWS_AT_ONCE", 100)
+            patch.setattr(sql_reading, "_ROWS_AT_ONCE", 100)
             operator(tmp_path, sql).execute({"ti": TaskInstance()})  # type: ignore[arg-type,typeddict-item]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
