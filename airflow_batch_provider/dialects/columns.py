@@ -1,7 +1,7 @@
 """What Vertex AI's importer for Gemini batches accepts: it reads the file as BigQuery reads a table.
 
 Every path of a line becomes a column with one type over the whole file. A line that breaks a rule fails the whole job
-before a single row ran. Rules: errors seen live (reference/batch-apis.md, section 4.3); columns a table: BigQuery's
+before a single row ran. Rules: errors seen live; columns a table: BigQuery's
 quotas; names alike but for their case, lists of lists, integers beside floats: BigQuery's rules for columns, taken at
 their strictest, since Google documents none of this for batches.
 """

@@ -4,7 +4,7 @@ A gateway leaves out what it does not know and says nothing. So each request is 
 model, which names what the provider cannot be asked at all; then it is written so that the gateway cannot go wrong; and
 what the gateway would lose, although it changes the answer, is an error of the row.
 
-Source: Portkey's open-source gateway 1.15.2, read and run (reference/gateways.md, 1.6). TrueFoundry's matrix of files
+Source: Portkey's open-source gateway 1.15.2, read and run. TrueFoundry's matrix of files
 is the same, so the same is expected of it.
 """
 

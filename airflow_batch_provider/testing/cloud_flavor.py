@@ -1,6 +1,6 @@
 """A gateway over Bedrock or Vertex AI, as it really answers; who signs how is in ``flavors_clouds``.
 
-Source: Portkey's open-source gateway 1.15.2, run (reference/gateways.md, 1.1 to 1.6). TrueFoundry's matrix of files is
+Source: Portkey's open-source gateway 1.15.2, run. TrueFoundry's matrix of files is
 the same, and so is its fake. The rows are read as they were uploaded, in OpenAI's lines; what is put out has the shape
 that the gateway, or the provider whose file it hands on, gives it.
 """

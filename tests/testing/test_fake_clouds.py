@@ -1,4 +1,4 @@
-"""The fakes of gateways over clouds answer as the real ones do (reference/gateways.md, 1.5 and 1.6)."""
+"""The fakes of gateways over clouds answer as the real ones do."""
 
 from __future__ import annotations
 

@@ -317,8 +317,8 @@ class BedrockBackend(Backend):
                 raise
 
     def delete(self, handle: str) -> None:
-        """Delete an object, or all below a URI that ends with a slash; the seeds' policy does not allow it, which is
-        then told as an error that names the object and the permission."""
+        """Delete an object, or all below a URI that ends with a slash; without ``s3:DeleteObject``, an error names the
+        object and the permission."""
         self.store.delete(handle)
 
     def console_url(self, job_id: str) -> str | None:

@@ -1,6 +1,6 @@
 """Bedrock and Vertex AI behind a gateway: OpenAI's wire, whose files the gateway translates and lays into a bucket.
 
-Source: Portkey's open-source gateway 1.15.2, read and run (reference/gateways.md, section 1); TrueFoundry's matrix of
+Source: Portkey's open-source gateway 1.15.2, read and run; TrueFoundry's matrix of
 files is the same, so the same is expected of it.
 """
 
