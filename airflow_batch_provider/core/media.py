@@ -32,7 +32,9 @@ _IMAGE_CEILINGS = (
 
 OpenAI, "Images and vision": a base and up to eight tiles of a picture of 2048 x 768; for the small models 1,536 patches
 times 1.62, 1.72 or 2.46. Anthropic, "Vision": one token for 28 x 28 pixels, at most 4,784 on the models that see most.
-Google, "Media resolution": 2,240 at the highest of Gemini 3."""
+Google, "Media resolution": 2,240 at the highest of Gemini 3.
+The patches and the factors 1.62 and 2.46 were read in copies of OpenAI's page; the other factor and the 4,784 are
+unverified."""
 _PREFIX = re.compile(r"^(.*/)?([a-z]+(-[a-z]+)?\.(?=(?:anthropic|openai|google)\.))?((anthropic|openai|google)\.)?")
 
 SOUND_TOKENS_A_SECOND = 32

@@ -36,6 +36,7 @@ from airflow_batch_provider.dialects.finish_words import CLAUDE, finish_reason
 from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (
     bounded_tokens,
+    check_call_ids,
     check_least_top_p,
     check_turns,
     merge_system,
@@ -51,6 +52,10 @@ _VERSIONS = {"": "bedrock-2023-05-31", "anthropic": "vertex-2023-10-16"}
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _TITLE = 500
 """The most characters of a document's title (Anthropic's OpenAPI, RequestDocumentBlock)."""
+_MOST_IMAGES = 600
+_MANY_IMAGES = 20
+_MANY_RULE = "none may be larger than 2000 x 2000 pixels, and models of 200,000 tokens take 100 at most"
+"""Anthropic, "Vision", general limits. A cloud may take less by the size of the request."""
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ERRORS = {
     "invalid_request_error": 400,
@@ -108,6 +113,7 @@ class Anthropic(ChatDialect):
             self._called = {}
         body = with_effort(body, self.note)
         system, turns = self.conversation(body)
+        self._check_images(turns)
         check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._called:
             self._pair(turns)
@@ -125,6 +131,13 @@ class Anthropic(ChatDialect):
             told = out["system"]
             merge_system(out, [self.text(told)] if isinstance(told, str) else told, self.note)
         return out
+
+    def _check_images(self, turns: list[JSON]) -> None:
+        count = sum(block["type"] == "image" for turn in turns for block in turn["content"])
+        if count > _MOST_IMAGES:
+            raise self.refuse("messages", f"Claude takes {_MOST_IMAGES} images a request, not {count}; split the row")
+        if count > _MANY_IMAGES:
+            self.note("messages", f"with more than {_MANY_IMAGES} images, {_MANY_RULE}", "sent as it is")
 
     def _most(self, body: JSON) -> int:
         """``max_tokens``, which Claude requires."""
@@ -155,6 +168,7 @@ class Anthropic(ChatDialect):
             blocks = turn["content"]
             if turn["role"] == "assistant":
                 waiting = sorted(block["id"] for block in blocks if block["type"] == "tool_use")
+                check_call_ids(waiting)
                 continue
             results = [block for block in blocks if block["type"] == "tool_result"]
             if sorted(block["tool_use_id"] for block in results) != waiting:

@@ -162,7 +162,11 @@ class ChatDialect(Dialect):
             if bare and role == "user" and (self.blank_text or (content and not content.isspace())):
                 parts = [self.text(content)]
             elif role in INSTRUCTIONS:
-                system += self._instructions(message, f"messages[{index}]")
+                told = self._instructions(message, f"messages[{index}]")
+                if told and turns:
+                    reason = "instructions stand apart from the conversation there, before all of it"
+                    self.note(f"messages[{index}]", reason, "moved to the front")
+                system += told
                 continue
             else:
                 parts = self._message(role, message, index, names)

@@ -28,6 +28,7 @@ from airflow_batch_provider.dialects.options import (
     Choice,
     Schema,
     Tool,
+    check_call_ids,
     read_choice,
     read_effort,
     read_format,
@@ -85,6 +86,7 @@ class Nova(Converse):
             blocks = turn["content"]
             if turn["role"] == "assistant":
                 waiting = sorted(block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block)
+                check_call_ids(waiting)
                 continue
             results = [block for block in blocks if "toolResult" in block]
             if sorted(block["toolResult"]["toolUseId"] for block in results) != waiting:

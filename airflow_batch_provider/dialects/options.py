@@ -79,7 +79,13 @@ def read_tools(value: Any) -> list[Tool]:
     """``tools``, functions only."""
     if not isinstance(value, list):
         raise refuse("tools", "must be an array")
-    return [_read_tool(entry, f"tools[{index}]") for index, entry in enumerate(value)]
+    tools = [_read_tool(entry, f"tools[{index}]") for index, entry in enumerate(value)]
+    names: set[str] = set()
+    for tool in tools:
+        if tool.name in names:
+            raise refuse(f"{tool.path}.function.name", f"another tool is called {tool.name}, too; rename one of them")
+        names.add(tool.name)
+    return tools
 
 
 def _read_tool(entry: Any, path: str) -> Tool:
@@ -252,6 +258,13 @@ def nearest_effort(effort: str, taken: Sequence[str]) -> str:
     order = EFFORTS.index
     below = [level for level in taken if order(level) <= order(effort)]
     return max(below, key=order) if below else min(taken, key=order)
+
+
+def check_call_ids(ids: Sequence[str]) -> None:
+    """Refuse two calls of one id in a turn, whose results could not be told apart (Anthropic: "`tool_use` ids must be
+    unique")."""
+    if len(set(ids)) < len(ids):
+        raise refuse("messages", "two tool calls of one message have the same id; give each its own")
 
 
 def merge_system(out: JSON, system: list[JSON], note: Note) -> None:
