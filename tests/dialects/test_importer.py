@@ -117,6 +117,7 @@ def test_arguments(arguments: JSON, path: str) -> None:
 def test_two_tools_that_contradict() -> None:
     """Parameters of one name whose schemas differ in type cannot be in one line."""
     tools = [tool_body({"type": "object", "properties": {"x": {"enum": enum}}})["tools"][0] for enum in (["a"], [1])]
+    tools[1]["function"]["name"] = "other"
     assert refusal({"messages": HI, "tools": tools}).field.startswith("body.tools[1].function.parameters.properties.x")
 
 
