@@ -162,11 +162,11 @@ class ChatDialect(Dialect):
             if bare and role == "user" and (self.blank_text or (content and not content.isspace())):
                 parts = [self.text(content)]
             elif role in INSTRUCTIONS:
-                told = self._instructions(message, f"messages[{index}]")
-                if told and turns:
-                    reason = "instructions stand apart from the conversation there, before all of it"
+                instructions = self._instructions(message, f"messages[{index}]")
+                if instructions and turns:
+                    reason = f"{self.provider} takes instructions before the conversation only"
                     self.note(f"messages[{index}]", reason, "moved to the front")
-                system += told
+                system += instructions
                 continue
             else:
                 parts = self._message(role, message, index, names)

@@ -76,7 +76,12 @@ def refuse(field: str, message: str) -> UntranslatableError:
 
 
 def read_tools(value: Any) -> list[Tool]:
-    """``tools``, functions only."""
+    """``tools``, functions only, each of its own name.
+
+    Claude refuses a name used twice ("tools: Tool names must be unique", eclipse-theia/theia#16122), Gemini does
+    ("Duplicate function declaration found", lobehub/lobehub#12604), and Bedrock ("is already defined at
+    toolConfig.tools").
+    """
     if not isinstance(value, list):
         raise refuse("tools", "must be an array")
     tools = [_read_tool(entry, f"tools[{index}]") for index, entry in enumerate(value)]
@@ -261,8 +266,10 @@ def nearest_effort(effort: str, taken: Sequence[str]) -> str:
 
 
 def check_call_ids(ids: Sequence[str]) -> None:
-    """Refuse two calls of one id in a turn, whose results could not be told apart (Anthropic: "`tool_use` ids must be
-    unique")."""
+    """Refuse two calls of one id in a turn.
+
+    Anthropic: "`tool_use` ids must be unique" (anthropics/claude-code#20901).
+    """
     if len(set(ids)) < len(ids):
         raise refuse("messages", "two tool calls of one message have the same id; give each its own")
 

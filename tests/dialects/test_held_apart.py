@@ -15,13 +15,13 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 
 
-def asked(*messages: JSON) -> list[JSON]:
+def conversation(*messages: JSON) -> list[JSON]:
     return [{"role": "user", "content": "a"}, *messages]
 
 
 @pytest.mark.parametrize("model", [CLAUDE, VERTEX_CLAUDE, NOVA, GEMINI])
 def test_two_tools_of_one_name(model: str) -> None:
-    """Every provider wants unique names; the row failed after the upload."""
+    """Every provider requires unique names; the row failed after the upload."""
     with pytest.raises(UntranslatableError, match=r"tools\[1\]\.function\.name"):
         made(model, tools=[TOOL, TOOL])
 
@@ -30,7 +30,7 @@ def test_two_tools_of_one_name(model: str) -> None:
 def test_two_calls_of_one_id(model: str) -> None:
     """Their results could not be told apart."""
     results = [{"role": "tool", "tool_call_id": "c", "content": text} for text in ("1", "2")]
-    messages = asked({"role": "assistant", "tool_calls": [CALL, CALL]}, *results)
+    messages = conversation({"role": "assistant", "tool_calls": [CALL, CALL]}, *results)
     with pytest.raises(UntranslatableError, match="same id"):
         made(model, messages=messages, tools=[TOOL])
 
@@ -39,12 +39,12 @@ def test_two_calls_of_one_id(model: str) -> None:
 @pytest.mark.parametrize("model", [CLAUDE, VERTEX_CLAUDE, NOVA, LLAMA, GEMINI])
 def test_instructions_in_the_middle(model: str, role: str) -> None:
     """They went to the front without a word."""
-    told: dict[str, Any] = {"role": role, "content": "s"}
-    notes = made(model, messages=asked({"role": "assistant", "content": "b"}, told, {"role": "user", "content": "c"}))[
-        1
-    ]
+    message: dict[str, Any] = {"role": role, "content": "s"}
+    notes = made(
+        model, messages=conversation({"role": "assistant", "content": "b"}, message, {"role": "user", "content": "c"})
+    )[1]
     assert "moved to the front" in notes["body.messages[]"]
-    assert "body.messages[]" not in made(model, messages=[told, *asked()])[1]
+    assert "body.messages[]" not in made(model, messages=[message, *conversation()])[1]
 
 
 @pytest.mark.parametrize(("count", "fate"), [(20, "silent"), (21, "noted"), (600, "noted"), (601, "refused")])
