@@ -1,127 +1,59 @@
-"""What the operators share: from arguments and context to a :class:`BatchRun`, and from typed errors to Airflow's."""
+"""What the operators share that wait for a run: waiting here or in the triggerer, resuming, being killed."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import read_share
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     BudgetError,
-    ConfigurationError,
     DeadlineError,
     PermanentError,
     ProviderError,
     RetryableError,
     RunConflictError,
 )
-from airflow_batch_provider.core.identity import run_key
 from airflow_batch_provider.core.polling import Waiting, Wake, Watch
 from airflow_batch_provider.core.progress import Progress, summary_line, unusable_line
 from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
-from airflow_batch_provider.core.records import JSON, Job, RunOptions
+from airflow_batch_provider.core.records import JSON, Job
 from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
+from airflow_batch_provider.operators.connected import ConnectedOperator
+from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.kill import KilledJobs, was_ended
 from airflow_batch_provider.run.budget import cost_of, total_cost
 from airflow_batch_provider.run.run import BatchRun, Done
-from airflow_batch_provider.run.storage import RunDirectory, is_local, open_path
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
-
-try:
-    from airflow.sdk.exceptions import AirflowFailException
-except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_batch_provider.hooks.base import BatchInferenceHook
-
-ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
 BACKSTOP_SECONDS = 600
 """How long after our own deadline Airflow ends the deferral, in case no triggerer is alive to do so."""
-RUN_RECORD_VERSIONS = (1, 2)
 KILL_SECONDS = 4.0
-"""Airflow ends a killed task's process five seconds after it has told it."""
+"""Airflow ends a killed task's process five seconds after it has signalled it."""
 
 
-@contextlib.contextmanager
-def airflow_errors() -> Iterator[None]:
-    """Turn errors that another try cannot help into the exception that Airflow does not retry."""
-    try:
-        with _quiet("httpx", "httpx2"):  # the clients of openai 2 and 3
-            yield
-    except PermanentError as error:
-        # One exception with the whole way to it: a chain would print the same words and most of the way twice.
-        told = AirflowFailException(f"{type(error).__name__}: {error}")
-        raise told.with_traceback(_alone(error).__traceback__) from None
-    except BatchInferenceError as error:
-        raise _alone(error)  # noqa: B904 - it is the same error
+class RunOperator(ConnectedOperator):
+    """Base of the operators that wait for jobs; it adds waiting, resuming and killing.
 
-
-@contextlib.contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Keep a client's line for every call out of the log; whoever has set a level gets what they asked for."""
-    loggers = [one for one in map(logging.getLogger, names) if one.level == logging.NOTSET]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.setLevel(logging.NOTSET)
-
-
-def _alone(error: BatchInferenceError) -> BatchInferenceError:
-    """Without the client library's own exception behind it, whose text may quote the keys that a server echoed and is
-    printed with every traceback; ours says the same, keys left out."""
-    last: BaseException = error
-    while isinstance(behind := last.__cause__ or last.__context__, BatchInferenceError):
-        last = behind
-    last.__cause__ = last.__context__ = None
-    return error
-
-
-def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
-    """The run directory, unless its next task may run on a machine that cannot see it.
-
-    :raises ConfigurationError: for a local path where tasks may run on several machines.
-    """
-    where = open_path(path)
-    if is_local(where) and not allow_local_path:
-        from airflow.configuration import conf
-
-        names = [part.split(":")[-1].split(".")[-1].strip() for part in conf.get("core", "executor").split(",")]
-        several = [name for name in names if name not in ONE_MACHINE_EXECUTORS]
-        if several:
-            raise ConfigurationError(
-                f"{path} is on this machine alone, but {', '.join(several)} may run the next try elsewhere. Use s3://, "
-                "gs:// or abfs://, or set allow_local_path=True if every worker sees the same folder."
-            )
-    return RunDirectory(where)
-
-
-class RunOperator(BaseOperator):
-    """Base of the operators that drive a run; it adds waiting, resuming and killing.
-
-    :param conn_id: the connection, whose type decides the backend.
     :param deferrable: wait in the triggerer; False keeps the worker's slot.
-    :param poll_interval: seconds between looks.
+    :param poll_interval: seconds between looks at the jobs.
     :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped while it runs or waits.
     """
 
     operator_extra_links = (BatchInferenceLink(),)
     multiple_outputs = True
+    wait_for_completion = True
+    error_tolerance: float | str = 0.0
+    """What an operator without an argument of that name goes by."""
 
     def __init__(
         self,
@@ -130,64 +62,21 @@ class RunOperator(BaseOperator):
         deferrable: bool = True,
         poll_interval: float = 60.0,
         cancel_on_kill: bool = True,
-        wait_for_completion: bool = True,
-        error_tolerance: float | str = 0.0,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
-        super().__init__(**kwargs)
-        self.conn_id = conn_id
+        super().__init__(conn_id=conn_id, **kwargs)
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
-        self.wait_for_completion = wait_for_completion
-        self.error_tolerance = error_tolerance
         self.console_url: str | None = None
-        self._killed = False
         self._ended_by_hand = False
         self._cancels = False
-        self._run: BatchRun | None = None
         self._watched: tuple[Backend, Sequence[str]] | None = None
 
     def resumed(self, context: Context) -> BatchRun:
         """The run to go on with after waiting."""
         raise TypeError(f"{type(self).__name__} does not wait")
-
-    def follow(self, run_path: str, conn_id: str | None = None) -> BatchRun:
-        """A run that some task submitted, to be read and finished but never extended.
-
-        :raises RunConflictError: when there is none.
-        """
-        directory = RunDirectory(run_path)
-        record = directory.read_json("run.json")
-        if record is None:
-            raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
-        if (version := record.get("version")) not in RUN_RECORD_VERSIONS:
-            raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
-        self.conn_id = conn_id or record["conn_id"]
-        return self.open(directory, RunOptions(on_unusable=record["options"].get("on_unusable", "keep")))
-
-    def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
-        """A run on this operator's connection."""
-        if not self.conn_id:
-            raise ConfigurationError("conn_id is missing; name the connection of the provider")
-        self._run = BatchRun(
-            directory,
-            self.hook(self.conn_id).backend,
-            options,
-            conn_id=self.conn_id,
-            stopped=lambda: self._killed,
-            log=self.log,
-            **identity,
-        )
-        return self._run
-
-    @staticmethod
-    def hook(conn_id: str) -> BatchInferenceHook:
-        """The hook that the connection's type asks for."""
-        from airflow_batch_provider.hooks.base import BatchInferenceHook
-
-        return BatchInferenceHook.for_conn_id(conn_id)
 
     # ---- going on ----------------------------------------------------------------------------------------------
 
@@ -379,21 +268,3 @@ def _look(backend: Backend, job_ids: Sequence[str]) -> list[Job] | BatchInferenc
         return [backend.retrieve(job_id) for job_id in job_ids]
     except BatchInferenceError as error:
         return error
-
-
-def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
-    """The run directory of a task; a mapped one has its own.
-
-    :param own_folder: whether the author's template tells mapped tasks apart already.
-    """
-    path = output_path.rstrip("/")
-    map_index = getattr(context["ti"], "map_index", -1)
-    if own_folder or map_index is None or map_index < 0:
-        return path
-    return f"{path}/map-{map_index:05d}"
-
-
-def key_of(context: Context) -> str:
-    """Who the task's run is; the same for every try."""
-    ti: Any = context["ti"]
-    return run_key(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)

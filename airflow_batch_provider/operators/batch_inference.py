@@ -10,7 +10,9 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
 from airflow_batch_provider.images.fetch import ImagePolicy
 from airflow_batch_provider.images.inline import FOLDER, with_images
-from airflow_batch_provider.operators.base import RunOperator, airflow_errors, checked_directory, key_of, path_of
+from airflow_batch_provider.operators.base import RunOperator
+from airflow_batch_provider.operators.connected import checked_directory, key_of, path_of
+from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 from airflow_batch_provider.operators.steps import (
     BatchInferenceCancelOperator,
@@ -154,10 +156,10 @@ class BatchInferenceOperator(RunOperator):
             deferrable=deferrable,
             poll_interval=poll_interval,
             cancel_on_kill=cancel_on_kill,
-            wait_for_completion=wait_for_completion,
-            error_tolerance=error_tolerance,
             **kwargs,
         )
+        self.wait_for_completion = wait_for_completion
+        self.error_tolerance = error_tolerance
         self.input_path = input_path
         self.output_path = output_path
         self.model = model
@@ -243,19 +245,28 @@ class BatchInferenceOperator(RunOperator):
 
 
 class BatchInferenceSubmitOperator(BatchInferenceOperator):
-    """Validate, split, upload and create, then end; a sensor and a fetch operator do the rest, here or in another DAG.
+    """Validate, split, upload and create jobs, then end; a sensor and a fetch operator do the rest, also in another DAG.
 
     Returns ``run_path`` and ``batch_ids``, the ids of all jobs of the run. Takes the arguments of
-    :class:`BatchInferenceOperator` that concern sending.
+    :class:`BatchInferenceOperator` but for ``rounds`` and ``wait_for_completion``: one try sends each row once. When the
+    task is cleared, it sends again the rows of ended jobs that a retry can fix, as long as there are more of them than
+    ``error_tolerance`` allows.
 
     :param input_path: the JSONL; or
     :param input_file_id: the provider's id of a file that was uploaded already.
     """
 
-    template_fields = (*BatchInferenceOperator.template_fields, "input_file_id")
+    template_fields = (*(name for name in BatchInferenceOperator.template_fields if name != "rounds"), "input_file_id")
 
     def __init__(self, *, input_path: str = "", input_file_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(input_path=input_path, **kwargs, wait_for_completion=False)
+        refused = {name: kwargs[name] for name in ("rounds", "wait_for_completion") if name in kwargs}
+        if refused:
+            raise TypeError(
+                f"Invalid arguments were passed to {type(self).__name__} (task_id: {kwargs.get('task_id')}). "
+                f"Invalid arguments were:\n**kwargs: {refused}"
+            )
+        # Given by name, so that a default_args of the DAG that is meant for other tasks does not reach them.
+        super().__init__(input_path=input_path, **kwargs, rounds=2, wait_for_completion=False)
         self.input_file_id = input_file_id
 
     def _check(self) -> None:

@@ -14,7 +14,8 @@ from airflow_batch_provider.core.preparing import Messages, RequestTemplate, pre
 from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
 from airflow_batch_provider.images.fetch import ImagePolicy
 from airflow_batch_provider.images.inline import FOLDER, Inliner
-from airflow_batch_provider.operators.base import airflow_errors, checked_directory
+from airflow_batch_provider.operators.connected import checked_directory
+from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.sql import Parameters, select_rows, sql_hook
 from airflow_batch_provider.run.storage import RunDirectory, open_path, open_stream
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_batch_provider.core.counts import read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, RunOptions
-from airflow_batch_provider.operators.base import RunOperator, airflow_errors, checked_directory, key_of, path_of
+from airflow_batch_provider.operators.base import RunOperator
+from airflow_batch_provider.operators.connected import ConnectedOperator, checked_directory, key_of, path_of
+from airflow_batch_provider.operators.errors import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,9 +38,11 @@ class BatchInferenceFetchOperator(RunOperator):
         output_path: str | None = None,
         allow_local_path: bool = False,
         cancel_on_kill: bool = False,
+        error_tolerance: float | str = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(cancel_on_kill=cancel_on_kill, **kwargs)
+        self.error_tolerance = error_tolerance
         self.run_path = run_path
         self.batch_id = batch_id
         self.output_path = output_path
@@ -57,6 +61,8 @@ class BatchInferenceFetchOperator(RunOperator):
         """The run that was submitted, or one around the batch that was made elsewhere."""
         if bool(self.run_path) == bool(self.batch_id):
             raise ConfigurationError("give either run_path, or batch_id with conn_id and output_path")
+        if self.run_path and self.output_path:
+            raise ConfigurationError("output_path goes with batch_id; the results of run_path are written in run_path")
         if self.run_path:
             return self.follow(self.run_path, self.conn_id)
         if not self.output_path:
@@ -70,7 +76,7 @@ class BatchInferenceFetchOperator(RunOperator):
         return run
 
 
-class BatchInferenceCancelOperator(RunOperator):
+class BatchInferenceCancelOperator(ConnectedOperator):
     """Ask the provider to stop the jobs of a run, or one batch; what they answered can still be fetched.
 
     Returns the ids of the jobs that were asked to stop.
@@ -82,7 +88,6 @@ class BatchInferenceCancelOperator(RunOperator):
     template_fields = ("run_path", "batch_id", "conn_id")
 
     def __init__(self, *, run_path: str | None = None, batch_id: str | None = None, **kwargs: Any) -> None:
-        kwargs.setdefault("multiple_outputs", False)
         super().__init__(**kwargs)
         self.run_path = run_path
         self.batch_id = batch_id
@@ -103,7 +108,7 @@ class BatchInferenceCancelOperator(RunOperator):
             return cancelled
 
 
-class BatchInferenceValidateOperator(RunOperator):
+class BatchInferenceValidateOperator(ConnectedOperator):
     """Check a JSONL against what a connection's provider takes, without a call to it and before a cent is spent.
 
     Fails with every problem by line number; returns ``input_path``, ``rows``, ``bytes``, ``models``, ``shards``,
@@ -129,6 +134,7 @@ class BatchInferenceValidateOperator(RunOperator):
         expected_output_tokens: int | str | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
         super().__init__(conn_id=conn_id, **kwargs)
         self.input_path = input_path
         self.model = model

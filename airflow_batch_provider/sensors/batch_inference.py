@@ -9,7 +9,8 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError, ProviderError
 from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.operators.base import RunOperator, airflow_errors, heed
+from airflow_batch_provider.operators.base import RunOperator, heed
+from airflow_batch_provider.operators.errors import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

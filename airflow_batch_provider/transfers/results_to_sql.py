@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.core.errors import ReconciliationError
-from airflow_batch_provider.operators.base import airflow_errors
+from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.sql import nothing_of_the_rows, sql_hook
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.transfers.rows import EndedRun, Extras, prices_of

@@ -21,6 +21,13 @@ from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 from tests.airflow.world import TaskInstance, curl_batch, provider, request, resume, write
 
 POLL = {"poll_interval": 0.02}
+GUARDS = {
+    "timeout": 600,
+    "max_cost_usd": 9,
+    "expected_output_tokens": 9,
+    "max_jobs_in_flight": 1,
+    "max_enqueued_tokens": 999,
+}
 WAITS = {"deferrable": False, "poll_interval": 1.0, "cancel_on_kill": True}
 ENDS = {"wait_for_completion": False, "error_tolerance": 0.5}
 NEEDED = {
@@ -44,6 +51,7 @@ REFUSED = [
 @pytest.fixture
 def fake(monkeypatch):
     with provider("openai_batch") as (made, connection):
+        connection["extra"] = {**connection.get("extra", {}), "prices": {"*": {"input": 1, "output": 1}}}
         monkeypatch.setenv("AIRFLOW_CONN_PROVIDER", json.dumps(connection))
         yield made
 
@@ -52,7 +60,7 @@ def accepted(kind: type[BaseOperator]) -> set[str]:
     """The arguments of an operator that are not Airflow's own."""
     own = kind.__mro__[: kind.__mro__.index(BaseOperator)]
     names = {name for one in own if "__init__" in vars(one) for name in inspect.signature(one.__init__).parameters}
-    refused = {name for one, names in REFUSED if one is kind for name in names}
+    refused = {"rounds", "wait_for_completion"} if kind is BatchInferenceSubmitOperator else set()
     return names - {"self", "kwargs"} - refused
 
 
@@ -94,34 +102,37 @@ def test_every_accepted_argument_is_read(tmp_path, fake, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "db")}))
     (tmp_path / "rows.csv").write_text("text\nhello\n")
     path = write(tmp_path / "in.jsonl", [request(n) for n in range(2)])
-    whole = {"input_path": path, "conn_id": "provider", **POLL}
+    whole = {"input_path": path, "conn_id": "provider", **GUARDS, **POLL}
     ran = str(tmp_path / "run")
     sent = str(tmp_path / "sent")
     batch = curl_batch(fake, [request(0)])
+    other = curl_batch(fake, [request(0)])
+    fake.faults.unknown_status_polls = 3  # so that every task has to wait
     of_sql = {"sql": "SELECT 1 AS text", "sql_conn_id": "db", "output_path": str(tmp_path / "sql.jsonl")}
     cases = {
         BatchInferencePrepareOperator: [
-            {"source": str(tmp_path / "rows.csv"), "prompt": "{{ row.text }}", "output_path": str(tmp_path / "p.jsonl")},
-            {**of_sql, "prompt": "{{ row.text }}"},
+            {
+                "source": str(tmp_path / "rows.csv"),
+                "prompt": "{{ row.text }}",
+                "output_path": str(tmp_path / "p.jsonl"),
+            },
+            {**of_sql, "prompt": "{{ row.text }}", "limit": 1},
         ],
-        BatchInferenceValidateOperator: [{"input_path": path, "conn_id": "provider"}],
-        BatchInferenceOperator: [{**whole, "output_path": ran, "timeout": 600}],
-        BatchInferenceSubmitOperator: [
-            {**whole, "output_path": sent, "max_jobs_in_flight": 1, "input_path": several(tmp_path)}
-        ],
+        BatchInferenceValidateOperator: [{"input_path": path, "conn_id": "provider", "expected_output_tokens": 9}],
+        BatchInferenceOperator: [{**whole, "output_path": ran}],
+        BatchInferenceSubmitOperator: [{**whole, "output_path": sent, "input_path": several(tmp_path)}],
         BatchInferenceSensor: [
             {"run_path": sent, **POLL},
             {"batch_id": batch, "conn_id": "provider", **POLL},
         ],
         BatchInferenceFetchOperator: [
             {"run_path": sent, **POLL},
-            {"batch_id": batch, "conn_id": "provider", "output_path": str(tmp_path / "adopted"), **POLL},
+            {"batch_id": other, "conn_id": "provider", "output_path": str(tmp_path / "adopted"), **POLL},
         ],
         BatchInferenceCancelOperator: [{"run_path": sent}, {"batch_id": batch, "conn_id": "provider"}],
         BatchResultsToSqlOperator: [{"run_path": ran, "sql_conn_id": "db", "table": "answers"}],
     }
     assert {kind.__name__ for kind in cases} == public()
-    fake.faults.hold_after_rows = None
     unread = {kind.__name__: sorted(accepted(kind) - uses(kind, *given)) for kind, given in cases.items()}
     assert {name: missing for name, missing in unread.items() if missing} == {}
 

@@ -17,8 +17,8 @@ from airflow_batch_provider.core.errors import ConfigurationError, InputError
 from airflow_batch_provider.core.records import RunOptions
 from airflow_batch_provider.images.fetch import ImagePolicy
 from airflow_batch_provider.images.inline import Inliner
-from airflow_batch_provider.operators.base import AirflowFailException
 from airflow_batch_provider.operators.batch_inference import BatchInferenceOperator, BatchInferenceSubmitOperator
+from airflow_batch_provider.operators.errors import AirflowFailException
 from airflow_batch_provider.run.preview import Plan
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.routes import CLAUDE, GEMINI, fake_route

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.images.fetch import ImageError, ImageFetcher, ImagePolicy, is_public
-from airflow_batch_provider.operators.base import AirflowFailException
+from airflow_batch_provider.operators.errors import AirflowFailException
 from tests.airflow.image_server import OPTIONS, PNG, Images, data_url, operator, prepared
 
 

@@ -12,7 +12,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.operators.base import AirflowFailException
+from airflow_batch_provider.operators.errors import AirflowFailException
 from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 
 ROWS = "id,text\n1,good\n2,bad\n3,so so\n"

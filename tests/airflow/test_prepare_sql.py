@@ -13,7 +13,7 @@ import pytest
 
 from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
 from airflow_batch_provider.operators import sql as sql_reading
-from airflow_batch_provider.operators.base import AirflowFailException
+from airflow_batch_provider.operators.errors import AirflowFailException
 from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
 from tests.airflow import databases
 from tests.airflow.databases import Database

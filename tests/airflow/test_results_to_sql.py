@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_batch_provider.core.errors import ConfigurationError, RetryableError
-from airflow_batch_provider.operators.base import AirflowFailException
+from airflow_batch_provider.operators.errors import AirflowFailException
 from airflow_batch_provider.testing.routes import ROUTES, fake_route
 from airflow_batch_provider.transfers import results_to_sql, tables
 from airflow_batch_provider.transfers.results_to_sql import BatchResultsToSqlOperator

@@ -12,7 +12,7 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.progress import summary_line
 from airflow_batch_provider.core.records import Outcome
 from airflow_batch_provider.core.summary import RunSummary
-from airflow_batch_provider.operators.base import AirflowFailException, airflow_errors
+from airflow_batch_provider.operators.errors import AirflowFailException, airflow_errors
 
 
 def summary(cost_usd: float | None, outcomes: dict[Outcome, int], **more: object) -> RunSummary:

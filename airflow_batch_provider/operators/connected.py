@@ -1,0 +1,107 @@
+"""What operators that use a connection share: from arguments and context to a :class:`BatchRun`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError
+from airflow_batch_provider.core.identity import run_key
+from airflow_batch_provider.core.records import RunOptions
+from airflow_batch_provider.run.run import BatchRun
+from airflow_batch_provider.run.storage import RunDirectory, is_local, open_path
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_batch_provider.hooks.base import BatchInferenceHook
+
+ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
+RUN_RECORD_VERSIONS = (1, 2)
+
+
+class ConnectedOperator(BaseOperator):
+    """Base of the operators that use the connection of a provider.
+
+    :param conn_id: the connection; its type decides the backend.
+    """
+
+    def __init__(self, *, conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self._killed = False
+        self._run: BatchRun | None = None
+
+    def follow(self, run_path: str, conn_id: str | None = None) -> BatchRun:
+        """A run that some task submitted, to be read and finished but never extended.
+
+        :raises RunConflictError: when there is none.
+        """
+        directory = RunDirectory(run_path)
+        record = directory.read_json("run.json")
+        if record is None:
+            raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
+        if (version := record.get("version")) not in RUN_RECORD_VERSIONS:
+            raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
+        self.conn_id = conn_id or record["conn_id"]
+        return self.open(directory, RunOptions(on_unusable=record["options"].get("on_unusable", "keep")))
+
+    def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
+        """A run on this operator's connection."""
+        if not self.conn_id:
+            raise ConfigurationError("conn_id is missing; name the connection of the provider")
+        self._run = BatchRun(
+            directory,
+            self.hook(self.conn_id).backend,
+            options,
+            conn_id=self.conn_id,
+            stopped=lambda: self._killed,
+            log=self.log,
+            **identity,
+        )
+        return self._run
+
+    @staticmethod
+    def hook(conn_id: str) -> BatchInferenceHook:
+        """The hook that the connection's type asks for."""
+        from airflow_batch_provider.hooks.base import BatchInferenceHook
+
+        return BatchInferenceHook.for_conn_id(conn_id)
+
+
+def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
+    """The run directory, unless its next task may run on a machine that cannot see it.
+
+    :raises ConfigurationError: for a local path where tasks may run on several machines.
+    """
+    where = open_path(path)
+    if is_local(where) and not allow_local_path:
+        from airflow.configuration import conf
+
+        names = [part.split(":")[-1].split(".")[-1].strip() for part in conf.get("core", "executor").split(",")]
+        several = [name for name in names if name not in ONE_MACHINE_EXECUTORS]
+        if several:
+            raise ConfigurationError(
+                f"{path} is on this machine alone, but {', '.join(several)} may run the next try elsewhere. Use s3://, "
+                "gs:// or abfs://, or set allow_local_path=True if every worker sees the same folder."
+            )
+    return RunDirectory(where)
+
+
+def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
+    """The run directory of a task; a mapped one has its own.
+
+    :param own_folder: whether the author's template tells mapped tasks apart already.
+    """
+    path = output_path.rstrip("/")
+    map_index = getattr(context["ti"], "map_index", -1)
+    if own_folder or map_index is None or map_index < 0:
+        return path
+    return f"{path}/map-{map_index:05d}"
+
+
+def key_of(context: Context) -> str:
+    """Who the task's run is; the same for every try."""
+    ti: Any = context["ti"]
+    return run_key(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)
