@@ -248,9 +248,9 @@ class BatchInferenceSubmitOperator(BatchInferenceOperator):
     """Validate, split, upload and create jobs, then end; a sensor and a fetch operator do the rest, also in another DAG.
 
     Returns ``run_path`` and ``batch_ids``, the ids of all jobs of the run. Takes the arguments of
-    :class:`BatchInferenceOperator` but for ``rounds`` and ``wait_for_completion``: one try sends each row once. When the
-    task is cleared, it sends again the rows of ended jobs that a retry can fix, as long as there are more of them than
-    ``error_tolerance`` allows.
+    :class:`BatchInferenceOperator` without ``rounds`` and ``wait_for_completion``: one try sends each row once. When the
+    task is cleared after the results were fetched and more rows failed than ``error_tolerance`` allows, it sends again
+    the rows that a retry can fix.
 
     :param input_path: the JSONL; or
     :param input_file_id: the provider's id of a file that was uploaded already.

@@ -13,7 +13,7 @@ from tests.architecture.measure import PACKAGE
 from tests.patience import PATIENCE
 
 PUBLIC = ("hooks", "operators", "sensors", "transfers", "triggers")
-BASES = {"RunOperator", "ApiKeyHook", "GatewayHook"}
+BASES = {"ConnectedOperator", "RunOperator", "ApiKeyHook", "GatewayHook"}
 """What classes share that are exported."""
 
 
