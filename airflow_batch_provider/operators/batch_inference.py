@@ -245,10 +245,10 @@ class BatchInferenceOperator(RunOperator):
 
 
 class BatchInferenceSubmitOperator(BatchInferenceOperator):
-    """Validate, split, upload and create jobs, then end; a sensor and a fetch operator do the rest, also in another DAG.
+    """Validate, split, upload and create jobs, then end; a sensor and a fetch operator do the rest.
 
     Returns ``run_path`` and ``batch_ids``, the ids of all jobs of the run. Takes the arguments of
-    :class:`BatchInferenceOperator` without ``rounds`` and ``wait_for_completion``: one try sends each row once. When the
+    :class:`BatchInferenceOperator` without ``rounds`` and ``wait_for_completion``: a try sends each row once. If the
     task is cleared after the results were fetched and more rows failed than ``error_tolerance`` allows, it sends again
     the rows that a retry can fix.
 
