@@ -401,6 +401,10 @@ def long_after(story):
     story.time_passes(seconds=1000.0)
 
 
+def far_after(story):
+    story.time_passes(seconds=25_000.0)
+
+
 def checked(story):
     story.new_try(faults=[], far=100.0, checked=True)
 
@@ -456,6 +460,10 @@ TOLD = {
     ),
     "a full queue leaves nothing to ask": ({}, [tried(), over_quota, resumed()]),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
+    "given up at the deadline, then stopped": (
+        {"on_deadline": "cancel", "in_flight": 1},
+        [tried(), far_after, killed, checked],
+    ),
     "another process repeats, the first is refused": (REPEATABLE, [tried(("create", 0, "another 429")), killed]),
 }
 
@@ -474,11 +482,12 @@ def test_stories_that_once_ended_badly(name):
         story.teardown()
 
 
+STORIES = int(os.environ.get("AIRFLOW_BATCH_STORIES", "100"))
 Story.TestCase.settings = settings(
-    max_examples=int(os.environ.get("AIRFLOW_BATCH_STORIES", "100")),
+    max_examples=STORIES,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestStory = Story.TestCase
+TestStory = pytest.mark.timeout(max(300, STORIES))(Story.TestCase)
