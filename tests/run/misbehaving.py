@@ -30,8 +30,9 @@ REFUSALS = ("cut", "500", "unreachable", "429", "quota", "full", "400", "401")
 LOST = ("lost", "late", "hidden", "twice")
 """What is answered by nothing, although it was carried out, or will be."""
 ANSWERS = ("good", "busy", "bad", "expired", "none")
-LATE_OUTPUTS = ("hidden", "part", "gone")
-"""How output looks that is not there yet, of a job that says it has ended: as none, as some of it, as 404."""
+LATE_OUTPUTS = ("hidden", "part", "gone", "errors")
+"""How output looks that is not there yet, of a job that says it has ended: as none, as some of it, as 404, as the file
+of its errors alone."""
 NOISE = ("repeated", "worse", "foreign", "nameless", "junk")
 
 
@@ -335,7 +336,9 @@ class MisbehavingBackend(Backend):
         if self.world.now < batch.readable:
             if batch.unreadable == "gone":
                 raise error_of("404")
-            data = data[: data.find(b"\n") + 1] if batch.unreadable == "part" else b""
+            lines = data.splitlines(keepends=True)
+            bad = [line for line in lines if b" answers " not in line]
+            data = b"".join({"part": lines[:1], "errors": bad}.get(batch.unreadable, []))
         for at in range(0, len(data), 100):
             if fault == "torn" and at:
                 raise error_of("cut")

@@ -414,6 +414,13 @@ def expired(story):
     story.world.end(story.world.live()[0], JobStatus.COMPLETED)
 
 
+def errors_first(status, *answers):
+    def ends(story):
+        story.world.end(story.world.live()[0], status, answers, late=("errors", 400.0))
+
+    return ends
+
+
 def over_quota(story):
     first, second = story.world.live()
     second.error = "token_limit_exceeded"
@@ -463,6 +470,24 @@ TOLD = {
     "given up at the deadline, then stopped": (
         {"on_deadline": "cancel", "in_flight": 1},
         [tried(), far_after, killed, checked],
+    ),
+    "expired rows are there before the answers": (
+        {},
+        [tried(), errors_first(JobStatus.EXPIRED, "expired", "good"), resumed(), long_after, resumed()],
+    ),
+    "refused rows are there before the answers": (
+        {},
+        [
+            tried(),
+            errors_first(JobStatus.PARTIALLY_COMPLETED, "good", "bad", "expired"),
+            resumed(),
+            long_after,
+            resumed(),
+        ],
+    ),
+    "refused rows of a stopped job are there before the answers": (
+        {},
+        [tried(), errors_first(JobStatus.CANCELLED, "bad", "good"), resumed(), long_after, checked],
     ),
     "another process repeats, the first is refused": (REPEATABLE, [tried(("create", 0, "another 429")), killed]),
 }
