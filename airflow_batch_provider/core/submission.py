@@ -30,11 +30,11 @@ intent alone       none                        after, "resubmit"     Create next
 intent alone       none                        after, "fail"         Refuse
 =================  ==========================  ====================  ===============================================
 
-*New* is what this very process has planned, with all rounds before; *lost* is a directory that was found gone; *sent*
-is a shard of a round that a later one follows, so that it had its job, and what that left open is sent already. In
-between, an earlier process may have sent a shard whose record was deleted since, or the directory was put back as it
-was before, so one look comes before its first create. A list that broke off proves nothing, so with a lost directory
-it is refused whatever the policy is.
+*New* is what this very process has planned, with all rounds before; *lost* is a directory that was found gone, or a
+shard of whose job only a doubt is left; *sent* is a shard of a round that a later one follows, so that it had its job,
+and what that left open is sent already. In between, an earlier process may have sent a shard whose record was deleted
+since, or the directory was put back as it was before, so one look comes before its first create. A list that broke off
+proves nothing, so with a lost directory it is refused whatever the policy is.
 
 The best job is one that was answered, then one that is alive, then one that expired; the oldest of equals. One that
 was cancelled or failed is dead: it is never borrowed and never better than a fresh create, but where the ledger knows

@@ -65,6 +65,11 @@ class Attempt:
         return self.facts.get("intent", {})
 
     @property
+    def is_forgotten(self) -> bool:
+        """Whether a doubt in its job is all that is left: which job that was, and whose, is gone with its record."""
+        return self.doubted and not self.facts and not self.twins
+
+    @property
     def made_nothing(self) -> bool:
         """Whether the provider is known to have made no job of it: it was refused, or given up before it was sent."""
         return ("refused" in self.facts or "given_up" in self.intent) and self.job_id is None
@@ -117,6 +122,7 @@ class Round:
 
     :param not_before: when its first job may be created, seconds since the epoch; 0 for at once.
     :param max_tokens: enqueued input tokens by model, where the round before did not fit into the provider's queue.
+    :param forgotten: shards that had a job of which a doubt is all that is left in the record.
     """
 
     number: int
@@ -125,6 +131,7 @@ class Round:
     not_before: float = 0.0
     max_tokens: dict[str, int] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
 
     def over_quota(self) -> list[Shard]:
         """The shards that did not fit into the provider's queue, so that nothing of them was asked."""

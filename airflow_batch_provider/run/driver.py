@@ -247,21 +247,22 @@ class Driver:
 
     def _must_look(self, a_round: Round, shard: Shard) -> bool:
         last = a_round.last(shard)
-        return self._memory(a_round) != "new" if last is None else "given_up" not in last.intent
+        return self._memory(a_round, shard) != "new" if last is None else "given_up" not in last.intent
 
-    def _memory(self, a_round: Round) -> submission.Memory:
+    def _memory(self, a_round: Round, shard: Shard) -> submission.Memory:
         """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
         that was put back as it was before this round's jobs."""
         is_new = self.planned.issuperset(range(a_round.number + 1))
-        return "sent" if self._is_followed else "lost" if self.was_lost else "new" if is_new else "unsure"
+        was_lost = self.was_lost or shard.name in a_round.forgotten
+        return "sent" if self._is_followed else "lost" if was_lost else "new" if is_new else "unsure"
 
     def _look(self, a_round: Round, shards: list[Shard]) -> dict[str, Seen]:
         """One look for all shards of which an earlier process may have made jobs."""
         assert self.submitter is not None
         wanted = [(shard, a_round.attempts.get(shard.name, [])) for shard in shards]
         # A lost answer or a lost directory must be looked into; else a look is a precaution.
-        must = self._memory(a_round) in ("lost", "sent") or any(many and many[-1].may_live for _, many in wanted)
-        if must:
+        sure = ("lost", "sent")
+        if any(self._memory(a_round, shard) in sure or (many and many[-1].may_live) for shard, many in wanted):
             return self.submitter.looker.look(wanted)
         # What a later round made is younger than the jobs of the round before, so the list is read no further.
         before = self.ledger.rounds()[: a_round.number]
@@ -294,7 +295,7 @@ class Driver:
             return None
         attempts = a_round.attempts.get(shard.name, [])
         try:
-            return self.submitter.submit(shard, attempts, self._memory(a_round), seen)
+            return self.submitter.submit(shard, attempts, self._memory(a_round, shard), seen)
         except BudgetError as error:
             reason = str(error)
         self.log.error("%s is not sent: %s", shard.name, reason)

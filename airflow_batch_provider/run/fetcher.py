@@ -109,7 +109,7 @@ class Fetcher:
     def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
         """When to look again for what is missing; None when it is believed."""
         now = self.clock()
-        first, looks = self.ledger.doubt(shard, attempt.number, now)
+        first, looks = self.ledger.doubt(shard, attempt.number, job_id, now)
         if is_believed(first, looks, now):
             self.log.error("Job %s is given up after %d looks: %s", job_id, looks, what)
             return None

@@ -15,7 +15,7 @@
     ledger/id.json                  the directory's id, where run.json is of version 1 and has none
     ledger/r0-00000.1.lost.json     the job or its answers are gone, as far as anybody can see; in the shape of an end
     ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
-    ledger/r0-00000.1.doubt.json    since when, and how often in a row, the job or its answers were not found
+    ledger/r0-00000.1.doubt.json    since when and how often in a row the job it names, or its answers, were missing
 
 Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read; only
 ``tries.json`` and doubts are written anew. One kind of fact is taken away: of a shard that is refused again and again,
@@ -129,9 +129,11 @@ class Ledger:
                 else:
                     attempts[-1].facts[kind] = self._fact(name)
         for a_round in rounds:
-            for attempts in a_round.attempts.values():
-                attempts.sort(key=lambda attempt: attempt.number)
-                attempts[:] = _without_replaced(attempts)
+            for shard, attempts in a_round.attempts.items():
+                if any(attempt.is_forgotten for attempt in attempts):
+                    a_round.forgotten.add(shard)
+                known = [attempt for attempt in attempts if not attempt.is_forgotten]
+                attempts[:] = _without_replaced(sorted(known, key=lambda attempt: attempt.number))
         return rounds
 
     def _fact(self, name: str) -> JSON:
@@ -201,16 +203,18 @@ class Ledger:
         """Add that a job or its answers are gone; a later try may still find them and add the end."""
         return self.record(shard, number, "lost", asdict(end))
 
-    def doubt(self, shard: Shard, number: int, now: float) -> tuple[float, int]:
-        """Note one more look that found less than there should be.
+    def doubt(self, shard: Shard, number: int, job_id: str, now: float) -> tuple[float, int]:
+        """Note one more look at a job that found less than there should be.
 
         :return: when the first in a row was, seconds since the epoch, and how many they are.
         """
         name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
         known = self._directory.read_json(name) or {}
+        if known.get("job_id", job_id) != job_id:
+            known = {}  # of a job whose record was deleted since
         looks = int(known.get("looks") or 0) + 1
         first = float(known["first"]) if looks > 1 else now
-        self._directory.write_json(name, {"first": first, "looks": looks})
+        self._directory.write_json(name, {"first": first, "looks": looks, "job_id": job_id})
         return first, looks
 
     def no_doubt(self, shard: Shard, number: int) -> None:

@@ -196,6 +196,27 @@ def test_a_job_that_was_seen_between_is_doubted_anew(bench):
     assert run.live_jobs() == [bench.fake.batches[0]["id"]]
 
 
+@pytest.mark.parametrize("of_another", [True, False])
+@pytest.mark.fake(faults=FaultPlan(hold_after_rows=0, poll_status=[404]))
+def test_a_doubt_is_of_one_job(bench, of_another):
+    """X6: a doubt that outlived the record of its job says nothing of the job that is found in its place."""
+    bench.write([line(n) for n in range(3)])
+    run = bench.run()
+    run.begin(first_try=True)
+    run.advance()
+    run.advance()
+    (doubt,) = (bench.path / "ledger").glob("*.doubt.json")
+    many = {**json.loads(doubt.read_text()), "looks": 9}
+    doubt.write_text(json.dumps(many | ({"job_id": "batch_of_another_directory"} if of_another else {})))
+    bench.clock.ahead += DOUBT_SECONDS + 1
+    bench.fake.faults.poll_status = [404]
+    run = bench.run()
+    run.begin(first_try=False)
+    run.advance()
+    lost = list((bench.path / "ledger").glob("*.lost.json"))
+    assert bool(lost) is not of_another
+
+
 @pytest.mark.fake(faults=FaultPlan(hold_after_rows=0, lost_job=True))
 def test_a_job_that_was_lost_and_is_alive_is_waited_for(bench):
     """A3: a gateway that has forgotten a job for an hour and knows it again: the next try waits for it."""

@@ -393,6 +393,10 @@ def lost(story):
     story.the_directory_is_lost()
 
 
+def part_lost(*kinds):
+    return lambda story: story.a_part_of_the_directory_is_lost(kinds=set(kinds))
+
+
 def later(story):
     story.time_passes(seconds=61.0)
 
@@ -466,6 +470,10 @@ TOLD = {
         [tried(), expired, resumed(("outputs", 0, "another"))],
     ),
     "a full queue leaves nothing to ask": ({}, [tried(), over_quota, resumed()]),
+    "only the doubt in another directory's job is left": (
+        {},
+        [tried(), lost, tried(), resumed(("retrieve", 0, "404")), part_lost("intent", "job"), checked, later, tried()],
+    ),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
     "given up at the deadline, then stopped": (
         {"on_deadline": "cancel", "in_flight": 1},
