@@ -1,4 +1,5 @@
-"""What an author wants of an output line, flat: the content of the answer, why it ended, what it used, what went wrong.
+"""What an author needs from an output line, flat: the content of the answer, why it ended, what it used, what went
+wrong.
 
 Shapes: OpenAI's API reference for chat completions, responses, completions, embeddings and moderations. "Answered" is
 not "usable": a model may spend all its tokens on reasoning and say nothing, be cut off, refuse, or only call a tool.
@@ -139,7 +140,7 @@ def unusable(content: Content) -> tuple[str, str] | None:
 
 
 def _of_choices(choices: Sequence[JSON]) -> Content:
-    """The first choice; of several, one that was cut or filtered tells of it."""
+    """The first choice; of several, one that was cut or filtered decides."""
     read = [_of_choice(choice) for choice in choices]
     if not read:
         return Content(qualities=frozenset({"empty"}))

@@ -14,7 +14,7 @@ Plain: TypeAlias = "str | int | float | Decimal | list[Any] | dict[str, Any] | N
 def plain(value: Any) -> Plain:
     """A cell as a template sees it.
 
-    NULL stays None, which templates write as nothing; text and numbers stay, a ``Decimal`` exactly; dates and times
+    NULL is None, which templates write as nothing; text and numbers are kept, a ``Decimal`` exactly; dates and times
     become ISO 8601; JSON, arrays and records lists and dicts, which templates write as JSON; bytes base64; everything
     else (UUID, interval, address) the text that it has.
 

@@ -71,7 +71,7 @@ def read_guard(name: str, given: Any, unit: str) -> float:
     """A limit that an author set, as a number above 0.
 
     A template may have made a text of the number. One that rendered to nothing, or to ``None``, is an error: the
-    author asked for a guard, and would have none.
+    author set a guard, and would have none.
 
     :param name: the argument, for the message.
     :param unit: of what, for the message.
@@ -101,13 +101,13 @@ def read_share(name: str, given: Any) -> float:
     """
     share = _number(given)
     if share is None or not 0 <= share <= 1:
-        raise ConfigurationError(f"{name} is a share of rows, 0 to 1, not {given!r}")
+        raise ConfigurationError(f"{name} must be a share of rows from 0 to 1, not {given!r}")
     return share
 
 
 def _refused(name: str, wanted: str, given: Any) -> ConfigurationError:
-    hint = " A template rendered to nothing?" if given is None or str(given).strip() in ("", "None", "null") else ""
-    return ConfigurationError(f"{name} must be {wanted}, not {given!r}.{hint} Leave the argument out for no limit.")
+    hint = " Did a template render to nothing?" if given is None or str(given).strip() in ("", "None", "null") else ""
+    return ConfigurationError(f"{name} must be {wanted}, not {given!r}.{hint} Omit the argument for no limit.")
 
 
 def _number(given: Any) -> float | None:

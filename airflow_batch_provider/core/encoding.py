@@ -1,4 +1,4 @@
-"""What a file is that is not text in UTF-8, told by its first bytes.
+"""What a file is that is not text in UTF-8, by its first bytes.
 
 Such a file fails on every one of its lines, in the words of a JSON library; one problem that names the kind of the file
 and the remedy says more.

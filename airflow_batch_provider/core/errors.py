@@ -5,7 +5,7 @@
     BatchInferenceError
     ├── PermanentError            fail for good: another try with the same input and settings ends the same way
     │   ├── InputError            the author's file has problems; ``problems`` names each by line
-    │   ├── UntranslatableError   the provider has no word for what one row asks; becomes a problem of its line
+    │   ├── UntranslatableError   the provider does not support what one row contains; becomes a problem of its line
     │   ├── ConfigurationError    a connection, argument, option or extra is missing or wrong
     │   ├── AuthenticationError   401, 403: the key is wrong or may not do this
     │   ├── NotFoundError         404: the job or file does not exist for this key
@@ -15,15 +15,15 @@
     │   ├── LostJobError          a job, or what it answered, is gone at the provider; the other rows are written
     │   ├── BudgetError           the cost would exceed ``max_cost_usd``, or is unknown
     │   ├── JobFailedError        the provider ended the job as failed and nothing was answered
-    │   ├── RowsFailedError       more rows failed than tolerated, and asking again cannot help any
-    │   ├── DeadlineError         the deadline has passed; the jobs were left alone or cancelled, as told
+    │   ├── RowsFailedError       more rows failed than tolerated, and sending again cannot help any
+    │   ├── DeadlineError         the deadline has passed; the jobs keep running or were cancelled (``on_deadline``)
     │   └── ReconciliationError   the books do not balance; a defect, never hidden
     ├── RetryableError            try again later: nothing is lost, a retry continues where this stopped
     │   ├── ProviderError         5xx, timeout, cut connection; ``ambiguous`` when a create may have been accepted
     │   ├── AccountError          quota, billing or access of the account refused the call; nothing was created
     │   ├── StorageError          the store of the run directory or of the input could not be read or written
-    │   └── ToleranceError        more rows failed than tolerated; a new try asks again what it can help
-    └── WaitError                 not now: wait and ask the same again
+    │   └── ToleranceError        more rows failed than tolerated; a new try sends again what it can help
+    └── WaitError                 not now: wait and send the same again
         ├── RateLimitedError      429; ``retry_after`` seconds where the provider says so
         ├── NotReadyError         a file or resource is still being made ready
         └── QuotaError            the enqueued-token or job quota is full; nothing was created
@@ -98,7 +98,7 @@ class InputError(PermanentError):
 
 
 class UntranslatableError(PermanentError):
-    """A row asks what the provider has no word for.
+    """A row contains what the provider does not support.
 
     :param field: the JSON path in the line, e.g. ``body.n``.
     :param message: what is wrong, and the remedy.
@@ -156,7 +156,7 @@ class JobFailedError(PermanentError):
 
 
 class RowsFailedError(PermanentError):
-    """More rows failed than ``error_tolerance`` allows, and asking again cannot help any of them."""
+    """More rows failed than ``error_tolerance`` allows, and sending again cannot help any of them."""
 
 
 class DeadlineError(PermanentError):
@@ -202,7 +202,7 @@ class StorageError(RetryableError):
 
 
 class ToleranceError(RetryableError):
-    """More rows failed than ``error_tolerance`` allows; a new try asks those again that it can help."""
+    """More rows failed than ``error_tolerance`` allows; a new try sends those again that it can help."""
 
 
 class RateLimitedError(WaitError):

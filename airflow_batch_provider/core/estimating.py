@@ -1,6 +1,6 @@
 """The most tokens that a request may become, before anybody has counted, and how many it likely is.
 
-The bound rests on one law: **a token stands for at least one byte of the text**. The tokenizers in use, byte-level BPE
+The bound rests on one law: **a token is at least one byte of the text**. The tokenizers in use, byte-level BPE
 (OpenAI, Llama, Qwen, DeepSeek, Mistral) and SentencePiece with byte fallback (Gemini), cut the UTF-8 bytes of a text
 into pieces that are not empty; so no text has more tokens than bytes. No smaller bound holds: readings like
 ``1,0,3,7,`` do have one token a byte. What is counted is the text as the provider reads it, escapes of JSON undone, and

@@ -2,7 +2,7 @@
 
 A token has two parts (:mod:`airflow_batch_provider.core.identity`). The first, or the id of an upload that served one
 create alone, proves that this run directory made a job: such a job is *own* and may be cancelled. The second proves
-that a job asks the very bytes that we would send: such a job is *same*, and may be read, whoever made it. No time and
+that a job has the very bytes that we would send: such a job is *same*, and may be read, whoever made it. No time and
 no likeness of names proves anything.
 """
 
@@ -43,7 +43,7 @@ class Seen:
     """What a look says of one shard.
 
     :param own: jobs that this directory made, each once, the oldest first.
-    :param same: jobs of others that ask the same bytes, likewise.
+    :param same: jobs of others with the same bytes, likewise.
     :param complete: whether no job at all would mean that there is none.
     :param broken: why the list could not be read to its end; empty where it could.
     """
@@ -55,13 +55,13 @@ class Seen:
 
 
 def words(job: Job) -> frozenset[str]:
-    """All that stands in a job's handles, in lower case: tokens stand there among other words."""
+    """All words of a job's handles, in lower case: tokens are among them."""
     texts = (job.name or "", job.input_id or "", *job.outputs, *job.metadata.values())
     return frozenset(_WORD.findall(" ".join(texts).lower()))
 
 
 class Matcher:
-    """Tells jobs that bear any of these handles from all others."""
+    """Matches the jobs that bear any of these handles."""
 
     def __init__(self, handles: Iterable[Handle]) -> None:
         self._words: set[str] = set()
@@ -77,7 +77,7 @@ class Matcher:
 
 
 class Sightings:
-    """The jobs of one reading, by what stands in their handles.
+    """The jobs of one reading, by the words of their handles.
 
     :param found: the reading.
     """
@@ -112,7 +112,7 @@ class Sightings:
 def worth(job: Job) -> int:
     """How good a job is to go on with, the best first: 0 answered, 1 alive, 2 expired, 3 being cancelled, 4 dead.
 
-    An expired one may hold answers, and the rows it left open may be asked by a job of the next round already, which
+    An expired one may hold answers, and the rows it left open may be in a job of the next round already, which
     only shows once the expired one is read.
     """
     return _WORTH.get(job.status, 1)

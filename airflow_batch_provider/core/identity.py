@@ -1,4 +1,4 @@
-"""Who a run is, what it asks, and by which names it can be found again at a provider."""
+"""Who a run is, what it sends, and by which names it can be found again at a provider."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_key(dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
 
 
 class Fingerprint:
-    """An order-independent digest of what will be asked.
+    """An order-independent digest of what will be sent.
 
     The digests of the single requests are added up, so a file whose lines were only reordered, or whose JSON was only
     formatted anew, is the same input.
@@ -35,8 +35,8 @@ class Fingerprint:
     def add(self, request: BatchRequest) -> None:
         """Take one request in: its id, endpoint, resolved model and body."""
         body = {**request.body, "model": request.model}
-        asked = orjson.dumps([request.custom_id, request.endpoint, body], option=orjson.OPT_SORT_KEYS)
-        self._sum += int.from_bytes(hashlib.blake2b(asked, digest_size=16).digest(), "big")
+        sent = orjson.dumps([request.custom_id, request.endpoint, body], option=orjson.OPT_SORT_KEYS)
+        self._sum += int.from_bytes(hashlib.blake2b(sent, digest_size=16).digest(), "big")
         self._rows += 1
 
     def hexdigest(self) -> str:
@@ -56,13 +56,13 @@ def own_part(directory_id: str, shard: Shard, digest: str, create_no: int) -> st
     :param digest: of the wire file, as it is sent.
     :param create_no: 1 for the first create of the shard, counted up where a create is known not to have happened.
     """
-    return _part("b", 19, directory_id, digest, *_asked(shard), str(create_no))
+    return _part("b", 19, directory_id, digest, *_sent(shard), str(create_no))
 
 
 def content_part(run_key: str, shard: Shard, digest: str) -> str:
-    """What a job asks, whichever directory of this run made it: 16 letters and digits. Model and endpoint are in it,
+    """What a job sends, whichever directory of this run made it: 16 letters and digits. Model and endpoint are in it,
     because clouds name them in the job and not in the lines."""
-    return _part("c", 15, run_key, digest, *_asked(shard))
+    return _part("c", 15, run_key, digest, *_sent(shard))
 
 
 def make_token(own: str, content: str) -> str:
@@ -81,7 +81,7 @@ def content_of(token: str) -> str:
     return token.partition("-")[2]
 
 
-def _asked(shard: Shard) -> tuple[str, str, str]:
+def _sent(shard: Shard) -> tuple[str, str, str]:
     return shard.name, shard.model or "", shard.endpoint
 
 

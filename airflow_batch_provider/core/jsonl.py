@@ -20,7 +20,7 @@ _BUFFER = 1 << 20
 
 
 def decompress(stream: BinaryIO) -> BinaryIO:
-    """The stream itself, or its content when it is gzip (told by its first bytes, not by its name)."""
+    """The stream itself, or its content when it is gzip (by its first bytes, not by its name)."""
     buffered = io.BufferedReader(cast(io.RawIOBase, _Readable(stream)), _BUFFER)
     if buffered.peek(2)[:2] == _GZIP:
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
@@ -60,9 +60,9 @@ def split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         first, *others = chunk.split(b"\n")
         rest.append(first)
         for piece in others:
-            yield from _told(b"".join(rest))
+            yield from _stripped(b"".join(rest))
             rest = [piece]
-    yield from _told(b"".join(rest))
+    yield from _stripped(b"".join(rest))
 
 
 def ended(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -76,7 +76,7 @@ def ended(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def load_exactly(raw: bytes) -> Any:
-    """JSON to be written again: its numbers stand for the characters they were written with.
+    """JSON to be written again: its numbers keep the characters they were written with.
 
     A double keeps 17 digits and orjson's integers 64 bits, so ``0.10``, ``1e2`` or an id of 30 digits would come out as
     other bytes, the last as another number.
@@ -84,7 +84,7 @@ def load_exactly(raw: bytes) -> Any:
     return json.loads(raw, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
 
 
-def _told(line: bytes) -> Iterator[bytes]:
+def _stripped(line: bytes) -> Iterator[bytes]:
     text = line.removeprefix(BOM).strip(b" \t\r")
     if text:
         yield text

@@ -2,7 +2,7 @@
 
 Media are not billed by their bytes. Images have a ceiling by model, because every provider scales them down; sound is
 billed by the second and documents by the page, which their size and format bound. What is only named (a file id, an
-address of a document) has no bound that a line could tell.
+address of a document) has no bound that a line shows.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Media:
 
     @classmethod
     def of(cls, body: dict[str, Any], model: str | None) -> Media:
-        """The media in the messages or the input of a request; what stands elsewhere (tools, schemas) is text."""
+        """The media in the messages or the input of a request; what is elsewhere (tools, schemas) is text."""
         found = cls(model)
         for name in ("messages", "input"):
             found._look(body.get(name))
@@ -116,14 +116,14 @@ class Media:
 
     def _file(self, part: dict[str, Any]) -> None:
         inner = part.get("file")
-        told = inner if isinstance(inner, dict) else part
-        given = told.get("file_data")
+        payload = inner if isinstance(inner, dict) else part
+        given = payload.get("file_data")
         if not isinstance(given, str):
             self.unsized = "a file by its id or address"
             return
         head, _, data = given.partition(",") if _is_data(given) else ("", "", given)
         head = head.lower()
-        name = str(told.get("filename") or told.get("format") or "").lower()
+        name = str(payload.get("filename") or payload.get("format") or "").lower()
         content = _decoded(data)
         if content is None:
             self.unsized = "a file that is not base64"
@@ -189,7 +189,7 @@ def _seconds(data: str) -> float:
 def pages_of(content: bytes) -> int | None:
     """How many pages a PDF has, None where it does not show: a lower number is never given for a readable file.
 
-    Page objects stand in the open, or in compressed object streams (ISO 32000-1, 7.5.7).
+    Page objects are in the open, or in compressed object streams (ISO 32000-1, 7.5.7).
     """
     if b"/Encrypt" in content:
         return None

@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from math import ceil
 from types import MappingProxyType
 
-from airflow_batch_provider.core.counts import LARGE_ROW
+from airflow_batch_provider.core.counts import LARGE_ROW, counted
 from airflow_batch_provider.core.errors import InputError, Problem
 from airflow_batch_provider.core.records import Admission, Limits, Shard
 from airflow_batch_provider.core.sizes import job_limits
@@ -32,7 +32,7 @@ def cut(
     """How many rows each shard takes, in order.
 
     :param sizes: bytes of each row's wire lines; each alone fits.
-    :param tokens: input tokens of each row, wanted where ``max_tokens`` is given.
+    :param tokens: input tokens of each row, required where ``max_tokens`` is given.
     :param max_tokens: tokens of one shard; a single row may have more.
     :param lines: wire lines of each row, which the limits count; one each where it is empty.
     :return: row counts that add up to ``len(sizes)``; None when no cut holds both the maximum and the minimum.
@@ -108,8 +108,7 @@ def _fill(
 ) -> list[int]:
     """Fill one shard after the other.
 
-    :param shards: how many there shall be, of nearly equal wire lines; more come where bytes or tokens stand against
-        it.
+    :param shards: how many there shall be, of nearly equal wire lines; more come where bytes or tokens require it.
     """
     counts: list[int] = []
     position = 0
@@ -142,7 +141,7 @@ def plan_shards(
     :param path: how the error calls the file.
     :param admission: no shard has more tokens than may be enqueued at once.
     :param halved: the most rows of a shard, by model, where larger ones did not fit into the provider's queue; given up
-        where the provider's minimum stands against it.
+        where the provider's minimum forbids it.
     :raises InputError: when a model has fewer rows than the provider's minimum, or none of the cuts holds.
     """
     shards: list[Shard] = []
@@ -193,20 +192,20 @@ def _cut(group: Group, limits: Limits, max_tokens: int | None) -> list[int] | No
 
 
 def _refusal(group: Group, limits: Limits, most: int | None) -> str:
-    rows = len(group.sizes)
+    rows = counted(len(group.sizes), "row")
     who = f"model {group.model!r} on {group.endpoint}"
     if group.total_lines < limits.min_rows:
         return (
-            f"{who} has {rows} rows, the provider takes no fewer than {limits.min_rows} a job ({limits.source}); "
-            "add rows, or ask this model on another connection"
+            f"{who} has {rows}; the provider requires at least {limits.min_rows:,} per job ({limits.source}); "
+            "add rows, or send them on a connection without this minimum"
         )
     if most is not None and _cut(group, limits, None) is not None:
         return (
-            f"{who} has {rows} rows of up to {sum(group.tokens):,} tokens; no cut holds both the provider's minimum of "
-            f"{limits.min_rows} rows and max_enqueued_tokens={most:,}; raise it"
+            f"{who} has {rows} of up to {sum(group.tokens):,} tokens; they cannot be split within both the "
+            f"provider's minimum of {limits.min_rows} rows and max_enqueued_tokens={most:,}; raise max_enqueued_tokens"
         )
     return (
-        f"{who} has {rows} rows of {sum(group.sizes):,} bytes; no cut holds both the provider's minimum of "
-        f"{limits.min_rows} rows and its maximum of {limits.max_bytes:,} bytes a file ({limits.source}); "
+        f"{who} has {rows} of {sum(group.sizes):,} bytes; they cannot be split within both the provider's minimum of "
+        f"{limits.min_rows} rows and its maximum of {limits.max_bytes:,} bytes per file ({limits.source}); "
         "shorten the requests"
     )

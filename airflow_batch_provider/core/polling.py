@@ -87,7 +87,7 @@ def decide(
 ) -> Wait | Wake:
     """Decide after one look at all jobs.
 
-    :param seen: the jobs as they stand, or why they could not be looked at.
+    :param seen: the jobs as they are now, or why they could not be looked at.
     :param started: when this wait began; a free slot wakes at most once in :data:`SLOT_WAKE_SECONDS`.
     :param poll_interval: seconds between looks.
     :param failures: looks that failed in a row, this one included.
@@ -111,16 +111,20 @@ def decide(
         if count >= (PERMANENT_FAILURES if permanent else TRANSIENT_FAILURES):
             if isinstance(seen, NotFoundError):
                 # One of several jobs: whoever collects looks at each by itself, and decides when to believe it.
-                return Wake("look_again", f"{count} looks in a row found a job missing: {type(seen).__name__}: {seen}")
-            told = f"{count} looks in a row failed, the jobs were left alone: {type(seen).__name__}: {seen}"
-            return Wake("polling_failed", told)
+                return Wake(
+                    "look_again", f"{count} status requests in a row did not find a job: {type(seen).__name__}: {seen}"
+                )
+            message = (
+                f"{count} status requests in a row failed; the jobs were not cancelled: {type(seen).__name__}: {seen}"
+            )
+            return Wake("polling_failed", message)
         pause = _pause(seen, poll_interval, failures) * (1 + JITTER_SHARE * jitter)
     soonest = min(rule.deadline, rule.look_at if rule.look_at is not None else rule.deadline)
     return Wait(max(0.05, min(pause, soonest - now)))
 
 
 def _pause(error: Exception, poll_interval: float, failures: int) -> float:
-    """Twice as long after every failure, never shorter than the provider asks or than an ordinary pause."""
+    """Twice as long after every failure, never shorter than the provider says or than an ordinary pause."""
     wanted = getattr(error, "retry_after", None) or 0.0
     backoff = min(MAX_BACKOFF_SECONDS, poll_interval * 2.0 ** min(failures, 10))
     return max(poll_interval, backoff, min(LONGEST_SECONDS, wanted))
@@ -186,4 +190,4 @@ class Watch:
 
     def _unheard(self, job: Job) -> str:
         self._unknown.add((job.id, job.raw_status))
-        return f"Job {job.id} has the unknown status {job.raw_status!r}; waiting on"
+        return f"Job {job.id} has the unknown status {job.raw_status!r}; waiting for a known one"

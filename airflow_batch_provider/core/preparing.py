@@ -59,7 +59,7 @@ class _NoColumnError(UndefinedError):
 
 
 def _text(value: Any) -> Any:
-    """How a value stands in a prompt: text as it is, null as nothing, everything else as JSON.
+    """How a value is written in a prompt: text as it is, null as nothing, everything else as JSON.
 
     Jinja would write Python (``None``, ``True``, ``{'a': 1}``).
     """
@@ -84,7 +84,7 @@ def _to_json(value: Any) -> str:
 def _exactly(value: Any) -> orjson.Fragment:
     """A number that is exact in a database, and stays so in JSON."""
     if not isinstance(value, Decimal):
-        raise TypeError(f"a {type(value).__name__} is no JSON value")
+        raise TypeError(f"a {type(value).__name__} is not a JSON value")
     return orjson.Fragment(f"{value:f}" if value.is_finite() else "null")
 
 
@@ -108,7 +108,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getitem(obj, argument)
 
     def _no_column(self, row: Row, name: Any) -> StrictUndefined:
-        hint = f"there is no column {name!r}; the columns are {', '.join(map(repr, row))}"
+        hint = f"column {name!r} does not exist; the columns are {', '.join(map(repr, row))}"
         return StrictUndefined(hint, row, name, partial(_NoColumnError, str(name)))  # type: ignore[arg-type]
 
 
@@ -126,8 +126,9 @@ def _compile_text(source: str, field: str) -> str | _Render:
         raise ConfigurationError(f"{field}: not a Jinja template: {error.message} in {source!r}") from error
     if unknown:
         raise ConfigurationError(
-            f"{field}: {', '.join(sorted(unknown))} is not known in {source!r}; it is rendered once per row, not by "
-            "Airflow, and sees nothing but row"
+            f"{field}: {', '.join(sorted(unknown))} is unknown in {source!r}; the template is rendered once per "
+            f"row, not "
+            "by Airflow, and only row is available in it"
         )
 
     def render(row: Row) -> str:
@@ -138,7 +139,7 @@ def _compile_text(source: str, field: str) -> str | _Render:
         except UndefinedError as error:
             # A name may have been computed from a row; one that the template itself holds gives nothing away.
             safe = isinstance(error, _NoColumnError) and error.name in source
-            bare = str(error.message) if safe else "it names what is not there"
+            bare = str(error.message) if safe else "it uses a value that does not exist"
             raise _RowError(field, str(error.message), bare) from None
         except _IN_TEMPLATES as error:
             raise _RowError(field, f"{type(error).__name__}: {error}", type(error).__name__) from None
@@ -165,17 +166,19 @@ def _compile(value: Any, field: str) -> Any:
 
 def _prompt_part(endpoint: str, messages: Messages | None, prompt: str | None) -> dict[str, Any]:
     if messages is not None and prompt is not None:
-        raise ConfigurationError("Give messages or prompt, not both")
+        raise ConfigurationError("Pass messages or prompt, not both")
     if messages is not None:
         if endpoint not in _MESSAGES_FIELDS:
-            raise ConfigurationError(f"messages are not for {endpoint}; give prompt, or the field itself in body")
+            raise ConfigurationError(
+                f"messages is not supported for {endpoint}; pass prompt, or the field itself in body"
+            )
         if not isinstance(messages, (list, tuple)) or not messages:
             raise ConfigurationError('messages must be a list of {"role": ..., "content": ...}')
         return {_MESSAGES_FIELDS[endpoint]: _compile(messages, "messages")}
     if prompt is None:
         return {}
     if endpoint not in _PROMPT_FIELDS:
-        raise ConfigurationError(f"prompt is not for {endpoint}; give body")
+        raise ConfigurationError(f"prompt is not supported for {endpoint}; pass body")
     name, text = _PROMPT_FIELDS[endpoint], _compile_text(prompt, "prompt")
     if name != "messages":
         return {name: text}
@@ -193,7 +196,7 @@ def _schema_part(endpoint: str, schema: Mapping[str, Any] | None, strict: bool) 
         return {"response_format": {"type": "json_schema", "json_schema": inner}}
     if endpoint == "/v1/responses":
         return {"text": {"format": {"type": "json_schema", **inner}}}
-    raise ConfigurationError(f"json_schema is not for {endpoint}; use /v1/chat/completions or /v1/responses")
+    raise ConfigurationError(f"json_schema is not supported for {endpoint}; use /v1/chat/completions or /v1/responses")
 
 
 def _check_strict(schema: Any, where: str) -> None:
@@ -206,7 +209,7 @@ def _check_strict(schema: Any, where: str) -> None:
                 missing = f"requires {', '.join(optional)}" if optional else 'has "additionalProperties": false'
                 raise ConfigurationError(
                     f"{where}: a strict schema {missing}; every object must require all its properties and allow no "
-                    "other. Add that, or give strict=False"
+                    "other. Add that, or pass strict=False"
                 )
         for key, value in schema.items():
             _check_strict(value, f"{where}.{key}")
@@ -251,10 +254,10 @@ class RequestTemplate:
         parts = {"model": model} if model else {}
         parts |= _prompt_part(endpoint, messages, prompt)
         if not body and len(parts) == bool(model):
-            raise ConfigurationError("Give messages, prompt or body: the request would be empty")
+            raise ConfigurationError("Pass messages, prompt or body: the request would be empty")
         parts |= _schema_part(endpoint, json_schema, strict)
         for name in parts.keys() & (body or {}).keys():
-            raise ConfigurationError(f"body.{name} is given by another argument too; give it once")
+            raise ConfigurationError(f"body.{name} is set by another argument too; pass it once")
         parts |= {name: _compile(value, f"body.{name}") for name, value in (body or {}).items()}
         return cls(endpoint, parts, None if custom_id is None else _compile_text(custom_id, "custom_id"))
 
@@ -305,7 +308,7 @@ def prepare(
         if len(problems) < KEPT_PROBLEMS:
             problems.append(line)
     if number == 0:
-        problems, count = [Problem(None, "", "there are no rows")], 1
+        problems, count = [Problem(None, "", "the input has no rows")], 1
     if count:
         raise InputError(path, problems, count)
 
@@ -323,6 +326,6 @@ def _line(number: int, row: Row, template: RequestTemplate, seen: dict[str, int]
         return Problem(number, "custom_id", "empty; every row needs its own id")
     first = seen.setdefault(custom_id, number)
     if first != number:
-        told = repr(custom_id) if show_values else "it"
-        return Problem(number, "custom_id", f"{told} is the id of line {first} already; ids must be unique")
+        shown = repr(custom_id) if show_values else "it"
+        return Problem(number, "custom_id", f"{shown} is already the id of line {first}; ids must be unique")
     return line

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_batch_provider.core.answers import UNUSABLE
-from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.counts import Usage, counted
 from airflow_batch_provider.core.records import Job, Quality
 from airflow_batch_provider.core.summary import RunSummary
 
@@ -47,11 +47,11 @@ class Progress:
             if silence < QUIET_SECONDS or (news == self._said and silence < HEARTBEAT_SECONDS):
                 return None
         self._said_at, self._said = now, news
-        told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        job_states = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         share = f" ({done / total:.1%})" if total else ""
         known = f"{total:,}" if total else "?"
         pace = self._pace(done, total, now)
-        return f"{done:,}/{known} requests done{share}, {failed:,} failed{pace}; jobs: {told}{self._cost(jobs)}"
+        return f"{done:,}/{known} requests done{share}, {failed:,} failed{pace}; jobs: {job_states}{self._cost(jobs)}"
 
     def _pace(self, done: int, total: int, now: float) -> str:
         began, before = self._start or (now, done)
@@ -80,9 +80,11 @@ _ANSWERS: dict[Quality, str] = {
 
 def summary_line(summary: RunSummary) -> str:
     """What a run became."""
-    told = ", ".join(f"{count:,} {name}" for name, count in summary.outcomes.items() if count) or "nothing was asked"
+    outcomes = (
+        ", ".join(f"{count:,} {name}" for name, count in summary.outcomes.items() if count) or "no rows were sent"
+    )
     tokens = f"{summary.usage.input_tokens:,} input and {summary.usage.output_tokens:,} output tokens"
-    rows = f"{summary.total:,} rows: {told}{_answers(summary)}"
+    rows = f"{counted(summary.total, 'row')}: {outcomes}{_answers(summary)}"
     return f"{rows}; {tokens}; {_total_cost(summary)}; all in {summary.run_path}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
     BudgetError,
     DeadlineError,
@@ -45,7 +46,7 @@ _WITH_RESULTS = frozenset({JobStatus.COMPLETED, JobStatus.PARTIALLY_COMPLETED})
 
 @dataclass(slots=True)
 class Books:
-    """The outcome of each row of one shard, and where its line stands.
+    """The outcome of each row of one shard, and where its line is.
 
     :param expected: the shard's custom_ids, in the order of the requests.
     """
@@ -107,10 +108,10 @@ class Books:
 
 
 def why_failed(errors: Iterable[JobError]) -> Refusal | None:
-    """Why a batch failed as a whole; None where its errors do not tell.
+    """Why a batch failed as a whole; None where its errors do not show it.
 
-    A full queue comes first, for then nothing else was looked at. Then what no time heals, because one such error is
-    enough to fail the batch again; an error that names a line is the file's, whatever its code.
+    A full queue comes first: the provider looked at nothing else then. Then what no time heals, because one such error
+    is enough to fail the batch again; an error that names a line is the file's, whatever its code.
     """
     found = {_why(error) for error in errors}
     order = (Refusal.FULL, Refusal.REQUEST, None, Refusal.ACCOUNT, Refusal.NOT_YET, Refusal.PASSING)
@@ -124,9 +125,9 @@ def _why(error: JobError) -> Refusal | None:
 def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample: str) -> tuple[str, str]:
     """Code and message of a row for which no line came, from how its job ended."""
     if status is JobStatus.EXPIRED:
-        return "batch_expired", "The completion window ended before this request was executed."
+        return "batch_expired", "The completion window ended before this request was processed."
     if status is JobStatus.CANCELLED:
-        return "batch_cancelled", "The batch was cancelled before this request was executed."
+        return "batch_cancelled", "The batch was cancelled before this request was processed."
     if status is JobStatus.FAILED:
         known = list(errors)
         reasons = "; ".join(str(error) for error in known[:5])
@@ -157,23 +158,23 @@ def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled:
     :param unlabelled: how many lines without an id may be answers to the others.
     """
     if gone:
-        return f"what it has put out is not to be found ({gone})"
+        return f"its output was not found ({gone})"
     if unlabelled and found < asked:
         lines = "1 line has" if unlabelled == 1 else f"{unlabelled:,} lines have"
-        return f"{found} of {asked} answers were found, and {lines} no custom_id that can be read"
+        return f"{found} of {asked} answers were found, and {lines} no readable custom_id"
     has_results = job.status in _WITH_RESULTS
     counts = job.counts
     known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
-    counted = min(asked, known)
-    if found < counted:
-        return f"it counts {counted} answers and {found} were found"
-    counted = min(asked, counts.completed or 0)
-    if made < counted and found < asked:
-        return f"it counts {counted} completed and {made} were found"
+    reported = min(asked, known)
+    if found < reported:
+        return f"it counts {reported} answers, but {found} were found"
+    reported = min(asked, counts.completed or 0)
+    if made < reported and found < asked:
+        return f"it counts {reported} completed requests, but {made} answers were found"
     if job.status is JobStatus.COMPLETED and found < asked:
-        return f"it is {job.raw_status or job.status.value} and {found} of {asked} answers were found"
+        return f"it is {job.raw_status or job.status.value} but only {found} of {asked} answers were found"
     if has_results and not found:
-        return f"it is {job.raw_status or job.status.value} and no answer was found"
+        return f"it is {job.raw_status or job.status.value} but no answer was found"
     return None
 
 
@@ -198,8 +199,10 @@ def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:
     :raises ReconciliationError: when it does not hold.
     """
     if sum(outcomes.get(name, 0) for name in OUTCOMES) != total:
-        told = " + ".join(f"{outcomes.get(name, 0)} {name}" for name in OUTCOMES)
-        raise ReconciliationError(f"{total} rows went in, but {told} came out; nothing was deleted, please report this")
+        outcome_counts = " + ".join(f"{outcomes.get(name, 0)} {name}" for name in OUTCOMES)
+        raise ReconciliationError(
+            f"{total} rows went in, but {outcome_counts} came out; nothing was deleted. Please report this as a bug"
+        )
 
 
 def tolerated(total: int, error_tolerance: float) -> int:
@@ -211,7 +214,8 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     """Whether a run that has ended may be called a success.
 
     :param error_tolerance: the share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
-    :raises BudgetError: when too many rows were not asked for want of money; ``DeadlineError`` for want of time.
+    :raises BudgetError: when too many rows were not sent because of the budget; ``DeadlineError`` because of the
+        deadline.
     :raises LostJobError: when too many rows failed and jobs, or their answers, are gone at the provider.
     :raises ToleranceError: when too many rows failed and a new try can help some.
     :raises JobFailedError: when no row was answered because the jobs failed as a whole.
@@ -221,14 +225,14 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     failed = summary.total - succeeded
     if succeeded and failed <= tolerated(summary.total, error_tolerance):
         return
-    told = [f"  {count} x {reason}" for reason, count in list(summary.reasons.items())[:5]]
-    told += [f"  job: {error}" for error in summary.job_errors[:5]]
+    reasons = [f"  {count} x {reason}" for reason, count in list(summary.reasons.items())[:5]]
+    reasons += [f"  job: {error}" for error in summary.job_errors[:5]]
     why = "" if summary.stopped is None else f" Stopped by {summary.stopped}."
     head = (
         f"{failed} of {summary.total} rows did not succeed (error_tolerance={error_tolerance:g}). What succeeded is in "
         f"{summary.run_path}/results, the rest with its reasons in {summary.run_path}/failed.jsonl.{why}"
     )
-    message = "\n".join([head, *told])
+    message = "\n".join([head, *reasons])
     if summary.stopped is not None:
         raise (BudgetError if summary.stopped.startswith(OVER_BUDGET) else DeadlineError)(message)
     # Whoever cancelled, or ran out of time or money, is not to be overruled by an automatic retry; nor does one help a
@@ -236,13 +240,15 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     if summary.retryable > summary.withdrawn:
         raise ToleranceError(message)
     if summary.lost:
-        named = "\n".join(f"  job {job['id']} ({job['rows']} rows): {job['message']}" for job in summary.lost[:20])
+        named = "\n".join(
+            f"  job {job['id']} ({counted(job['rows'], 'row')}): {job['message']}" for job in summary.lost[:20]
+        )
         raise LostJobError(
-            f"{message}\nGone at the provider:\n{named}\nTheir rows may have been billed and were not sent again. Look "
-            "for the jobs at the provider. Clear the task: it looks for them again and takes in what is found; with "
-            'on_lost_job="resubmit" it sends the rows that stay lost again, which may be paid twice.'
+            f"{message}\nGone at the provider:\n{named}\nTheir rows may have been billed and were not sent again. "
+            "Search the provider's console for the jobs, then clear the task: it searches again and collects what it "
+            'finds; with on_lost_job="resubmit" it sends the rows still missing again, which may be paid twice.'
         )
     if not succeeded and summary.job_errors:
         raise JobFailedError(message)
-    hint = " Clear the task to send again the rows that were not sent." if summary.retryable else ""
+    hint = " Clear the task to send the rows that were not sent." if summary.retryable else ""
     raise RowsFailedError(message + hint)

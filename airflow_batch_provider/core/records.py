@@ -19,7 +19,7 @@ JSON: TypeAlias = "dict[str, Any]"
 
 
 class JobStatus(str, Enum):
-    """Where a job stands, in one vocabulary for all providers."""
+    """The state of a job, in one vocabulary for all providers."""
 
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
@@ -78,12 +78,12 @@ class Refusal(str, Enum):
 
     @property
     def helped_by_round(self) -> bool:
-        """Whether the next round of the same try should ask again."""
+        """Whether the next round of the same try should send again."""
         return self in _HELPED_BY_ROUND
 
     @property
     def helped_by_try(self) -> bool:
-        """Whether a new try should ask again."""
+        """Whether a new try should send again."""
         return self is not Refusal.REQUEST
 
 
@@ -117,7 +117,7 @@ class BatchResult:
     :param outcome: what became of the row.
     :param line: the line in OpenAI's output format, without end of line:
         ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
-    :param refusal: why there is no answer, so when asking again can help; None where there is one.
+    :param refusal: why there is no answer, so when sending again can help; None where there is one.
     :param usage: tokens of this answer.
     :param qualities: whether the answer is empty, was cut off, ...; of rows that succeeded.
     """
@@ -137,7 +137,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """A job's own counts; None where the provider does not tell."""
+    """A job's own counts; None where the provider does not report them."""
 
     total: int | None = None
     completed: int | None = None
@@ -165,12 +165,12 @@ class Job:
 
     :param id: the provider's id, decoded (never percent-encoded).
     :param raw_status: the provider's own word, for messages.
-    :param created_at: seconds since the epoch, None where not told.
-    :param input_id: handle of the uploaded file (file id or URI), decoded; None where not told.
+    :param created_at: seconds since the epoch, None where not reported.
+    :param input_id: handle of the uploaded file (file id or URI), decoded; None where not reported.
     :param outputs: handles of everything that may hold output lines (file ids, URIs, prefixes), successes first.
     :param errors: why the job as a whole failed.
     :param metadata: the batch's metadata, labels or tags.
-    :param model: what the job as a whole asks, where the provider tells it.
+    :param model: the model of the whole job, where the provider reports it.
     """
 
     id: str
@@ -273,7 +273,7 @@ class ModelRules:
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resolve(self, line_model: str | None) -> str | None:
-        """The model that will be asked, None where nothing names one."""
+        """The model that will be used, None where nothing names one."""
         if self.override:
             return self.override
         if line_model:
@@ -318,7 +318,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the author asked for; see ``BatchInferenceOperator`` for the meaning.
+    """The author's options; see ``BatchInferenceOperator`` for the meaning.
 
     :param timeout: seconds a round may take; None for the provider's window and two hours.
     """
@@ -344,4 +344,4 @@ class RunOptions:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigurationError(f"{name} must be 1 or more, not {value}")
         if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError(f"timeout is a number of seconds above 0, not {self.timeout}")
+            raise ConfigurationError(f"timeout must be a number of seconds above 0, not {self.timeout}")

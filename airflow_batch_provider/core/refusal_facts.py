@@ -142,7 +142,7 @@ WORDS: tuple[tuple[Refusal, Source, str], ...] = (
     (_NOT_YET, "GoogleCloudPlatform/generative-ai#1308", r"service agents are being provisioned"),
     (
         _NOT_YET,
-        "openai-dotnet#312 (Azure: a batch wants its file in the state processed)",
+        "openai-dotnet#312 (Azure: a batch requires its file in the state processed)",
         (
             r"\bfile\b.{0,80}\b(pending|not (yet )?(been )?(processed|ready)|"
             r"(still|being) (being )?process(ed|ing)|uploading)\b"

@@ -1,14 +1,14 @@
-"""Why a provider refused, and so when to ask again: one decision for rows, whole batches, creates, uploads and polls.
+"""Why a provider refused, and so when to send again: one decision for rows, whole batches, creates, uploads and polls.
 
 =========  ==============================================  =====================================================
-class      what is wrong                                   who asks again
+class      what is wrong                                   who sends it again
 =========  ==============================================  =====================================================
-REQUEST    what was asked                                  nobody: the answer would be the same
+REQUEST    what was sent                                   no one: the answer would be the same
 ACCOUNT    key, access, deployment, quota, billing         the next try; a round of the same try would be in vain
 PASSING    the provider, just now                          the next round; a call after a pause
 NOT_YET    a file or resource is still being made ready    the same call again, within minutes; a row's next round
 FULL       the provider's queue                            when there is room, with smaller jobs
-WITHDRAWN  nothing; it was not asked (ours: cancelled,     the next try, but none is begun for its sake
+WITHDRAWN  nothing; it was not sent (ours: cancelled,      the next try, but none is begun for its sake
            no money, no time, a batch refused as a whole)
 =========  ==============================================  =====================================================
 
@@ -18,13 +18,13 @@ own; the codes in such a message count as codes. Of the status: 408, 409, 425, 4
 are the account's, every other 4xx of the standards is the request's. OpenAI writes 0 for an answer that never came.
 
 Words in another language than English are not read: code and status decide. What that costs is bounded. A 429 that
-stands for an empty account is taken for one that passes, so a create is sent again after pauses that grow to 15
+means an empty account is taken for one that passes, so a create is sent again after pauses that grow to 15
 minutes, with its first upload, until the deadline, whose error has the provider's words; a row goes into the next
 round, of which there are ``rounds``.
 
-What none of it tells is taken for ACCOUNT: no round of the same try asks again, so that a fault which repeats costs one
-more sending a try and no more; and yet the row is not lost, because a person or a retry can have it asked again. What a
-provider has refused it does not bill.
+What none of it shows is taken for ACCOUNT: no round of the same try sends it again, so that a fault which repeats
+costs one more sending a try and no more; and yet the row is not lost, because a person or a retry can have it sent
+again. What a provider has refused it does not bill.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def refusal_of(codes: Iterable[object], message: str, status: Any = None) -> Ref
 
 
 def decided(codes: Iterable[object], message: str, status: Any = None) -> Refusal | None:
-    """The class of a refusal, None where code, words and status do not tell.
+    """The class of a refusal, None where code, words and status do not show it.
 
-    :param codes: what the provider gives as code and type, the most telling first; numbers are statuses.
+    :param codes: what the provider gives as code and type, the most specific first; numbers are statuses.
     :param message: its words.
     :param status: HTTP status, or gRPC's number, None where there is none.
     """
@@ -206,7 +206,7 @@ def error_of(text: str, words: Words, status: int | None, wait: float | None = N
     """The error of a call that was refused, so that nothing was done.
 
     :param text: the error's message.
-    :param wait: seconds that the provider asks to wait.
+    :param wait: seconds to wait, as the provider says.
     """
     # A key that is not accepted comes before anything that could be judged about the request.
     refusal = Refusal.ACCOUNT if status == 401 else refusal_of(words.codes, words.message, status)

@@ -1,4 +1,4 @@
-"""How long a provider asks to wait, in every form in which it says so."""
+"""How long a provider says to wait, in every form in which it says so."""
 
 from __future__ import annotations
 

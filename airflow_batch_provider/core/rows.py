@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, NoReturn, TypeAlias, cast
 
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.encoding import not_text, not_utf8
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.jsonl import decompress, read_lines
@@ -33,7 +34,7 @@ class Row(dict[str, Any]):
 
 
 def format_of(path: str) -> tuple[RowFormat, str]:
-    """Format and usual delimiter of a file, told by its name.
+    """Format and usual delimiter of a file, by its name.
 
     :raises ConfigurationError: when the name says neither.
     """
@@ -42,13 +43,13 @@ def format_of(path: str) -> tuple[RowFormat, str]:
         if name.endswith(suffix):
             return known
     raise ConfigurationError(
-        f"{path!r}: the name does not tell the format; let it end in .csv, .tsv, .jsonl or .ndjson (or with .gz "
-        'after it), or give source_format="csv" or "jsonl"'
+        f"{path!r}: the format is not clear from the file name; use a name that ends in .csv, .tsv, .jsonl or "
+        '.ndjson (or with .gz after it), or give source_format="csv" or "jsonl"'
     )
 
 
 def read_rows(stream: BinaryIO, path: str, source_format: RowFormat, delimiter: str = ",") -> Iterator[NumberedRow]:
-    """Every row with the number of the line on which it begins, or what is wrong with it. Blank lines are no rows.
+    """Every row with the number of the line on which it begins, or what is wrong with it. Blank lines are not rows.
 
     :param stream: the file, gzipped or not; read as it goes.
     :param path: how messages call the file.
@@ -81,7 +82,7 @@ def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedR
         _refuse(path, "the file has no header; its first line must name the columns")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        _refuse(path, f"the header names a column twice: {', '.join(map(repr, repeated))}")
+        _refuse(path, f"the header names columns twice: {', '.join(map(repr, repeated))}")
     while True:
         begins = reader.line_num + 1
         try:
@@ -94,7 +95,8 @@ def _read_csv(stream: BinaryIO, path: str, delimiter: str) -> Iterator[NumberedR
         if len(values) == len(header):
             yield begins, Row(zip(header, values, strict=True))
         elif values:
-            message = f"{len(values)} fields, the header names {len(header)}; quote fields that hold {delimiter!r}"
+            fields = counted(len(values), "field")
+            message = f"{fields}, but the header names {len(header)}; quote fields that contain {delimiter!r}"
             yield begins, Problem(begins, "", message)
 
 
@@ -127,4 +129,4 @@ def _json_row(number: int, raw: bytes) -> Row | Problem:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

@@ -39,10 +39,12 @@ def too_large(request: BatchRequest, wire: bytes, limits: Limits) -> Problem | N
     """What is wrong with a row that no job can take."""
     number, size, lines = request.line, len(wire) + 1, wire.count(b"\n") + 1
     if size > limits.max_bytes:
-        return Problem(number, "", f"{size:,} bytes; a whole file may have {limits.max_bytes:,}, shorten the request")
+        return Problem(
+            number, "", f"{size:,} bytes; a file may have at most {limits.max_bytes:,} bytes; shorten the request"
+        )
     if lines > limits.max_rows:
-        most = f"a whole file may have {limits.max_rows:,}, write more rows with fewer texts each"
-        return Problem(number, "body.input", f"its texts are {lines:,} lines for the provider; {most}")
+        most = f"a file may have at most {limits.max_rows:,}; write more rows with fewer texts each"
+        return Problem(number, "body.input", f"this row becomes {lines:,} lines at the provider; {most}")
     if request.endpoint == EMBEDDINGS and (message := _too_much_to_embed(request.body, limits)):
         return Problem(number, "body.input", f"{message} ({limits.source}); write more rows with fewer texts each")
     return None
@@ -51,9 +53,9 @@ def too_large(request: BatchRequest, wire: bytes, limits: Limits) -> Problem | N
 def _too_much_to_embed(body: dict[str, Any], limits: Limits) -> str | None:
     texts, tokens = texts_of(body), written_tokens(body)
     if limits.max_row_texts is not None and texts > limits.max_row_texts:
-        return f"{texts:,} texts; the provider takes {limits.max_row_texts:,} a request"
+        return f"{texts:,} texts; the provider accepts {limits.max_row_texts:,} per request"
     if limits.max_row_tokens is not None and tokens > limits.max_row_tokens:
-        return f"{tokens:,} tokens; the provider takes {limits.max_row_tokens:,} a request"
+        return f"{tokens:,} tokens; the provider accepts {limits.max_row_tokens:,} per request"
     return None
 
 
@@ -65,6 +67,6 @@ def likely_too_long(request: BatchRequest, likely: int, limits: Limits) -> str |
     if request.endpoint != EMBEDDINGS or limits.max_row_tokens is None or likely / 3 <= limits.max_row_tokens:
         return None
     return (
-        f"line {request.line}: about {likely // 3:,} tokens or more to embed; the provider takes "
-        f"{limits.max_row_tokens:,} a request and will likely refuse the row (reported once)"
+        f"line {request.line}: about {likely // 3:,} tokens or more to embed; the provider accepts "
+        f"{limits.max_row_tokens:,} per request and will likely reject the row (reported once)"
     )

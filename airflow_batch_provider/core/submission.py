@@ -1,7 +1,7 @@
 """Whether to create a job for a shard: the one table that keeps us from paying twice.
 
 What is known of a shard's last create, what a look at the provider shows, and the time decide. *Own* jobs are proven to
-be this directory's, *same* ones to ask the same bytes (:mod:`airflow_batch_provider.core.finding`):
+be this directory's, *same* ones to have the same bytes (:mod:`airflow_batch_provider.core.finding`):
 
 =================  ==========================  ====================  ===============================================
 ledger             look at the provider        time since intent     decision
@@ -38,7 +38,7 @@ proves nothing, so with a lost directory it is refused whatever the policy is.
 
 The best job is one that was answered, then one that is alive, then one that expired; the oldest of equals. One that
 was cancelled or failed is dead: it is never borrowed and never better than a fresh create, but where the ledger knows
-of the create that made it, its end is collected as any other, so that what it answered is not asked again.
+of the create that made it, its end is collected as any other, so that what it answered is not sent again.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Borrow:
-    """Another directory's job asks the same bytes; it is read and left alone."""
+    """Another directory's job has the same bytes; it is read and left alone."""
 
     job: Job
 
@@ -189,4 +189,4 @@ def _reason(looked: Seen) -> str:
         return f"the provider's list of jobs could not be read to its end: {looked.broken}"
     if looked.complete:
         return "the provider lists no such job"
-    return "the provider's list cannot prove that there is none"
+    return "the provider's list cannot prove that no such job exists"

@@ -29,7 +29,7 @@ class RunSummary:
     :param surplus: what may be billed beside ``jobs``: second jobs of one create, and creates whose answer was lost for
         good. ``{"id": job or null, "token", "shard", "status", "cancelled", "most_usd": upper end or null}`` of each;
         it is not in ``cost_usd``.
-    :param stopped: why the run ended with rows that were never asked or were called back: the budget or the deadline;
+    :param stopped: why the run ended with rows that were never sent or were cancelled: the budget or the deadline;
         or the error that stopped it, while ``open`` names shards.
     :param lost: ``{"id", "shard", "rows", "code", "message"}`` of each job that is gone at the provider, or whose
         answers are; ``rows`` of it have no answer.

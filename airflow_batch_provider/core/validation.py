@@ -1,7 +1,7 @@
 """One pass over the whole file: every line becomes a request or a list of problems, each with its line number.
 
 Nothing here knows a provider; what a backend accepts comes in as :class:`~airflow_batch_provider.core.records.Limits`
-and, for what its body format cannot say, as an error of its encoder.
+and, for what its body format does not support, as an error of its encoder.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _load(number: int, raw: bytes) -> dict[str, Any] | Problem:
     if not text:
         return Problem(number, "", "the line is blank; delete it, every line must be one request")
     if text.startswith((b"#", b"//")):
-        return Problem(number, "", "the line is a comment; JSON Lines have none, delete it")
+        return Problem(number, "", "JSON Lines allow no comments; delete the line")
     try:
         line = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -185,10 +185,10 @@ def _load(number: int, raw: bytes) -> dict[str, Any] | Problem:
             return Problem(number, "", spoilt)
         if "depth limit" in str(error):
             return Problem(number, "", TOO_DEEP)
-        hint = "; the file looks like one JSON array, write one object a line" if text == b"[" else ""
+        hint = "; the file looks like one JSON array; write one object per line" if text == b"[" else ""
         return Problem(number, "", f"not JSON ({error}){hint}")
     if isinstance(line, list):
-        return Problem(number, "", "a JSON array; write one JSON object a line")
+        return Problem(number, "", "a JSON array; write one JSON object per line")
     if not isinstance(line, dict):
         return Problem(number, "", f"a JSON {type(line).__name__}; every line must be a JSON object")
     return line
@@ -203,9 +203,9 @@ def _fields(line: dict[str, Any], rules: Rules) -> Iterator[tuple[str, str]]:
     elif not custom_id.strip():
         yield "custom_id", "empty; give every line its own id"
     if line.get("method", "POST") != "POST":
-        yield "method", f'{line["method"]!r} is not possible; use "POST" or leave it out'
+        yield "method", f'{line["method"]!r} is not supported; use "POST" or remove the field'
     for name in line.keys() - _KNOWN_FIELDS:
-        yield name, "unknown field; parameters of the model belong into body"
+        yield name, "unknown field; model parameters belong in body"
     endpoint = yield from _endpoint(line.get("url"), rules)
     yield from _body(line.get("body"), endpoint, rules)
 
@@ -217,7 +217,7 @@ def _endpoint(url: Any, rules: Rules) -> Generator[tuple[str, str], None, str | 
         return None
     known = rules.limits.endpoints
     if not isinstance(wanted, str) or normal_endpoint(wanted) not in known:
-        yield "url", f"{wanted!r} is not an endpoint of this connection; it takes {', '.join(known)}"
+        yield "url", f"{wanted!r} is not an endpoint of this connection; it supports {', '.join(known)}"
         return None
     return normal_endpoint(wanted)
 
@@ -232,10 +232,10 @@ def _body(body: Any, endpoint: str | None, rules: Rules) -> Iterator[tuple[str, 
     elif rules.limits.model_required and not rules.models.resolve(model):
         yield "body.model", "missing; write it here, give model= to the operator, or set the connection's default model"
     if body.get("stream"):
-        yield "body.stream", "a batch cannot stream; leave it out"
+        yield "body.stream", "a batch cannot stream; remove the field"
     needed = _NEEDED.get(endpoint or "", ())
     if needed and not any(body.get(name) for name in needed):
-        yield f"body.{needed[0]}", f"missing or empty; {endpoint} needs it"
+        yield f"body.{needed[0]}", f"missing or empty; {endpoint} requires it"
     messages = body.get("messages")
     if endpoint == "/v1/chat/completions" and messages:
         if not isinstance(messages, list):
@@ -305,7 +305,7 @@ class _Reading:
             return parsed
         first = self._seen.setdefault(parsed.custom_id, number)
         if first != number:
-            message = f"{parsed.custom_id!r} was used on line {first} already; ids must be unique in the file"
+            message = f"{parsed.custom_id!r} is already used on line {first}; ids must be unique in the file"
             return [Problem(number, "custom_id", message)]
         try:
             return self._add(number, parsed)
@@ -332,7 +332,7 @@ class _Reading:
         long_id = len(request.custom_id) > _WARN_ID_LENGTH
         if long_id and not report.warnings and orjson.dumps(request.custom_id) in wire:
             report.warnings.append(
-                f"line {number}: custom_id has {len(request.custom_id)} characters; some providers take at most "
+                f"line {number}: custom_id has {len(request.custom_id)} characters; some providers accept at most "
                 f"{_WARN_ID_LENGTH} (reported once)"
             )
         group = self._groups.setdefault((*key, variant), Group(*key, variant))

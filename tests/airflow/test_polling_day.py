@@ -262,7 +262,9 @@ def test_an_outage_without_end_is_given_up(wait):
     assert reason == "polling_failed"
     assert len(world.looks) == TRANSIENT_FAILURES
     assert world.passed < 8 * 3600
-    assert message.startswith("30 looks in a row failed, the jobs were left alone: ProviderError: HTTP 503")
+    assert message.startswith(
+        "30 status requests in a row failed; the jobs were not cancelled: ProviderError: HTTP 503"
+    )
 
 
 @pytest.mark.parametrize(

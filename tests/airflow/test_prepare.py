@@ -81,7 +81,7 @@ def test_a_bad_row_leaves_the_last_file(source: Path, tmp_path: Path) -> None:
     target.write_text("before")
     source.write_text(ROWS + "3,again\n")
     with pytest.raises(
-        AirflowFailException, match=r"rows\.csv: 1 problem.*\n  line 5, custom_id: 'r-3' is the id of line 4"
+        AirflowFailException, match=r"rows\.csv: 1 problem.*\n  line 5, custom_id: 'r-3' is already the id of line 4"
     ):
         execute(operator(source=str(source), output_path=str(target)))
     assert target.read_text() == "before"
@@ -109,7 +109,7 @@ def test_from_store_to_store() -> None:
         ("absent.csv", r"InputError: .*absent\.csv: 1 problem.*\n  file: there is no such file"),
         ("folder.csv", r"InputError: .*folder\.csv: 1 problem.*\n  file: cannot be read"),
         ("rows.csv/inner.csv", r"InputError: .*inner\.csv: 1 problem.*\n  file: cannot be read"),
-        ("rows.txt", "ConfigurationError: .*does not tell the format"),
+        ("rows.txt", "ConfigurationError: .*the format is not clear"),
     ],
 )
 def test_sources_that_cannot_be_read(source: Path, tmp_path: Path, source_name: str, message: str) -> None:

@@ -142,8 +142,8 @@ def test_a_connection_with_a_cursor_of_its_own(
     [
         ("SELECT 1 AS id, 'a' AS text, 'b' AS text", "names a column twice: 'text'; write SELECT ... AS another_name"),
         ("SELECT 1 AS id, '' AS \"\"", "column 2 has no name; write SELECT ... AS name"),
-        ("SELECT 1 AS id, 'a' AS txt", "line 1, prompt: there is no column 'text'; the columns are 'id', 'txt'"),
-        ("SELECT 1 AS id, 'a' AS text WHERE 1 = 0", "there are no rows"),
+        ("SELECT 1 AS id, 'a' AS txt", "line 1, prompt: column 'text' does not exist; the columns are 'id', 'txt'"),
+        ("SELECT 1 AS id, 'a' AS text WHERE 1 = 0", "the input has no rows"),
         ("SELECT 1 AS id FROM nowhere", "nowhere"),
         ("SELECT oops FROM (SELECT 1 AS id) AS rows", "oops"),
         ("SELEC 1", "SELEC"),
@@ -173,7 +173,7 @@ def test_rows_never_reach_errors_or_logs(database: Database, tmp_path: Path, cap
         if database.is_postgres:
             told.append(failure(tmp_path, "SELECT id, text::integer AS text FROM notes"))
             assert "InvalidTextRepresentation 22P02" in told[-1]
-    assert "line 2, custom_id: it is the id of line 1 already" in told[0]
+    assert "line 2, custom_id: it is already the id of line 1" in told[0]
     assert SECRET not in "".join(told) + caplog.text
 
 

@@ -121,7 +121,7 @@ def test_a_wait_that_cannot_look_is_worth_another_try(tmp_path, fake, deferrable
     sensor = BatchInferenceSensor(
         task_id="wait", batch_id="batch_nowhere", conn_id="provider", deferrable=deferrable, **POLL
     )
-    with pytest.raises(ProviderError, match="3 looks in a row found a job missing"):
+    with pytest.raises(ProviderError, match="3 status requests in a row did not find a job"):
         resume(sensor, first())
 
 

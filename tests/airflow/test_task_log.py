@@ -52,7 +52,7 @@ def test_an_unknown_cost_says_why() -> None:
 
 def test_a_run_without_a_row_says_so() -> None:
     """Nothing asked is no success."""
-    assert summary_line(summary(0.0, {"succeeded": 0}, jobs=())).startswith("0 rows: nothing was asked; ")
+    assert summary_line(summary(0.0, {"succeeded": 0}, jobs=())).startswith("0 rows: no rows were sent; ")
 
 
 def test_a_failure_is_told_once() -> None:

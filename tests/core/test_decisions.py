@@ -39,7 +39,7 @@ INTENT = LastCreate(3, intent_at=1000.0)
 AGAIN = LastCreate(3, intent_at=1000.0, repeatable=True)
 REFUSED = LastCreate(2, 0, refused=True)
 NONE, UNSURE, BROKEN = Seen(), Seen(complete=False), Seen(complete=False, broken="it did not end")
-ABSENT, UNKNOWN = "the provider lists no such job", "the provider's list cannot prove that there is none"
+ABSENT, UNKNOWN = "the provider lists no such job", "the provider's list cannot prove that no such job exists"
 ENDLESS = "the provider's list of jobs could not be read to its end: it did not end"
 
 
@@ -177,11 +177,11 @@ def test_polling_table(seen, options, wanted):
 
 @pytest.mark.parametrize(("error", "bound"), [(AuthenticationError("no"), 3), (ProviderError("no"), 30)])
 def test_failed_looks_are_borne_up_to_a_bound(error, bound):
-    """A blip is borne; a wrong key is believed sooner than a bad network; the jobs are left alone."""
+    """A blip is borne; a wrong key is believed sooner than a bad network; the jobs are not cancelled."""
     assert isinstance(look(error, failures=bound - 1), Wait)
     given_up = look(error, failures=bound)
     assert given_up.reason == "polling_failed"
-    assert "left alone" in given_up.message
+    assert "not cancelled" in given_up.message
 
 
 def summary(retryable=0, job_errors=(), **outcomes):

@@ -52,7 +52,7 @@ def test_a_quarter_gigabyte_is_split_by_bytes():
 
 def test_too_few_rows_are_refused_with_the_figures():
     """99 rows for a provider that takes 100 are an error that says so."""
-    with pytest.raises(InputError, match="has 99 rows, the provider takes no fewer than 100"):
+    with pytest.raises(InputError, match="has 99 rows; the provider requires at least 100"):
         plan_shards("x", [group([1] * 99)], limits(50_000, 10**9, 100), 0)
 
 

@@ -164,8 +164,8 @@ def test_the_template_language() -> None:
 def test_a_missing_column_names_line_field_and_columns() -> None:
     """A column that is not there is told with the row's line, the template's place and what there is."""
     assert problems(csv_bytes([["id", "txt"], ["1", "a\nb"], ["2", "c"]])) == [
-        "line 2, messages[1].content: there is no column 'text'; the columns are 'id', 'txt'",
-        "line 4, messages[1].content: there is no column 'text'; the columns are 'id', 'txt'",
+        "line 2, messages[1].content: column 'text' does not exist; the columns are 'id', 'txt'",
+        "line 4, messages[1].content: column 'text' does not exist; the columns are 'id', 'txt'",
     ]
 
 
@@ -181,7 +181,7 @@ def test_ids_come_once() -> None:
     """An id that comes twice names both lines; an empty one is refused."""
     data = csv_bytes([["id", "text"], ["a", "1"], ["b", "2"], ["a", "3"], [" ", "4"]])
     assert problems(data, custom_id="{{ row.id }}") == [
-        "line 4, custom_id: 'a' is the id of line 2 already; ids must be unique",
+        "line 4, custom_id: 'a' is already the id of line 2; ids must be unique",
         "line 5, custom_id: empty; every row needs its own id",
     ]
 
@@ -190,18 +190,18 @@ def test_ids_come_once() -> None:
     ("data", "source_format", "message"),
     [
         (b"", "csv", "file: the file has no header; its first line must name the columns"),
-        (b"text\n", "csv", "file: there are no rows"),
-        (b"", "jsonl", "file: there are no rows"),
-        (b"a,a\n1,2\n", "csv", "file: the header names a column twice: 'a'"),
-        (b"id,text\n1\n", "csv", "line 2: 1 fields, the header names 2; quote fields that hold ','"),
-        (b"id,text\n1,a,b\n", "csv", "line 2: 3 fields, the header names 2; quote fields that hold ','"),
+        (b"text\n", "csv", "file: the input has no rows"),
+        (b"", "jsonl", "file: the input has no rows"),
+        (b"a,a\n1,2\n", "csv", "file: the header names columns twice: 'a'"),
+        (b"id,text\n1\n", "csv", "line 2: 1 field, but the header names 2; quote fields that contain ','"),
+        (b"id,text\n1,a,b\n", "csv", "line 2: 3 fields, but the header names 2; quote fields that contain ','"),
         (b'text\n"a\nb\n', "csv", "line 2: not CSV (unexpected end of data); the rest of the file was not read"),
         (b"text\n" + b"a\n" * 9000 + b"\xff\n", "csv", "line 8"),
         (b"\xff\n", "csv", "file: the header is not UTF-8 here or a few lines on (byte 0xff, invalid start byte)"),
         (b'"a', "csv", "file: the header is not CSV"),
         (gzip.compress(b"text\na\n", mtime=0)[:-8] + b"\0" * 8, "csv", "file: the gzip file is damaged or cut off"),
         (b'{"text": "a"}\n[1]\n', "jsonl", "line 2: a JSON list; every line must be an object"),
-        (b'{"text": NaN}\n', "jsonl", "line 1: not JSON (NaN is no JSON value)"),
+        (b'{"text": NaN}\n', "jsonl", "line 1: not JSON (NaN is not a JSON value)"),
         (b'{"text": "\xff"}\n', "jsonl", "line 1: not UTF-8: byte 0xff at byte 11 of the line"),
         (gzip.compress(b"text\na\n", mtime=0)[:-9], "csv", "file: the gzip file is damaged or cut off"),
     ],
@@ -243,17 +243,20 @@ STRICT = {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"],
         ({"messages": None}, "would be empty"),
         ({"prompt": "x"}, "not both"),
         ({"messages": []}, "must be a list"),
-        ({"endpoint": "/v1/embeddings"}, "messages are not for /v1/embeddings"),
-        ({"endpoint": "/v1/images", "messages": None, "prompt": "x"}, "prompt is not for"),
-        ({"body": {"messages": []}}, "body.messages is given"),
-        ({"model": "m", "body": {"model": "n"}}, "body.model is given"),
+        ({"endpoint": "/v1/embeddings"}, "messages is not supported for /v1/embeddings"),
+        ({"endpoint": "/v1/images", "messages": None, "prompt": "x"}, "prompt is not supported for"),
+        ({"body": {"messages": []}}, "body.messages is set"),
+        ({"model": "m", "body": {"model": "n"}}, "body.model is set"),
         ({"messages": [{"role": "user", "content": "{{ row.a"}]}, r"messages\[0\].content: not a Jinja template"),
-        ({"custom_id": "{{ run_id }}"}, "custom_id: run_id is not known"),
-        ({"body": {"user": {"a": ["{{ ds }}"]}}}, r"body.user.a\[0\]: ds is not known"),
+        ({"custom_id": "{{ run_id }}"}, "custom_id: run_id is unknown"),
+        ({"body": {"user": {"a": ["{{ ds }}"]}}}, r"body.user.a\[0\]: ds is unknown"),
         ({"body": {"user": object()}}, "must be plain JSON"),
         ({"json_schema": STRICT}, "json_schema: a strict schema requires b;"),
         ({"json_schema": {"anyOf": [{"properties": {}}]}}, r"json_schema.anyOf\[0\]: a strict schema has"),
-        ({"json_schema": {}, "endpoint": "/v1/embeddings", "messages": None, "prompt": "x"}, "json_schema is not for"),
+        (
+            {"json_schema": {}, "endpoint": "/v1/embeddings", "messages": None, "prompt": "x"},
+            "json_schema is not supported for",
+        ),
     ],
 )
 def test_arguments_that_cannot_work(arguments: dict, message: str) -> None:
@@ -283,11 +286,11 @@ SECRET = "the patient said"
 @pytest.mark.parametrize(
     ("template", "told"),
     [
-        ({"prompt": "{{ row.txt }}"}, "line 1, prompt: there is no column 'txt'; the columns are 'text'"),
-        ({"prompt": "{{ row[row.text] }}"}, "line 1, prompt: it names what is not there"),
-        ({"prompt": "{{ {}[row.text] }}"}, "line 1, prompt: it names what is not there"),
+        ({"prompt": "{{ row.txt }}"}, "line 1, prompt: column 'txt' does not exist; the columns are 'text'"),
+        ({"prompt": "{{ row[row.text] }}"}, "line 1, prompt: it uses a value that does not exist"),
+        ({"prompt": "{{ {}[row.text] }}"}, "line 1, prompt: it uses a value that does not exist"),
         ({"prompt": "{{ row.text | round }}"}, "line 1, prompt: TypeError"),
-        ({"custom_id": "{{ row.text }}"}, "line 2, custom_id: it is the id of line 1 already; ids must be unique"),
+        ({"custom_id": "{{ row.text }}"}, "line 2, custom_id: it is already the id of line 1; ids must be unique"),
     ],
 )
 def test_problems_that_quote_no_row(template: dict[str, str], told: str) -> None:

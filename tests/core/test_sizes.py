@@ -41,10 +41,10 @@ def test_rows_of_one_text_fill_a_job_as_before() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["x"] * 60_000, "60,000 texts; the provider takes 2,048 a request"),
+        (["x"] * 60_000, "60,000 texts; the provider accepts 2,048 per request"),
         (["x"] * 2_049, "2,049 texts"),
         ([[1, 2]] * 2_049, "2,049 texts"),
-        ([7] * 300_001, "300,001 tokens; the provider takes 300,000 a request"),
+        ([7] * 300_001, "300,001 tokens; the provider accepts 300,000 per request"),
         ([[7] * 1_000] * 301, "301,000 tokens"),
     ],
 )

@@ -53,7 +53,7 @@ def without(*names, **changes):
         (b"# note", "", "comment"),
         (b"// note", "", "comment"),
         (b"{broken", "", "not JSON"),
-        (b"[", "", "one object a line"),
+        (b"[", "", "one object per line"),
         (b"[1]", "", "array"),
         (b'"text"', "", "must be a JSON object"),
         (b"{\xff\xfe", "", "not UTF-8"),
@@ -149,7 +149,7 @@ def test_several_models_become_groups():
 def test_a_line_larger_than_a_file_is_refused():
     """No plan could hold it."""
     limits = Limits(10, 60, "test", LIMITS.endpoints)
-    assert "a whole file may have 60" in check(GOOD, limits=limits).problems[0].message
+    assert "a file may have at most 60 bytes" in check(GOOD, limits=limits).problems[0].message
 
 
 @given(st.permutations(range(5)), st.booleans())
