@@ -149,7 +149,8 @@ def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled:
     """What a job's own word says is missing in what was read of it; None where nothing contradicts.
 
     A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends only
-    the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line.
+    the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line. A line
+    with an error for each row is no proof either: a server may write one and, later, the answer of the same row.
 
     :param asked: how many lines were sent.
     :param found: how many of them have a line, errors without an id included.
@@ -169,7 +170,7 @@ def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled:
     if found < reported:
         return f"it counts {reported} answers, but {found} were found"
     reported = min(asked, counts.completed or 0)
-    if made < reported and found < asked:
+    if made < reported:
         return f"it counts {reported} completed requests, but {made} answers were found"
     if job.status is JobStatus.COMPLETED and found < asked:
         return f"it is {job.raw_status or job.status.value} but only {found} of {asked} answers were found"

@@ -252,8 +252,9 @@ class Story(RuleBasedStateMachine):
         """A second process of the same task does all it can, in the middle of a call of the first."""
         armed, self.world.armed = self.world.armed, {}
         process = self._process()
+        first, self.tries = self.tries == 0, self.tries + 1
         with contextlib.suppress(BatchInferenceError):
-            process.run.begin(first_try=False)
+            process.run.begin(first_try=first)
             process.run.advance()
         self.world.armed = armed
 
@@ -446,6 +447,19 @@ def in_part(story):
     )
 
 
+def errors_of_all(story):
+    """Each row has an error's line, and the answer of one of them comes later."""
+    story.a_job_ends(
+        which=1,
+        status=JobStatus.COMPLETED,
+        answers=["busy", "good"],
+        noise=["repeated", "worse"],
+        late=("errors", 100.0),
+        error="invalid",
+        seed=0,
+    )
+
+
 def killed(story):
     story.killed_by_a_person(faults=[])
 
@@ -475,6 +489,7 @@ TOLD = {
         [tried(), lost, tried(), resumed(("retrieve", 0, "404")), part_lost("intent", "job"), checked, later, tried()],
     ),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
+    "an answer comes later than an error of the same row": ({}, [tried(), errors_of_all, tried()]),
     "given up at the deadline, then stopped": (
         {"on_deadline": "cancel", "in_flight": 1},
         [tried(), far_after, killed, checked],
