@@ -191,7 +191,7 @@ def is_lost(job: Job, asked: int, found: int, made: int, *, gone: bool, unlabell
     counts = job.counts
     if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
         return job.status is not JobStatus.FAILED and (gone or not found)
-    return made < min(asked, counts.completed)
+    return found < asked and made < min(asked, counts.completed)
 
 
 def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:

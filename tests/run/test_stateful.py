@@ -535,7 +535,7 @@ Story.TestCase.settings = settings(
     max_examples=STORIES,
     stateful_step_count=30,
     deadline=None,
-    derandomize=True,
+    derandomize="AIRFLOW_BATCH_STORIES" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestStory = pytest.mark.timeout(max(300, STORIES))(Story.TestCase)
