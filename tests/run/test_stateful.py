@@ -535,6 +535,7 @@ Story.TestCase.settings = settings(
     max_examples=STORIES,
     stateful_step_count=30,
     deadline=None,
+    # As many as are asked for are new ones; --hypothesis-seed repeats them.
     derandomize="AIRFLOW_BATCH_STORIES" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
