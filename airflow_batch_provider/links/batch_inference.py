@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class BatchInferenceLink(BaseOperatorLink):
     """The console page of the newest job of a run.
 
-    Airflow asks for it at the end of every segment of a task, with the operator that ran it; a resumed operator has
-    read the page from the ledger again, so the link stays right.
+    Airflow reads it at the end of every segment of a task, with the operator that ran it; a resumed operator has
+    read the page from the ledger again, so the link is kept up to date.
     """
 
     name = "Batch console"

@@ -1,4 +1,4 @@
-"""Operators: a whole run in one task, and its steps apart."""
+"""Operators: a whole run in one task, or its steps in separate tasks."""
 
 from __future__ import annotations
 

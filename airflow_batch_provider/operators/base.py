@@ -1,4 +1,4 @@
-"""What the operators share that wait for a run: waiting here or in the triggerer, resuming, being killed."""
+"""What operators that wait for jobs share: waiting in the worker or in the triggerer, resuming, being killed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class RunOperator(ConnectedOperator):
         return flat
 
     def _context_push(self, flat: JSON) -> None:
-        """Push before judging, so that what is downstream of a failure can still read what there is."""
+        """Push before judging, so that tasks downstream of a failure can read the counts."""
         if self._ti is not None:
             for key, value in flat.items():
                 self._ti.xcom_push(key=key, value=value)
@@ -153,15 +153,15 @@ class RunOperator(ConnectedOperator):
     def execute_complete(self, context: Context, event: JSON | None = None) -> JSON:
         """Go on after the trigger fired.
 
-        :param event: ``{"v": 1, "run_path", "reason", "message"}``; None is taken as "look for yourself".
+        :param event: ``{"v": 1, "run_path", "reason", "message"}``; None is taken as "read the jobs now".
         """
         with airflow_errors():
             self._ti = context["ti"]
             run = self.resumed(context)
             if event and event["run_path"] != run.directory.uri:
                 raise RunConflictError(
-                    f"The event is for {event['run_path']}, this task's output_path now gives {run.directory.uri}; "
-                    "restore the path it was submitted with"
+                    f"The event is for {event['run_path']}, but output_path is now {run.directory.uri}; "
+                    "restore the output_path that the task began with"
                 )
             if event:
                 heed(event["reason"], event["message"])
@@ -191,7 +191,7 @@ class RunOperator(ConnectedOperator):
             return backend
         try:
             fresh = self.hook(self.conn_id).backend
-        except Exception as error:  # noqa: BLE001 - it may be back at the next look
+        except Exception as error:  # noqa: BLE001 - it may be readable at the next look
             self.log.warning("Connection %r cannot be read: %s", self.conn_id, error)
             return backend
         if self._run:
@@ -210,13 +210,14 @@ class RunOperator(ConnectedOperator):
             raise PermanentError("The task was killed")
         if self._killed:
             raise RetryableError(
-                "The worker was told to stop; the jobs were left alone, and a new try goes on with them"
+                "The worker was stopped, the task was not; its jobs keep running (and billing), and the next try picks "
+                "them up"
             )
 
     _spent_usd: float | None = None
 
     def _remember(self, run: BatchRun) -> None:
-        """What the link and the progress line tell: the newest job's page, and what the ended jobs cost."""
+        """Keep what the link and the progress line show: the newest job's page, and what the ended jobs cost."""
         costs: list[float | None] = []
         for a_round in run.ledger.rounds():
             for shard in a_round.shards:
@@ -237,14 +238,14 @@ class RunOperator(ConnectedOperator):
         if self._cancels:
             jobs.cancel(until - time.monotonic())
         else:
-            why = "cancel_on_kill is False" if self._ended_by_hand else "Nobody ended the task"
+            why = "cancel_on_kill is False" if self._ended_by_hand else "The worker was stopped, the task was not"
             jobs.leave(until - time.monotonic(), why)
 
 
 def heed(reason: str, message: str) -> None:
-    """Raise what a wait could not get over.
+    """Raise the error of a wait that ended without a result.
 
-    :raises ProviderError: when looking at the jobs failed too often; they were left alone.
+    :raises ProviderError: when reading the jobs failed too often; they were left running.
     """
     if reason == "polling_failed":
         raise ProviderError(message, ambiguous=False)
@@ -253,7 +254,7 @@ def heed(reason: str, message: str) -> None:
 def submitted(run: BatchRun) -> JSON:
     """What a task that does not wait returns, however often it is run again.
 
-    :raises BudgetError: when jobs were not created for want of money; ``DeadlineError`` for want of time.
+    :raises BudgetError: when the budget kept jobs from being created; ``DeadlineError`` when the deadline did.
     """
     if (stopped := run.ledger.tries()["stopped"]) is not None:
         error = BudgetError if stopped.startswith(OVER_BUDGET) else DeadlineError

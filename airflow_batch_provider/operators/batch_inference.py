@@ -1,4 +1,4 @@
-"""Batch inference as Airflow tasks: the whole run in one operator, and its steps apart."""
+"""Batch inference as Airflow tasks: the whole run in one operator, or its steps in separate tasks."""
 
 from __future__ import annotations
 
@@ -56,52 +56,53 @@ _UNITS = {
 class BatchInferenceOperator(RunOperator):
     """Run one OpenAI-format JSONL on the provider of a connection, as one durable task.
 
-    Validate, split, upload, create, wait, fetch, reconcile, ask again what that can help. A retry, a cleared task and a
-    restarted worker or triggerer go on where the run stands; none of them pays again for what was asked.
+    It validates, splits and uploads the file, creates the jobs, waits for them, fetches and reconciles the answers, and
+    re-sends what a retry can fix. A retry, a cleared task and a restarted worker or triggerer continue the run; none of
+    them pays again for rows that were answered.
 
     Returns, and pushes key by key, ``run_path, total, succeeded, invalid, failed, expired, cancelled, missing, empty,
     cut, refused, filtered, tool_calls, media, rounds, jobs, input_tokens, output_tokens, cost_usd, cost_unknown,
     seconds``.
 
-    :param input_path: the JSONL, on any store; read when the run is planned, and by a new try to see if it changed.
+    :param input_path: the JSONL, on any store; read when the run is planned, and by each retry to detect a change.
     :param output_path: the run directory, one for each run: put ``{{ run_id }}`` in it.
     :param conn_id: the connection; its type decides the backend.
-    :param model: asked instead of the lines' models.
-    :param endpoint: asked instead of the lines' ``url``, e.g. ``/v1/chat/completions``.
+    :param model: used instead of the lines' models.
+    :param endpoint: used instead of the lines' ``url``, e.g. ``/v1/chat/completions``.
     :param deferrable: wait in the triggerer; False keeps the worker's slot.
-    :param poll_interval: seconds between looks.
-    :param timeout: seconds a round may take; None for the provider's own window and two hours.
-    :param on_deadline: when the time is over: ``"fail"`` leaves the jobs alone and names them, ``"cancel"`` stops them
-        and keeps what they have answered. Neither is retried; a cleared task gets more time.
-    :param rounds: how often one try asks a row at most; the second round asks what expired, went missing or met 429 or
-        5xx. A new try, by ``retries`` or a cleared task, has fresh rounds for what the last one left open: with
-        ``retries=3`` and 2 rounds a row that always fails is asked 8 times.
-    :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful; no success at all always fails.
-    :param max_cost_usd: nothing is sent that could bring the run, over all its rounds and tries, above so many US
-        dollars, counted by the upper end of an estimate; see ``docs/cost.md``. Refused where a price is not known.
-    :param expected_output_tokens: how long the answer to a row that names no ``max_tokens`` may get; needed with
+    :param poll_interval: seconds between looks at the jobs.
+    :param timeout: seconds a round may take; None for the provider's completion window plus two hours.
+    :param on_deadline: when ``timeout`` is over: ``"fail"`` leaves the jobs running and names them, ``"cancel"`` stops
+        them and keeps the answers so far. Neither is retried; a cleared task gets more time.
+    :param rounds: at most how many times one try sends a row; the second round sends rows that expired, went missing or
+        failed with 429 or 5xx. A new try, by ``retries`` or a cleared task, has new rounds for the rows that are still
+        open: with ``retries=3`` and 2 rounds, a row that always fails is sent 8 times.
+    :param error_tolerance: share of rows, 0 to 1, that may fail; a run without any success always fails.
+    :param max_cost_usd: the most that the run may cost over all its rounds and tries, in US dollars. Nothing is sent
+        whose upper estimate would exceed it; see ``docs/cost.md``. Refused where a price is unknown.
+    :param expected_output_tokens: the longest answer to expect for a row without ``max_tokens``; required with
         ``max_cost_usd`` where there are such rows.
-    :param max_jobs_in_flight: jobs alive at once; None for as many as the connection allows.
-    :param max_enqueued_tokens: input tokens, generously estimated, that may be enqueued at once for each model: larger
-        files are cut smaller and sent in waves. None for what the connection allows.
-    :param on_lost_create: when the answer to a create was lost and no job shows for 15 minutes: ``"fail"`` says what to
-        check, ``"resubmit"`` creates again.
+    :param max_jobs_in_flight: jobs that may run at once; None for the connection's limit.
+    :param max_enqueued_tokens: estimated input tokens that may be enqueued at once for each model: larger files are
+        split further and sent in waves. None for the connection's limit.
+    :param on_lost_create: when a create call got no answer and the provider lists no such job for 15 minutes:
+        ``"fail"`` says what to check, ``"resubmit"`` creates the job again.
     :param on_lost_job: when the provider has lost a job or its answers, after looks over 15 minutes: ``"fail"`` writes
-        all else and fails, and a cleared task looks again; ``"resubmit"`` sends the lost rows again, which may be paid
-        twice.
-    :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to keep what was answered
-        under ``history/`` and ask everything anew.
-    :param on_unusable: what becomes of a row whose answer is empty, cut off at the token limit, refused by the model or
+        all other results and fails, and a cleared task looks again; ``"resubmit"`` sends the lost rows again, which may
+        be billed twice.
+    :param on_changed_input: when a new try finds another input: ``"fail"``, or ``"restart"`` to move the old answers to
+        ``history/`` and send every row of the new input.
+    :param on_unusable: how to count a row whose answer is empty, cut off at the token limit, refused by the model or
         stopped by a content filter: ``"keep"`` counts it as succeeded, and as ``empty``, ``cut``, ``refused`` or
-        ``filtered``; ``"invalid"`` ends the row so, which ``error_tolerance`` counts. The answer is kept in both cases.
+        ``filtered``; ``"invalid"`` as invalid, which ``error_tolerance`` counts. The answer is kept in both cases.
     :param cancel_on_kill: cancel the jobs when the task is marked failed, success or skipped.
     :param wait_for_completion: False returns ``run_path`` and ``batch_ids`` once all jobs are created.
-    :param download_images: fetch ``http`` and ``https`` images and send them inside of the requests, for Bedrock and
-        Vertex AI, whose batches fetch none; as in :class:`BatchInferencePrepareOperator`. What was fetched stays in
-        ``OUTPUT_PATH.images``, so that no later try asks anything else.
+    :param download_images: fetch ``http`` and ``https`` images and send them inside the requests, for Bedrock and
+        Vertex AI, whose batches fetch none; as in :class:`BatchInferencePrepareOperator`. Fetched images are kept in
+        ``OUTPUT_PATH.images``, so that each later try sends the same ones.
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
-    :param backend_options: settings of this run for this backend, without secrets: ``completion_window``, ``metadata``,
-        ``extra_body``; unknown names are refused.
+    :param backend_options: settings of this run for the connection's backend, without secrets:
+        ``completion_window``, ``metadata``, ``extra_body``; unknown names are refused.
     """
 
     template_fields: Sequence[str] = (
@@ -184,7 +185,7 @@ class BatchInferenceOperator(RunOperator):
         ImagePolicy.of(download_images)
 
     def execute(self, context: Context) -> JSON:
-        """Begin the run or go on with it."""
+        """Begin the run or continue it."""
         ti: Any = context["ti"]
         self._ti = ti
         with airflow_errors():
@@ -234,13 +235,13 @@ class BatchInferenceOperator(RunOperator):
     def _check(self) -> None:
         if not self.retries:
             self.log.warning(
-                "retries=0: if the worker dies, nobody resumes this run, although its jobs go on and bill. Set "
-                "retries=3, retry_delay=timedelta(minutes=5); a retry never asks again what was asked."
+                "retries=0: if the worker dies, the run is not resumed, although its jobs keep running and billing. "
+                "Set retries=3, retry_delay=timedelta(minutes=5); a retry never sends again rows that were answered."
             )
-        # A slip of the pen must not choose the value that pays again.
+        # A misspelt value must not choose the one that pays again.
         for name, known in WORDS.items():
             if getattr(self, name) not in known:
-                raise ConfigurationError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+                raise ConfigurationError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         self._options()
 
 
@@ -253,7 +254,7 @@ class BatchInferenceSubmitOperator(BatchInferenceOperator):
     the rows that a retry can fix.
 
     :param input_path: the JSONL; or
-    :param input_file_id: the provider's id of a file that was uploaded already.
+    :param input_file_id: the provider's id of an uploaded file.
     """
 
     template_fields = (*(name for name in BatchInferenceOperator.template_fields if name != "rounds"), "input_file_id")
@@ -274,7 +275,7 @@ class BatchInferenceSubmitOperator(BatchInferenceOperator):
         if bool(self.input_path) == bool(self.input_file_id):
             raise ConfigurationError("give either input_path or input_file_id")
         if self.input_file_id and self.download_images:
-            raise ConfigurationError("download_images needs input_path: a file that was uploaded stays as it is")
+            raise ConfigurationError("download_images requires input_path: an uploaded file cannot be changed")
 
     def resumed(self, context: Context) -> BatchRun:
         """The run; its input is fetched from the provider where it was uploaded already."""

@@ -1,4 +1,4 @@
-"""What operators that use a connection share: from arguments and context to a :class:`BatchRun`."""
+"""What operators that use a provider's connection share: from arguments and context to a :class:`BatchRun`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class ConnectedOperator(BaseOperator):
         directory = RunDirectory(run_path)
         record = directory.read_json("run.json")
         if record is None:
-            raise RunConflictError(f"There is no run in {run_path}; give the run_path that the submitting task pushed")
+            raise RunConflictError(
+                f"There is no run in {run_path}; set run_path to the XCom run_path of the submitting task"
+            )
         if (version := record.get("version")) not in RUN_RECORD_VERSIONS:
             raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
         self.conn_id = conn_id or record["conn_id"]
@@ -50,7 +52,7 @@ class ConnectedOperator(BaseOperator):
     def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
         """A run on this operator's connection."""
         if not self.conn_id:
-            raise ConfigurationError("conn_id is missing; name the connection of the provider")
+            raise ConfigurationError("conn_id is missing; set it to the connection of the provider")
         self._run = BatchRun(
             directory,
             self.hook(self.conn_id).backend,
@@ -64,7 +66,7 @@ class ConnectedOperator(BaseOperator):
 
     @staticmethod
     def hook(conn_id: str) -> BatchInferenceHook:
-        """The hook that the connection's type asks for."""
+        """The hook of the connection's type."""
         from airflow_batch_provider.hooks.base import BatchInferenceHook
 
         return BatchInferenceHook.for_conn_id(conn_id)
@@ -83,8 +85,8 @@ def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
         several = [name for name in names if name not in ONE_MACHINE_EXECUTORS]
         if several:
             raise ConfigurationError(
-                f"{path} is on this machine alone, but {', '.join(several)} may run the next try elsewhere. Use s3://, "
-                "gs:// or abfs://, or set allow_local_path=True if every worker sees the same folder."
+                f"{path} is a local path, but {', '.join(several)} may run the next try on another machine. Use s3://, "
+                "gs:// or abfs://, or set allow_local_path=True if all workers share this folder."
             )
     return RunDirectory(where)
 
@@ -92,7 +94,7 @@ def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
 def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
     """The run directory of a task; a mapped one has its own.
 
-    :param own_folder: whether the author's template tells mapped tasks apart already.
+    :param own_folder: whether the author's template has a folder for each mapped task already.
     """
     path = output_path.rstrip("/")
     map_index = getattr(context["ti"], "map_index", -1)

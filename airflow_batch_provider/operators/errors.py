@@ -16,7 +16,7 @@ except ImportError:  # Airflow 3.1
 
 @contextlib.contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Turn errors that another try cannot help into the exception that Airflow does not retry."""
+    """Turn errors that a retry cannot fix into the exception that Airflow does not retry."""
     try:
         with _quiet("httpx", "httpx2"):  # the clients of openai 2 and 3
             yield
@@ -30,7 +30,7 @@ def airflow_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Keep a client's line for every call out of the log; whoever has set a level gets what they asked for."""
+    """Keep a client's line for every call out of the log, unless its level was set."""
     loggers = [one for one in map(logging.getLogger, names) if one.level == logging.NOTSET]
     for logger in loggers:
         logger.setLevel(logging.WARNING)

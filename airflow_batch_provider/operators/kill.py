@@ -22,40 +22,43 @@ STATE_SECONDS = 2.0
 
 
 def was_ended(log: Logger) -> bool:
-    """Whether somebody ended the task that runs here: marked it failed, success or skipped.
+    """Whether the task that runs here was ended by a user: marked failed, success or skipped.
 
-    The same signal comes when a pod is evicted, the task is cleared, or Airflow's API is away; then its state is
-    another or not told, and paid work is left alone.
+    The same signal comes when a pod is evicted, the task is cleared, or Airflow's API is unavailable; then its state is
+    another or unknown, and paid work is left running.
     """
     from airflow.sdk import get_current_context
 
     try:
         ti = get_current_context()["ti"]
     except (RuntimeError, LookupError):
-        return True  # no signal of Airflow's: whoever calls on_kill outside of a task means it
-    told: list[str | None] = []
-    asking = threading.Thread(target=_ask, args=(ti, told, log), daemon=True)
-    asking.start()
-    asking.join(STATE_SECONDS)
-    if told and told[0] in KILLED_STATES:
+        return True  # called outside of a task, not by a signal of Airflow
+    states: list[str | None] = []
+    reading = threading.Thread(target=_read_state, args=(ti, states, log), daemon=True)
+    reading.start()
+    reading.join(STATE_SECONDS)
+    if not states:
+        log.warning("The worker was stopped and the task's state could not be read; its jobs are left running")
+    elif states[0] in KILLED_STATES:
         return True
-    log.warning("The process was told to end while the task is %s", told[0] if told else "in a state nobody told")
+    else:
+        log.warning("The worker was stopped while the task is %s; its jobs are left running", states[0] or "cleared")
     return False
 
 
-def _ask(ti: Any, told: list[str | None], log: Logger) -> None:
+def _read_state(ti: Any, states: list[str | None], log: Logger) -> None:
     try:
-        told.append(task_state(ti))
-    except Exception as error:  # noqa: BLE001 - not knowing is an answer too
-        log.warning("The task's state is unknown: %s: %s", type(error).__name__, error)
+        states.append(task_state(ti))
+    except Exception as error:  # noqa: BLE001 - an unknown state leaves the jobs running
+        log.warning("Airflow did not report the task's state: %s: %s", type(error).__name__, error)
 
 
 class KilledJobs:
     """The live jobs of a task that must end within seconds.
 
-    They are cancelled side by side, so that one answer that does not come keeps no other job alive.
+    They are cancelled in parallel, so that one cancel call without an answer delays no other.
 
-    :param run: the run whose live jobs are meant, with the record that tells the next try of it; or
+    :param run: the run whose live jobs are meant; each cancel is recorded in it for the next try; or
     :param watched: a backend and the ids of jobs that belong to no run.
     """
 
@@ -69,9 +72,9 @@ class KilledJobs:
         self._cancelled: list[str] = []
 
     def cancel(self, seconds: float) -> None:
-        """Cancel, and tell what is being cancelled and what may still bill; returns in time, whoever does not answer.
+        """Cancel, and log what is being cancelled and what may still bill; returns in time, with or without answers.
 
-        :param seconds: Airflow kills the process five seconds after it asked it to end.
+        :param seconds: how long it may take; Airflow kills the process five seconds after its signal.
         """
         until = time.monotonic() + seconds
         if not self._known(until):
@@ -81,7 +84,7 @@ class KilledJobs:
         if self._open:
             left = sorted(self._open)
             self._log.error(
-                "There was no time to cancel %s, which may still bill (%g s): %s. %s",
+                "%s could not be cancelled within %g s and may still bill: %s. %s",
                 jobs(len(left)),
                 seconds,
                 left,
@@ -92,18 +95,20 @@ class KilledJobs:
             self._log.warning("The task was killed: cancelling %s: %s", jobs(len(ids)), ids)
 
     def leave(self, seconds: float, why: str) -> None:
-        """Tell what lives on.
+        """Log the jobs that are left running.
 
         :param why: why nothing is cancelled.
         """
         if self._known(time.monotonic() + seconds) and self._open:
             left = sorted(self._open)
-            self._log.warning("%s: jobs %s are left alone and may still bill; a new try goes on with them", why, left)
+            self._log.warning("%s: jobs %s keep running (and billing); the next try picks them up", why, left)
 
     def _known(self, until: float) -> bool:
         self._join([threading.Thread(target=self._list, daemon=True)], until)
         if not self._listed:
-            self._log.error("The task was killed, and its jobs could not be listed; they may still bill")
+            self._log.error(
+                "The task was killed and its run directory could not be read; its jobs may still run and bill"
+            )
         return self._listed
 
     @staticmethod
@@ -118,11 +123,13 @@ class KilledJobs:
         if self._run:
             for shard, attempt in self._run.ledger.open_attempts():
                 if attempt.job_id is None:
-                    told = "A create of %s is under way or its answer was lost; its job may bill: the next try finds it"
-                    self._log.error(told, shard.name)
+                    message = (
+                        "The create call of %s has no answer yet; its job may bill, and the next try searches for it"
+                    )
+                    self._log.error(message, shard.name)
                 elif attempt.is_borrowed:
-                    told = "Job %s was made by another run directory and is left alone; it may still bill"
-                    self._log.warning(told, attempt.job_id)
+                    message = "Job %s was created by another run directory and is left running; it may still bill"
+                    self._log.warning(message, attempt.job_id)
                 elif "cancel" not in attempt.facts:
                     found.append((attempt.job_id, shard, attempt.number))
         elif self._watched:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_batch_provider.core.counts import read_whole_guard
+from airflow_batch_provider.core.counts import counted, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.preparing import Messages, RequestTemplate, prepare
 from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
@@ -41,9 +41,9 @@ class BatchInferencePrepareOperator(BaseOperator):
     """Write one request for every row of a file or of a SELECT, as a JSONL that every provider's batch takes.
 
     ``custom_id``, ``messages``, ``prompt`` and ``body`` hold Jinja templates that see the one name ``row`` and are
-    rendered once per row, not by Airflow (they are no template fields). Text stands in them as it is, null as nothing,
-    everything else as JSON. A row without the column, an id that is empty or comes twice: every such row is reported by
-    its line, and nothing is written.
+    rendered once per row, not by Airflow (they are not template fields). Text is inserted as it is, null as an empty
+    text, everything else as JSON. Each row that lacks the column, or whose id is empty or a duplicate, is reported by
+    its line number, and nothing is written.
 
     Returns ``output_path``, and pushes ``rows``.
 
@@ -55,7 +55,7 @@ class BatchInferencePrepareOperator(BaseOperator):
     :param parameters: values for the placeholders of ``sql``, in the driver's own style.
     :param output_path: the request file, replaced as a whole.
     :param messages: chat messages, e.g. ``[{"role": "user", "content": "Sentiment of: {{ row.text }}"}]``; or
-    :param prompt: the one text to ask or to embed.
+    :param prompt: one text, sent as the user's message or embedded.
     :param body: further fields of each request's body, e.g. ``{"temperature": 0, "max_tokens": 50}``.
     :param custom_id: the row's id, e.g. ``"review-{{ row.id }}"``; by default ``row-`` and its line in the source; give
         one with ``sql``, whose rows come in any order.
@@ -63,13 +63,13 @@ class BatchInferencePrepareOperator(BaseOperator):
     :param endpoint: e.g. ``/v1/chat/completions``, ``/v1/responses``, ``/v1/embeddings``.
     :param json_schema: a JSON schema that every answer must follow; its ``title`` becomes its name.
     :param strict: whether the provider must enforce the schema to the letter.
-    :param limit: take only the first so many rows.
-    :param source_format: ``"csv"`` or ``"jsonl"``, where the name does not tell.
+    :param limit: the number of rows to take, from the first.
+    :param source_format: ``"csv"`` or ``"jsonl"``, for a name without such an ending.
     :param delimiter: of CSV; by default a comma, and a tab for ``.tsv``.
     :param download_images: fetch ``http`` and ``https`` images now and write them into the requests, for Bedrock and
-        Vertex AI, whose batches fetch none; an image that cannot be had is a problem of its row. True, or an object of
-        ``max_image_bytes``, ``max_line_bytes``, ``timeout``, ``attempts``, ``pause``, ``at_once`` and
-        ``private_hosts``; see ``docs/download_images.md``. What was fetched stays in ``OUTPUT_PATH.images``.
+        Vertex AI, whose batches fetch none; an image that cannot be fetched is a problem of its row. True, or a mapping
+        of ``max_image_bytes``, ``max_line_bytes``, ``timeout``, ``attempts``, ``pause``, ``at_once`` and
+        ``private_hosts``; see ``docs/download_images.md``. Fetched images are kept in ``OUTPUT_PATH.images``.
     :param allow_local_path: allow a local ``output_path`` although tasks may run on several machines.
     """
 
@@ -131,7 +131,7 @@ class BatchInferencePrepareOperator(BaseOperator):
         """Write the request file."""
         with airflow_errors():
             rows = self._write()
-        self.log.info("%d requests written to %s", rows, self.output_path)
+        self.log.info("%s written to %s", counted(rows, "request"), self.output_path)
         context["ti"].xcom_push(key="rows", value=rows)
         return self.output_path
 
@@ -149,9 +149,9 @@ class BatchInferencePrepareOperator(BaseOperator):
 
     def _check_origin(self) -> None:
         if (self.source is None) == (self.sql is None):
-            raise ConfigurationError("Give source or sql, one of them")
+            raise ConfigurationError("Give either source or sql")
         if self.sql is not None and self.sql_conn_id is None:
-            raise ConfigurationError("sql_conn_id is missing; name the connection of the database that sql asks")
+            raise ConfigurationError("sql_conn_id is missing; set it to the connection of the database that sql reads")
         of_sql = self.sql_conn_id is not None or self.parameters is not None
         if self.sql is None and of_sql:
             raise ConfigurationError("sql_conn_id and parameters go with sql, not with source")
@@ -162,7 +162,7 @@ class BatchInferencePrepareOperator(BaseOperator):
         template, limit = self._template(), self._limit()
         target = open_path(self.output_path)
         if self.source is not None and str(target) == str(open_path(self.source)):
-            raise ConfigurationError(f"output_path is the source itself, {self.source}; give it another name")
+            raise ConfigurationError(f"output_path and source are the same file, {self.source}; change output_path")
         directory = checked_directory(str(target.parent), allow_local_path=self.allow_local_path)
         name = self._name()
         count = 0

@@ -1,4 +1,4 @@
-"""What operators need of a database: its hook, its rows as a stream, its errors without anybody's data.
+"""What operators need of a database: its hook, its rows as a stream, its errors without values of rows.
 
 Drivers put values of rows into their messages. Only what names tables, columns and SQL is passed on.
 """
@@ -47,7 +47,7 @@ _COPIED = re.compile(r"COPY [^,\s]+, line \d+, column ([A-Za-z_][A-Za-z0-9_]*)")
 def sql_hook(conn_id: str, kinds: Collection[str] = ()) -> Any:
     """The hook of a database's connection.
 
-    :param kinds: the connection types that will do; any database where none is named.
+    :param kinds: the connection types that are supported; any database where none is named.
     :raises ConfigurationError: for a connection of another type, or one whose Airflow provider is not installed.
     """
     connection = BaseHook.get_connection(conn_id)
@@ -60,11 +60,13 @@ def sql_hook(conn_id: str, kinds: Collection[str] = ()) -> Any:
         hook = connection.get_hook()
     except AirflowException as error:
         raise ConfigurationError(
-            f"Nothing installed serves sql_conn_id={conn_id!r}; install it with: "
+            f"The Airflow provider for sql_conn_id={conn_id!r} is not installed; install it with: "
             f"pip install apache-airflow-providers-{connection.conn_type}"
         ) from error
     if not (hasattr(hook, "placeholder") and hasattr(hook, "get_conn")):  # what every DbApiHook has
-        raise ConfigurationError(f"sql_conn_id={conn_id!r} is of type {connection.conn_type!r}, which is no database")
+        raise ConfigurationError(
+            f"sql_conn_id={conn_id!r} is of type {connection.conn_type!r}, which is not a database"
+        )
     return hook
 
 
@@ -173,7 +175,7 @@ def _told(error: Exception) -> tuple[str, bool]:
     if _driver(error) in _POSTGRES and for_good:  # not the server's: placeholders that do not fit the parameters
         return f"{str(error).partition(chr(10))[0]} ({kind})", True
     code = error.args[0] if error.args and isinstance(error.args[0], int) else ""
-    hint = "; do sql and parameters fit?" if type(error).__module__ == "builtins" else ""
+    hint = "; check that sql and parameters match" if type(error).__module__ == "builtins" else ""
     return f"{kind} {code}".strip() + hint, for_good
 
 

@@ -1,10 +1,10 @@
-"""The steps of a run as operators of their own, also for batches that were made elsewhere."""
+"""The steps of a run as operators of their own, also for batches that were created outside Airflow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_batch_provider.core.counts import read_whole_guard
+from airflow_batch_provider.core.counts import counted, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON, RunOptions
 from airflow_batch_provider.operators.base import RunOperator
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class BatchInferenceFetchOperator(RunOperator):
-    """Fetch, reconcile and write the results of a run, waiting for its jobs where they still live.
+    """Wait for the jobs of a run, then fetch, reconcile and write its results.
 
     Returns what :class:`BatchInferenceOperator` returns. It never creates a job.
 
     :param run_path: the run directory of a submitting task; or
-    :param batch_id: the provider's id of a batch made elsewhere, with ``conn_id`` and ``output_path``.
+    :param batch_id: the provider's id of a batch created outside Airflow, with ``conn_id`` and ``output_path``.
     :param output_path: the run directory to write for ``batch_id``.
     :param error_tolerance: share of rows, 0 to 1, that may end unsuccessful.
     """
@@ -58,7 +58,7 @@ class BatchInferenceFetchOperator(RunOperator):
             return self.go_on(run)
 
     def resumed(self, context: Context) -> BatchRun:
-        """The run that was submitted, or one around the batch that was made elsewhere."""
+        """The run that was submitted, or one around the batch that was created outside Airflow."""
         if bool(self.run_path) == bool(self.batch_id):
             raise ConfigurationError("give either run_path, or batch_id with conn_id and output_path")
         if self.run_path and self.output_path:
@@ -66,7 +66,7 @@ class BatchInferenceFetchOperator(RunOperator):
         if self.run_path:
             return self.follow(self.run_path, self.conn_id)
         if not self.output_path:
-            raise ConfigurationError("output_path is missing; name the folder for the results of batch_id")
+            raise ConfigurationError("output_path is missing; set it to a folder for the results of batch_id")
         from airflow_batch_provider.run.attach import attach
 
         path = path_of(self.output_path, context, own_folder=self._own_folder)
@@ -77,9 +77,9 @@ class BatchInferenceFetchOperator(RunOperator):
 
 
 class BatchInferenceCancelOperator(ConnectedOperator):
-    """Ask the provider to stop the jobs of a run, or one batch; what they answered can still be fetched.
+    """Cancel the jobs of a run, or one batch; the rows that were answered before can still be fetched.
 
-    Returns the ids of the jobs that were asked to stop.
+    Returns the ids of the jobs whose cancel request was sent.
 
     :param run_path: the run directory of a submitting task; or
     :param batch_id: the provider's id, with ``conn_id``.
@@ -101,15 +101,18 @@ class BatchInferenceCancelOperator(ConnectedOperator):
                 cancelled = self.follow(self.run_path, self.conn_id).cancel()
             else:
                 if not self.conn_id:
-                    raise ConfigurationError("conn_id is missing; name the connection of batch_id")
+                    raise ConfigurationError("conn_id is missing; set it to the connection of batch_id")
                 cancelled = [str(self.batch_id)]
                 self.hook(self.conn_id).backend.cancel(cancelled[0])
-            self.log.info("%d jobs are being cancelled: %s", len(cancelled), cancelled)
+            if cancelled:
+                self.log.info("Cancelling %s: %s", counted(len(cancelled), "job"), cancelled)
+            else:
+                self.log.info("No job is running, so none is cancelled")
             return cancelled
 
 
 class BatchInferenceValidateOperator(ConnectedOperator):
-    """Check a JSONL against what a connection's provider takes, without a call to it and before a cent is spent.
+    """Check a JSONL against the limits and formats of a connection's provider, without calling it.
 
     Fails with every problem by line number; returns ``input_path``, ``rows``, ``bytes``, ``models``, ``shards``,
     ``waves``, ``input_tokens`` ``[low, high]``, ``output_tokens`` at most or None, and ``cost_usd`` ``[low, high]``, or
@@ -155,11 +158,13 @@ class BatchInferenceValidateOperator(ConnectedOperator):
             plan = Plan.of(self.input_path, self.hook(str(self.conn_id)).backend, options)
         for warning in plan.warnings:
             self.log.warning(warning)
-        self.log.info("What would be sent of %s:\n%s", self.input_path, plan.table())  # a table begins its line
-        told = plan.told()
+        self.log.info("Plan for %s; nothing was sent:\n%s", self.input_path, plan.table())  # a table begins its line
+        summary = plan.told()
         return {
             "input_path": self.input_path,
             "shards": len(plan.shards),
             "waves": len(plan.waves),
-            **{name: told[name] for name in ("rows", "bytes", "models", "input_tokens", "output_tokens", "cost_usd")},
+            **{
+                name: summary[name] for name in ("rows", "bytes", "models", "input_tokens", "output_tokens", "cost_usd")
+            },
         }

@@ -1,4 +1,4 @@
-"""Sensors: wait for batches that another task or tool has made."""
+"""Sensors: wait for batches that another task or tool has created."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ DAY = 24 * 3600.0
 
 
 class BatchInferenceSensor(RunOperator):
-    """Succeeds when every job has ended, however it ended; fetching tells how.
+    """Succeeds when every job has ended, with or without success; the fetch operator reports the outcome.
 
     :param run_path: the run directory of a submitting task; or
-    :param batch_id: the provider's id of a batch made elsewhere, with ``conn_id``.
-    :param timeout: seconds to wait at most.
+    :param batch_id: the provider's id of a batch created outside Airflow, with ``conn_id``.
+    :param timeout: the longest wait in seconds; then the task fails and the jobs are left running.
     """
 
     template_fields = ("run_path", "batch_id", "conn_id")
@@ -57,7 +57,7 @@ class BatchInferenceSensor(RunOperator):
     def execute_complete(self, context: Context, event: JSON | None = None) -> JSON:
         """End after the trigger fired.
 
-        :param event: as in :meth:`RunOperator.execute_complete`; None is taken as "look for yourself".
+        :param event: as in :meth:`RunOperator.execute_complete`; None is taken as "read the jobs now".
         """
         if event is None:
             return self.execute(context)
@@ -72,13 +72,15 @@ class BatchInferenceSensor(RunOperator):
             run = self.follow(self.run_path, self.conn_id)
             return run.backend, run.live_jobs()
         if not self.conn_id:
-            raise ConfigurationError("conn_id is missing; name the connection of batch_id")
+            raise ConfigurationError("conn_id is missing; set it to the connection of batch_id")
         return self.hook(self.conn_id).backend, [str(self.batch_id)]
 
     def _ended(self, reason: str, message: str) -> None:
         heed(reason, message)
-        # A run's own task or the fetch decides what becomes of a job that is gone; of a batch alone nobody else does.
+        # A run's own task or the fetch decides about a job that is gone; for a batch alone only this task does.
         if reason == "look_again" and self.batch_id:
             raise ProviderError(message, ambiguous=False)
         if reason == "deadline":
-            raise DeadlineError(f"The jobs have not ended in {self.timeout:g} s; they were left alone")
+            raise DeadlineError(
+                f"The jobs did not end within {self.timeout:g} s and are left running; clear the task to wait on"
+            )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import ReconciliationError
 from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.sql import nothing_of_the_rows, sql_hook
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 class BatchResultsToSqlOperator(BaseOperator):
     """Load the results of a run into a table of PostgreSQL or SQLite: all rows or, on any failure, none.
 
-    A row is known by run key and ``custom_id``: loading again updates what changed and adds nothing. The columns are
+    Run key and ``custom_id`` identify a row: loading again updates what changed and adds nothing. The columns are
     ``run_key, custom_id, outcome, status_code, content, finish_reason, error_code, error_message, prompt_tokens,
     completion_tokens, cost_usd, model, route, job_id, response, loaded_at``. ``content`` is the answer's text,
-    ``response`` its whole body as JSON; ``cost_usd`` its tokens at batch prices, NULL where nobody knows the price;
-    ``model`` the one that was asked; ``route`` the connection's type and who is behind a gateway.
+    ``response`` its whole body as JSON; ``cost_usd`` its tokens at batch prices, NULL where the price is unknown;
+    ``model`` the one that the row was sent to; ``route`` the connection's type and the provider behind a gateway.
     A NUL character, which PostgreSQL cannot store, becomes U+FFFD.
 
     PostgreSQL is loaded by COPY into a temporary table and one upsert, with psycopg 3 or psycopg2.
@@ -41,10 +42,10 @@ class BatchResultsToSqlOperator(BaseOperator):
     :param sql_conn_id: the connection of the database.
     :param table: letters, digits and ``_``, kept in the case given; also ``schema.table``.
     :param schema: the table's schema; None for the connection's own.
-    :param create_table: create the table where there is none.
+    :param create_table: create the table if it does not exist.
     :param parse_json: fill the further column ``content_json`` with the answer where it is valid JSON, else NULL.
     :param json_fields: further columns from fields of an answer that is JSON, by column: ``{"score": "result.score"}``.
-        Text as it is, numbers, objects and lists as JSON; NULL where the answer has no such field.
+        Text as it is, numbers, objects and lists as JSON; NULL if the answer has no such field.
     """
 
     template_fields: Sequence[str] = ("run_path", "sql_conn_id", "table", "schema")
@@ -80,7 +81,8 @@ class BatchResultsToSqlOperator(BaseOperator):
             run = EndedRun.read(RunDirectory(self.run_path))
             hook = sql_hook(self.sql_conn_id, TABLES)
             loaded = self._load(hook, TABLES[hook.conn_type](target, extras.columns), run, extras)
-        self.log.info("%d rows loaded into %s of %s, of run %s", loaded, target, self.sql_conn_id, run.run_key)
+        message = "Loaded %s of run %s into table %s of connection %s"
+        self.log.info(message, counted(loaded, "row"), run.run_key, target, self.sql_conn_id)
         return loaded
 
     def _extras(self) -> Extras:
@@ -97,8 +99,8 @@ class BatchResultsToSqlOperator(BaseOperator):
                     loaded = table.load(cursor, rows, create=self.create_table)
                     if loaded != run.total:
                         raise ReconciliationError(
-                            f"{self.run_path}: results/ holds {loaded} rows, summary.json says {run.total}; nothing "
-                            "was loaded"
+                            f"{self.run_path}: results/ has {counted(loaded, 'row')}, summary.json says {run.total}; "
+                            "nothing was loaded. Restore the run directory, or clear the task of the run"
                         )
                     connection.commit()
             except BaseException:

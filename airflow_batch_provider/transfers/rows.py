@@ -54,7 +54,7 @@ FindPrice = Callable[["str | None"], "Price | None"]
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """The columns that the author asks for beside :data:`COLUMNS`.
+    """The columns that the author adds to :data:`COLUMNS`.
 
     :param parse_json: ``content_json``.
     :param paths: of fields of the answer's JSON, by column.
@@ -67,19 +67,19 @@ class Extras:
     def checked(cls, *, parse_json: bool, json_fields: Mapping[str, str] | None) -> Extras:
         """From the operator's arguments.
 
-        :raises ConfigurationError: when a column's name or a path cannot be.
+        :raises ConfigurationError: when a column's name or a path is not valid.
         """
         fields = json_fields or {}
         taken = {*COLUMNS, JSON_COLUMN}
         for column, path in fields.items():
             if not IDENTIFIER.fullmatch(column) or column.lower() in taken:
                 raise ConfigurationError(
-                    f"json_fields: {column!r} cannot be a column; use letters, digits and _, at most 63, no digit "
-                    f"first, and none of {', '.join(sorted(taken))}"
+                    f"json_fields: {column!r} is not a valid column name; use letters, digits and _, at most 63, no "
+                    f"digit first, and none of {', '.join(sorted(taken))}"
                 )
             if not isinstance(path, str) or not all(path.split(".")):
                 raise ConfigurationError(
-                    f'json_fields: {column!r} needs a path in the answer, e.g. "result.score" or "items.0"'
+                    f'json_fields: {column!r} requires a path in the answer, e.g. "result.score" or "items.0"'
                 )
             taken.add(column.lower())
         return cls(parse_json, {column: path.split(".") for column, path in fields.items()})
@@ -91,7 +91,7 @@ class Extras:
         return COLUMNS | dict.fromkeys(names, "TEXT")
 
     def values(self, content: str | None) -> Iterator[str | None]:
-        """What stands in them."""
+        """Their values."""
         if self.parse_json:
             yield _json_or_none(content)
         if self.paths:
@@ -105,7 +105,7 @@ class EndedRun:
     """What a run's own files say of all its rows.
 
     :param jobs: ``id`` and ``model`` by shard.
-    :param route: the connection's type, and after a ``/`` who is behind a gateway.
+    :param route: the connection's type, and after a ``/`` the provider behind a gateway.
     """
 
     directory: RunDirectory
@@ -125,7 +125,7 @@ class EndedRun:
         run, summary = directory.read_json("run.json"), directory.read_json("summary.json")
         if run is None:
             raise RunConflictError(
-                f"There is no run in {directory.uri}; give the run_path that the run's task returned"
+                f"There is no run in {directory.uri}; set run_path to the XCom run_path of the run's task"
             )
         if summary is None:
             raise RunConflictError(
@@ -139,7 +139,7 @@ class EndedRun:
     def rows(self, extras: Extras, price: FindPrice) -> Iterator[Values]:
         """Every row, in the order of :attr:`Extras.columns`.
 
-        :raises ReconciliationError: for a line that is none.
+        :raises ReconciliationError: for a line that is not a result.
         """
         cleaned: set[str] = set()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -154,12 +154,14 @@ class EndedRun:
                     try:
                         answer = read_answer(line)
                     except ValueError:
-                        raise ReconciliationError(f"{where}: not an output line; nothing was loaded") from None
+                        raise ReconciliationError(
+                            f"{where} is not a result; nothing was loaded. Restore it, or clear the run's task"
+                        ) from None
                     _keep_apart(answer.custom_id, cleaned, where)
                     yield self._values(answer, read_line(line), job, price, now) + tuple(extras.values(answer.content))
 
     def _values(self, answer: Answer, result: BatchResult, job: JSON, price: FindPrice, now: str) -> Values:
-        # The model that was asked, so that rows that failed have one too, and all rows of a job the same.
+        # The model that the row was sent to, so that rows that failed have one too, and all rows of a job the same.
         model = job.get("model") or answer.model
         return (
             _clean(self.run_key),
@@ -182,7 +184,7 @@ class EndedRun:
 
 
 def prices_of(conn_id: str | None) -> FindPrice:
-    """The prices of the run's own connection, found without asking its provider; none where it cannot be read."""
+    """The prices of the run's own connection, found without a call to its provider; none where it cannot be read."""
     from airflow_batch_provider.hooks.base import BatchInferenceHook
 
     try:
@@ -191,7 +193,7 @@ def prices_of(conn_id: str | None) -> FindPrice:
         backend = BatchInferenceHook.for_conn_id(conn_id).backend
         price_list, own = backend.price_list, backend.models.prices
     except Exception as error:  # noqa: BLE001 - answers are worth loading without their cost
-        _LOG.warning("Connection %r cannot be read (%s), so cost_usd stays NULL", conn_id, type(error).__name__)
+        _LOG.warning("Connection %r cannot be read (%s), so cost_usd is NULL", conn_id, type(error).__name__)
         return lambda _: None
     found: dict[str | None, Price | None] = {}
 
@@ -214,13 +216,13 @@ def _clean(text: str | None) -> str | None:
 
 
 def _keep_apart(custom_id: str, cleaned: set[str], where: str) -> None:
-    """Refuse an id that would become another row's, rather than lose a row."""
+    """Refuse an id that would become another row's, because a row would be lost."""
     key = _clean(custom_id) or ""
     if "\ufffd" not in key:
         return
     if key in cleaned:
         raise ReconciliationError(
-            f"{where}: its custom_id differs from another's by a NUL alone, which no table can hold; nothing was loaded"
+            f"{where}: its custom_id differs from another's only by a NUL, which no table can store; nothing was loaded"
         )
     cleaned.add(key)
 

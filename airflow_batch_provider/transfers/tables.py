@@ -41,9 +41,9 @@ class Table(ABC):
         self.names = _list([*columns])
 
     def load(self, cursor: Any, rows: Iterable[Values], *, create: bool) -> int:
-        """Insert rows, or update those that are there and differ, so that their ``loaded_at`` stays.
+        """Insert rows, or update those that are there and differ, so that all others keep their ``loaded_at``.
 
-        :param create: create the table where there is none.
+        :param create: create the table if it does not exist.
         :return: how many rows there were.
         :raises ConfigurationError: when the table lacks columns.
         """
@@ -204,7 +204,7 @@ def copy(cursor: Any, statement: str, chunks: Iterator[bytes]) -> None:
     try:
         cursor.copy_expert(statement, source, _COPY_BYTES)
     except Exception:
-        # psycopg2 tells of an error while reading by one of its own, with the first one's text in it.
+        # psycopg2 reports an error while reading by one of its own, with the first one's text in it.
         if source.error is not None:
             raise source.error from None
         raise
@@ -233,7 +233,7 @@ class _Pulled:
 def quoted(table: str, schema: str | None) -> str:
     """A table's name as SQL.
 
-    :raises ConfigurationError: for what is no plain name.
+    :raises ConfigurationError: for what is not a plain name.
     """
     parts = [*([schema] if schema else []), *table.split(".", 0 if schema else 1)]
     for part in parts:

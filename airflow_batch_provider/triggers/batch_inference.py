@@ -1,4 +1,4 @@
-"""Waits for jobs in the triggerer. Asynchronous to the bone: one blocking call here would stall every other trigger.
+"""Waits for jobs in the triggerer. It is asynchronous throughout: a blocking call would stall every other trigger.
 
 The class path and the keyword arguments are public API: deferrals outlive deployments, so arguments of older and newer
 versions are taken as they come.
@@ -27,19 +27,19 @@ from airflow_batch_provider.run.storage import RunDirectory
 
 KILLED_STATES = frozenset({"failed", "success", "skipped", "removed"})
 KILL_SECONDS = 29.0
-"""Airflow gives on_kill 30 seconds ([triggerer] on_kill_timeout); what asking for the state leaves of them is for
+"""Airflow gives on_kill 30 seconds ([triggerer] on_kill_timeout); what reading the state leaves of them is for
 cancelling, but for the last ones, in which the run directory is written."""
 STATE_SECONDS = 18.0
 CANCEL_SECONDS = 4.0
 NOTE_SECONDS = 3.0
 CANCELS_AT_ONCE = 16
 """More would wait for a connection and use up the seconds of their own cancel meanwhile."""
-FINISH = "Run BatchInferenceCancelOperator with this run_path to cancel the rest, or clear the task to go on with them."
+FINISH = "Run BatchInferenceCancelOperator with this run_path to cancel them, or clear the task to wait for them."
 SPREAD_SECONDS = 1.0
 # A task that resumes before the scheduler has read the end of its deferral is failed as "state mismatch"
 # (github.com/apache/airflow issues 71580 and 72716, open in 3.3.1); a trigger must not fire at once.
 FIRST_LOOK_SECONDS = 5.0
-_asking: list[asyncio.Future[None]] = []
+_early: list[asyncio.Future[None]] = []
 
 
 class BatchInferenceTrigger(BaseTrigger):
@@ -54,7 +54,7 @@ class BatchInferenceTrigger(BaseTrigger):
     :param look_at: when to wake for a create whose answer was lost.
     :param on_any_end: wake when one job has ended, because a shard waits for its slot.
     :param spent_usd: what the run has cost so far, for the progress line; None while it is unknown.
-    :param borrowed: those of the jobs that are not to be cancelled, because another run directory made them.
+    :param borrowed: those of the jobs that are not to be cancelled, because another run directory created them.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class BatchInferenceTrigger(BaseTrigger):
         """Look, decide, wait; one event ``{"v": 1, "run_path", "reason", "message"}``."""
         rule = WakeRule(self.deadline, self.look_at, self.on_any_end)
         watch = Watch(rule, self.poll_interval, time.time(), Progress(self.spent_usd))
-        self._ask_early()
+        self._call_early()
         # A restarted triggerer starts all its triggers in one step of the event loop; spread them.
         spread = random.uniform(0, min(SPREAD_SECONDS, self.poll_interval / 4))  # noqa: S311
         await asyncio.sleep(min(FIRST_LOOK_SECONDS, self.poll_interval) + spread)
@@ -127,16 +127,16 @@ class BatchInferenceTrigger(BaseTrigger):
                 return
             await asyncio.sleep(decision.seconds)
 
-    def _ask_early(self) -> None:
-        """A triggerer makes an API of its own when something is asked first (3.3: 8 s, on a busy machine over 18 s):
-        more time than ``on_kill`` has. So the first wait of a process asks while nothing depends on the answer."""
+    def _call_early(self) -> None:
+        """A triggerer sets up its API client with the first call (3.3: 8 s, on a busy machine over 18 s): more time
+        than ``on_kill`` has. So the first wait of a process makes a call while nothing depends on the answer."""
 
-        async def ask() -> None:
+        async def call() -> None:
             with contextlib.suppress(Exception):
                 await self._task_state()
 
-        if self.task_instance is not None and not _asking:
-            _asking.append(asyncio.ensure_future(ask()))
+        if self.task_instance is not None and not _early:
+            _early.append(asyncio.ensure_future(call()))
 
     async def _look(self) -> list[Job] | BatchInferenceError:
         try:
@@ -147,8 +147,8 @@ class BatchInferenceTrigger(BaseTrigger):
                 # The key may have been rotated: read the connection anew before the next look.
                 self._backend = None
             return error
-        except Exception as error:  # noqa: BLE001 - a trigger that dies leaves paid jobs to nobody; the deadline bounds it
-            return ProviderError(f"A look at the jobs failed: {type(error).__name__}: {error}", ambiguous=False)
+        except Exception as error:  # noqa: BLE001 - a trigger that dies leaves paid jobs behind; the deadline bounds it
+            return ProviderError(f"The jobs could not be read: {type(error).__name__}: {error}", ambiguous=False)
 
     async def _known_backend(self) -> Backend:
         if self._backend is None:
@@ -158,39 +158,42 @@ class BatchInferenceTrigger(BaseTrigger):
                 raise
             except Exception as error:
                 # Airflow's own API was away, or the connection is; either may be back before the jobs have ended.
-                told = f"Connection {self.conn_id!r} cannot be read: {error}"
-                raise ProviderError(told, ambiguous=False) from error
+                message = f"Connection {self.conn_id!r} cannot be read: {error}"
+                raise ProviderError(message, ambiguous=False) from error
             self._backend = hook.backend
         return self._backend
 
     async def on_kill(self) -> None:
-        """Cancel the jobs of a task that somebody ended; Airflow 3.3 and later call this.
+        """Cancel the jobs of a task that a user ended; Airflow 3.3 and later call this.
 
         It is also called when the trigger only moves to another triggerer and when the task is cleared, and then the
-        jobs must live: the task's own state tells which it was.
+        jobs must go on: the task's own state shows which it was.
         """
         until = time.monotonic() + KILL_SECONDS
         if not self.cancel_on_kill:
-            self.log.info("cancel_on_kill is False: %s are left alone and may still bill", self._what_lives())
+            self.log.info("cancel_on_kill is False: %s keep running (and billing)", self._what_lives())
             return
         try:
             state = await asyncio.wait_for(self._task_state(), STATE_SECONDS)
         except Exception as error:  # noqa: BLE001 - not knowing means leaving paid work alone
-            told = f"{type(error).__name__}: {error}"
-            self.log.warning("The task's state is unknown (%s): %s are left alone", told, self._what_lives())
+            reason = f"{type(error).__name__}: {error}"
+            self.log.warning("The task's state could not be read (%s): %s keep running", reason, self._what_lives())
             return
         if state not in KILLED_STATES:
-            self.log.info("The task is %s: %s are left alone", state, self._what_lives())
+            self.log.info("The task is %s: %s keep running", state or "cleared", self._what_lives())
             return
         cancelled = await self._cancel(until - NOTE_SECONDS)
-        self.log.warning("The task was set to %s: cancelling %s: %s", state, jobs(len(cancelled)), cancelled)
+        what = f"cancelling {jobs(len(cancelled))}: {cancelled}" if cancelled else "no job was cancelled"
+        self.log.warning("The task was set to %s: %s", state, what)
         if self.look_at is not None:
-            self.log.error("A create whose answer was lost may have made a job that bills; clear the task to find it")
+            self.log.error(
+                "A create call without an answer may have created a job that bills; clear the task to search for it"
+            )
         if cancelled:
             await self._note(cancelled)
 
     def _what_lives(self) -> str:
-        lost = " and what a lost create may have made" if self.look_at is not None else ""
+        lost = " and what a create call without an answer may have created" if self.look_at is not None else ""
         return f"jobs {self.jobs}{lost}"
 
     async def _cancel(self, until: float) -> list[str]:
@@ -202,8 +205,8 @@ class BatchInferenceTrigger(BaseTrigger):
         backend: Backend | None = None
         try:
             backend = await asyncio.wait_for(self._known_backend(), CANCEL_SECONDS)
-        except Exception as error:  # noqa: BLE001 - told for each job
-            unreachable = str(error) or f"the connection was not read in {CANCEL_SECONDS:g} s"
+        except Exception as error:  # noqa: BLE001 - logged for each job
+            unreachable = str(error) or f"the connection could not be read within {CANCEL_SECONDS:g} s"
         waiting = deque(job_id for job_id in self.jobs if job_id not in self.borrowed)
         cancelled: list[str] = []
 
@@ -212,7 +215,7 @@ class BatchInferenceTrigger(BaseTrigger):
                 if backend is None:
                     raise PermanentError(unreachable)
                 await asyncio.wait_for(backend.acancel([job_id]), seconds)
-            except Exception as error:  # noqa: BLE001 - whatever it was, somebody must be told what may bill
+            except Exception as error:  # noqa: BLE001 - whatever it was, the log must name what may bill
                 reason = str(error) or f"no answer in {seconds:g} s"
                 self.log.error("Job %s could not be cancelled and may still bill: %s", job_id, reason)
             else:
@@ -225,22 +228,22 @@ class BatchInferenceTrigger(BaseTrigger):
         await asyncio.gather(*(work() for _ in range(CANCELS_AT_ONCE)))
         if waiting:
             self.log.error(
-                "There was no time to cancel %s, which may still bill: %s. %s", jobs(len(waiting)), [*waiting], FINISH
+                "%s could not be cancelled in time and may still bill: %s. %s", jobs(len(waiting)), [*waiting], FINISH
             )
         done = set(cancelled)
         return [job_id for job_id in self.jobs if job_id in done]
 
     async def _note(self, job_ids: Sequence[str]) -> None:
-        """Leave word for the next try: rows of a job that we cancelled are asked again without counting as a round."""
+        """Record it for the next try: rows of a job that we cancelled are sent again without counting as a round."""
         try:
             await asyncio.wait_for(asyncio.to_thread(note_cancelled, self.run_path, job_ids), NOTE_SECONDS)
         except Exception as error:  # noqa: BLE001 - the jobs are cancelled, whatever becomes of the note
-            told = f"{type(error).__name__}: {error}"
-            self.log.warning("That jobs %s were cancelled could not be noted in %s: %s", job_ids, self.run_path, told)
+            reason = f"{type(error).__name__}: {error}"
+            self.log.warning("Jobs %s were cancelled; recording it in %s failed: %s", job_ids, self.run_path, reason)
 
     async def _task_state(self) -> str | None:
         if self.task_instance is None:
-            raise PermanentError("the trigger knows no task")
+            raise PermanentError("the trigger has no task")
         return await asyncio.to_thread(task_state, self.task_instance)
 
 
@@ -263,9 +266,9 @@ def jobs(count: int) -> str:
 
 
 def note_cancelled(run_path: str, job_ids: Sequence[str]) -> None:
-    """Record in a run directory that we asked the provider to stop these jobs; jobs of others are passed over.
+    """Record in a run directory that these jobs were cancelled by us; jobs of others are passed over.
 
-    :param run_path: empty where there is no run, as for a batch made elsewhere.
+    :param run_path: empty where there is no run, as for a batch created outside Airflow.
     """
     if not run_path:
         return

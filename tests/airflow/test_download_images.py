@@ -310,5 +310,5 @@ def test_an_uploaded_file_stays_as_it_is(tmp_path: Path) -> None:
     task = BatchInferenceSubmitOperator(
         task_id="t", input_file_id="file-1", output_path=str(tmp_path), conn_id="c", download_images=True
     )
-    with pytest.raises(AirflowFailException, match="download_images needs input_path"):
+    with pytest.raises(AirflowFailException, match="download_images requires input_path"):
         task.execute({"ti": TaskInstance()})

@@ -124,7 +124,7 @@ def test_which_end_cancels(now, where, cancel, monkeypatch, tmp_path, state, cap
         assert len(route.fake.batches) == 1
         told = capsys.readouterr().out
         job = job_of(route)
-    said = "cancelling 1 job" if cancels else "left alone"
+    said = "cancelling 1 job" if cancels else "keep running"
     assert any(job in each and said in each for each in told.splitlines()), told
     assert len(list((tmp_path / "run" / "ledger").glob("*.cancel.json"))) == cancels
 
@@ -227,7 +227,7 @@ def test_nothing_is_created_after_the_kill(now, monkeypatch, tmp_path, state, ca
         assert isinstance(ended.value, AirflowFailException) == (now == "failed")
         assert len(route.fake.creates) == 1
         assert len(route.fake.calls("cancel")) == (now == "failed")
-    assert "is under way" in capsys.readouterr().out
+    assert "has no answer yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("where", ["worker", "triggerer"])
@@ -298,7 +298,7 @@ def test_a_lost_create_is_told(monkeypatch, tmp_path, state, capsys):
         one.task_instance = TaskInstance()
         state.now = "failed"
         asyncio.run(one.on_kill())
-    assert "lost may have made a job that bills" in capsys.readouterr().out
+    assert "without an answer may have created a job that bills" in capsys.readouterr().out
 
 
 def test_a_run_directory_that_is_away_does_not_stop_the_cancel(monkeypatch, tmp_path, state, capsys):
@@ -309,7 +309,7 @@ def test_a_run_directory_that_is_away_does_not_stop_the_cancel(monkeypatch, tmp_
         state.now = "failed"
         asyncio.run(trigger.on_kill())
         assert len(route.fake.calls("cancel")) == 1
-    assert "could not be noted" in capsys.readouterr().out
+    assert "recording it in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("where", ["worker", "triggerer"])

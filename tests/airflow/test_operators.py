@@ -268,7 +268,7 @@ def test_the_console_link_is_right_after_resuming(tmp_path, fake, monkeypatch):
         ({"max_cost_usd": "ten"}, "max_cost_usd must be a number of US dollars"),
         ({"max_cost_usd": -1}, "max_cost_usd must be a number of US dollars"),
         ({"error_tolerance": "all"}, "error_tolerance is a share"),
-        ({"on_deadline": "stop"}, "on_deadline is one of fail, cancel"),
+        ({"on_deadline": "stop"}, "on_deadline must be one of fail, cancel"),
         ({"conn_id": ""}, "conn_id is missing"),
         ({"backend_options": {"tier": "x"}}, "backend_options tier"),
     ],

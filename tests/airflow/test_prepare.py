@@ -128,7 +128,7 @@ def test_a_store_that_nothing_serves(source: Path) -> None:
 
 def test_the_source_is_not_overwritten(source: Path) -> None:
     """Rows and requests cannot be the same file."""
-    with pytest.raises(AirflowFailException, match="output_path is the source itself"):
+    with pytest.raises(AirflowFailException, match="output_path and source are the same file"):
         execute(operator(source=str(source), output_path=str(source)))
     assert source.read_text() == ROWS
 

@@ -227,8 +227,8 @@ def test_airflow_renders_the_query(lite: Database, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "a.csv"}, "Give source or sql, one of them"),
-        ({"sql": None}, "Give source or sql, one of them"),
+        ({"source": "a.csv"}, "Give either source or sql"),
+        ({"sql": None}, "Give either source or sql"),
         ({"sql_conn_id": None}, "sql_conn_id is missing"),
         ({"sql": None, "source": "a.csv"}, "sql_conn_id and parameters go with sql"),
         ({"sql": None, "source": "a.csv", "sql_conn_id": None, "parameters": [1]}, "go with sql"),
@@ -245,6 +245,6 @@ def test_one_origin(arguments: dict[str, Any], message: str) -> None:
 def test_a_connection_that_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of another kind, or of one that nothing serves, is refused with the remedy."""
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "local_batch", "host": "http://127.0.0.1:9"}))
-    assert "is of type 'local_batch', which is no database" in failure(tmp_path, "SELECT 1")
+    assert "is of type 'local_batch', which is not a database" in failure(tmp_path, "SELECT 1")
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "mysql"}))
     assert "pip install apache-airflow-providers-mysql" in failure(tmp_path, "SELECT 1")

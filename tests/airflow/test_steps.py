@@ -101,7 +101,7 @@ def test_a_sensor_gives_up_at_its_timeout(tmp_path, fake, deferrable):
     sensor = BatchInferenceSensor(
         task_id="wait", batch_id=batch, conn_id="provider", timeout=0.3, deferrable=deferrable, **POLL
     )
-    with pytest.raises(AirflowFailException, match=r"have not ended in 0\.3 s; they were left alone"):
+    with pytest.raises(AirflowFailException, match=r"did not end within 0\.3 s and are left running"):
         resume(sensor, first())
     assert fake.calls("cancel") == []
 
@@ -128,7 +128,7 @@ def test_a_wait_that_cannot_look_is_worth_another_try(tmp_path, fake, deferrable
 def test_there_must_be_a_run_to_wait_for(tmp_path, fake):
     """A run_path that holds no run is told, with what to give instead."""
     for kind in (BatchInferenceSensor, BatchInferenceFetchOperator):
-        with pytest.raises(AirflowFailException, match="give the run_path that the submitting task pushed"):
+        with pytest.raises(AirflowFailException, match="set run_path to the XCom run_path of the submitting task"):
             kind(task_id="t", run_path=str(tmp_path)).execute(first())
 
 
@@ -248,7 +248,7 @@ def test_another_connection_while_jobs_live_is_refused(tmp_path, fake, monkeypat
 @pytest.mark.parametrize("name", ["on_lost_create", "on_changed_input"])
 def test_a_misspelt_choice_is_refused(tmp_path, fake, name):
     """A slip of the pen must not choose the value that pays again."""
-    with pytest.raises(AirflowFailException, match=f"{name} is one of fail, .*, not 'fial'"):
+    with pytest.raises(AirflowFailException, match=f"{name} must be one of fail, .*, not 'fial'"):
         task(tmp_path, **{name: "fial"}).execute(first())
     assert fake.requests == []
 
