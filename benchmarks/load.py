@@ -50,7 +50,8 @@ def write_run(folder: Path, rows: int) -> EndedRun:
         for number in range(rows):
             response = {"status_code": 200, "request_id": "r", "body": body}
             out.write(json.dumps({"id": "x", "custom_id": f"row-{number}", "response": response, "error": None}) + "\n")
-    (folder / "run.json").write_text('{"run_key": "dag/task/run"}')
+    record = {"version": 2, "run_key": "dag/task/run", "fingerprint": "", "input_path": "", "rows": rows, "begun_at": 0}
+    (folder / "run.json").write_text(json.dumps({**record, "conn_id": "", "identity": {}, "options": {}}))
     (folder / "summary.json").write_text(json.dumps({"total": rows}))
     return EndedRun.read(RunDirectory(str(folder)))
 

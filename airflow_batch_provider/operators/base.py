@@ -223,9 +223,8 @@ class RunOperator(ConnectedOperator):
             for shard in a_round.shards:
                 attempts = a_round.attempts.get(shard.name, [])
                 costs += [cost_of(run.backend, shard, end) for end in (one.end for one in attempts) if end]
-                job = attempts[-1].facts.get("job") if attempts else None
-                if job and job.get("console_url"):
-                    self.console_url = job["console_url"]
+                if attempts and (url := attempts[-1].console_url):
+                    self.console_url = url
         self._spent_usd = total_cost(costs)
 
     def on_kill(self) -> None:
@@ -256,7 +255,7 @@ def submitted(run: BatchRun) -> JSON:
 
     :raises BudgetError: when the budget kept jobs from being created; ``DeadlineError`` when the deadline did.
     """
-    if (stopped := run.ledger.tries()["stopped"]) is not None:
+    if (stopped := run.ledger.tries().stopped) is not None:
         error = BudgetError if stopped.startswith(OVER_BUDGET) else DeadlineError
         raise error(f"Stopped by {stopped}. Not every row was sent; clear this task to send the rest.")
     shards = (attempts for a_round in run.ledger.rounds() for attempts in a_round.attempts.values())

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError
 from airflow_batch_provider.core.identity import run_key
 from airflow_batch_provider.core.records import RunOptions
+from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.run import BatchRun
 from airflow_batch_provider.run.storage import RunDirectory, is_local, open_path
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_batch_provider.hooks.base import BatchInferenceHook
 
 ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
-RUN_RECORD_VERSIONS = (1, 2)
 
 
 class ConnectedOperator(BaseOperator):
@@ -39,15 +39,13 @@ class ConnectedOperator(BaseOperator):
         :raises RunConflictError: when there is none.
         """
         directory = RunDirectory(run_path)
-        record = directory.read_json("run.json")
+        record = Ledger(directory).run()
         if record is None:
             raise RunConflictError(
                 f"There is no run in {run_path}; set run_path to the XCom run_path of the submitting task"
             )
-        if (version := record.get("version")) not in RUN_RECORD_VERSIONS:
-            raise RunConflictError(f"{run_path} was written by another version of this package ({version})")
-        self.conn_id = conn_id or record["conn_id"]
-        return self.open(directory, RunOptions(on_unusable=record["options"].get("on_unusable", "keep")))
+        self.conn_id = conn_id or record.conn_id
+        return self.open(directory, RunOptions(on_unusable=record.on_unusable))
 
     def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
         """A run on this operator's connection."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError
+from airflow_batch_provider.run.facts import Cancel
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.triggers.batch_inference import FINISH, KILLED_STATES, jobs, task_state
 
@@ -130,7 +131,7 @@ class KilledJobs:
                 elif attempt.is_borrowed:
                     message = "Job %s was created by another run directory and is left running; it may still bill"
                     self._log.warning(message, attempt.job_id)
-                elif "cancel" not in attempt.facts:
+                elif attempt.cancel is None:
                     found.append((attempt.job_id, shard, attempt.number))
         elif self._watched:
             found = [(job_id, None, 0) for job_id in self._watched[1]]
@@ -158,4 +159,4 @@ class KilledJobs:
         self._open.discard(job_id)
         self._cancelled.append(job_id)
         if self._run and shard is not None:
-            self._run.ledger.record(shard, number, "cancel", {"at": time.time()})
+            self._run.ledger.record(shard, number, Cancel(time.time()))

@@ -17,6 +17,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.dialects.base import Sent
+from airflow_batch_provider.run.facts import Intent, Made
 from airflow_batch_provider.run.run import BatchRun
 
 INPUT = "attached.jsonl"
@@ -49,8 +50,8 @@ def attach(run: BatchRun, job_id: str) -> None:
     shard = run.ledger.rounds()[0].shards[0]
     known = run.ledger.rounds()[0].last(shard)
     if known is None:
-        run.ledger.record(shard, 1, "intent", {"token": "", "at": 0.0, "attached": True})
-        run.ledger.record(shard, 1, "job", {"job_id": job_id, "console_url": run.backend.console_url(job_id)})
+        run.ledger.record(shard, 1, Intent(attached=True))
+        run.ledger.record(shard, 1, Made(job_id, console_url=run.backend.console_url(job_id)))
     elif known.job_id != job_id:
         raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")
 

@@ -2,118 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
-from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.reconciling import why_failed
-from airflow_batch_provider.core.records import JSON, JobError, JobStatus, Outcome, Refusal, Shard
+from airflow_batch_provider.core.records import Refusal, Shard
 from airflow_batch_provider.core.submission import LastCreate
-
-Fact: TypeAlias = Literal["intent", "job", "refused", "cancel", "lost", "end", "twin", "doubt"]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a job ended.
-
-    :param job_id: empty for rows that were given up before a job was made of them.
-    :param outcomes: rows by outcome.
-    :param usage: tokens of all its answers.
-    :param unmetered: answers of which the provider told no tokens, so that nobody knows what they cost.
-    :param cost_usd: of all its answers, at the prices of its day; None where nobody knew.
-    :param lost: rows whose answer is gone at the provider; they may have been billed.
-    :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not asked), ``nameless`` (no id).
-    """
-
-    job_id: str
-    status: str
-    raw_status: str
-    ended_at: float
-    outcomes: dict[Outcome, int]
-    usage: Usage
-    errors: tuple[JobError, ...] = ()
-    lines: dict[str, int] = field(default_factory=dict)
-    unmetered: int = 0
-    cost_usd: float | None = None
-    lost: int = 0
-
-    @property
-    def was_not_asked(self) -> bool:
-        """Whether the job failed as a whole, or there was none."""
-        return not self.job_id or self.status == JobStatus.FAILED.value
+from airflow_batch_provider.run.facts import Cancel, End, Intent, Made, Refused, Twin
 
 
 @dataclass(slots=True)
 class Attempt:
     """One create of one shard, as far as it got.
 
-    :param twins: ``{job_id, status, cancelled}`` of each second job of the same create.
+    :param lost: in the shape of an end: its job, or the answers, are gone until a later try finds them.
+    :param ended: how its job ended, for good.
+    :param twins: each second job of the same create.
     :param doubted: whether a look at its job once found less than there should be.
     """
 
     number: int
-    facts: dict[Fact, JSON] = field(default_factory=dict)
-    twins: list[JSON] = field(default_factory=list)
+    intent: Intent | None = None
+    job: Made | None = None
+    refused: Refused | None = None
+    cancel: Cancel | None = None
+    lost: End | None = None
+    ended: End | None = None
+    twins: list[Twin] = field(default_factory=list)
     doubted: bool = False
-
-    @property
-    def intent(self) -> JSON:
-        """``{token, at, input_id, request}``; of a job that was found without its record ``{token, at, job_id,
-        borrowed, surplus}``; empty when lost."""
-        return self.facts.get("intent", {})
 
     @property
     def is_forgotten(self) -> bool:
         """Whether a doubt in its job is all that is left: which job that was, and whose, is gone with its record."""
-        return self.doubted and not self.facts and not self.twins
+        facts = (self.intent, self.job, self.refused, self.cancel, self.lost, self.ended)
+        return self.doubted and not self.twins and all(fact is None for fact in facts)
+
+    @property
+    def token(self) -> str:
+        """The name of the create at the provider; empty where it has none, or its intent is gone."""
+        return self.intent.token if self.intent else ""
+
+    @property
+    def input_id(self) -> str | None:
+        """The upload of the create."""
+        return self.intent.input_id if self.intent else None
+
+    @property
+    def intent_at(self) -> float:
+        """When the create was fenced, seconds since the epoch."""
+        return self.intent.at if self.intent else 0.0
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its rows were given up before they were sent."""
+        return self.intent is not None and self.intent.given_up is not None
 
     @property
     def made_nothing(self) -> bool:
         """Whether the provider is known to have made no job of it: it was refused, or given up before it was sent."""
-        return ("refused" in self.facts or "given_up" in self.intent) and self.job_id is None
+        return (self.refused is not None or self.is_given_up) and self.job_id is None
+
+    @property
+    def _source(self) -> Made | Intent | None:
+        """What names the job; an intent does where the job was found without its record."""
+        return self.job or self.intent
 
     @property
     def job_id(self) -> str | None:
         """The provider's id, None while it is not known."""
-        job_id = self.facts.get("job", self.intent).get("job_id")
-        return None if job_id is None else str(job_id)
+        return self._source.job_id if self._source else None
+
+    @property
+    def console_url(self) -> str | None:
+        """The provider's page of the job."""
+        return self.job.console_url if self.job else None
 
     @property
     def is_borrowed(self) -> bool:
         """Whether the job was not made by this directory, so that it is read and never cancelled."""
-        return bool(self.facts.get("job", self.intent).get("borrowed"))
+        return self._source is not None and self._source.borrowed
 
     @property
     def open_surplus(self) -> list[str]:
         """Further jobs of the create that were found with its job, and of which none is known to be cancelled yet."""
-        done = {twin["job_id"] for twin in self.twins}
-        return [one for one in self.facts.get("job", self.intent).get("surplus", []) if one not in done]
+        done = {twin.job_id for twin in self.twins}
+        return [one for one in self._source.surplus if one not in done] if self._source else []
 
     @property
     def may_live(self) -> bool:
-        """Whether nobody knows what became of the create: it may have made a job that bills."""
-        return self.end is None and self.job_id is None and not self.made_nothing and bool(self.intent)
+        """Whether what became of the create is unknown: it may have made a job that bills."""
+        return self.end is None and self.job_id is None and not self.made_nothing and self.intent is not None
 
     @property
     def end(self) -> End | None:
         """How it ended, None while it lives; what is lost has ended, until a later try finds it."""
-        data = self.facts.get("end") or self.facts.get("lost")
-        if data is None:
-            return None
-        errors = tuple(JobError(**error) for error in data["errors"])
-        return End(**{**data, "usage": Usage(**data["usage"]), "errors": errors})
+        return self.ended or self.lost
 
     @property
     def is_lost(self) -> bool:
         """Whether its job or answers are gone, and its rows were not sent again."""
-        return "lost" in self.facts and "end" not in self.facts
+        return self.lost is not None and self.ended is None
 
     def as_last(self) -> LastCreate:
-        """What the decision table wants to know."""
-        at = float(self.intent.get("at", 0.0))
-        return LastCreate(self.number, at, self.job_id, refused=self.made_nothing)
+        """What the decision table needs to know."""
+        return LastCreate(self.number, self.intent_at, self.job_id, refused=self.made_nothing)
 
 
 @dataclass(slots=True)
@@ -129,7 +121,7 @@ class Round:
     shards: list[Shard]
     planned_at: float
     not_before: float = 0.0
-    max_tokens: dict[str, int] = field(default_factory=dict)
+    max_tokens: Mapping[str, int] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
 
@@ -154,12 +146,12 @@ class Round:
     def last_refusal(self, shards: Sequence[Shard]) -> str:
         """The provider's words of the last refusal of a create of these shards, as a sentence after a space; empty
         where there was none."""
-        facts = [last.facts.get("refused") for shard in shards if (last := self.last(shard))]
-        newest = max((fact for fact in facts if fact), key=lambda fact: float(fact["at"]), default=None)
+        refusals = [last.refused for shard in shards if (last := self.last(shard)) and last.refused]
+        newest = max(refusals, key=lambda refused: refused.at, default=None)
         if newest is None:
             return ""
-        times = newest.get("times", 1)
-        return f" Last refusal{f' (of {times} in a row)' if times > 1 else ''}: {newest['error']}."
+        times = f" (of {newest.times} in a row)" if newest.times > 1 else ""
+        return f" Last refusal{times}: {newest.error}."
 
 
 def unended(rounds: Sequence[Round]) -> Round:

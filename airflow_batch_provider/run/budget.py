@@ -10,7 +10,8 @@ from airflow_batch_provider.core.counts import LARGE_ROW, Usage
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import BatchResult, RunOptions, Shard
-from airflow_batch_provider.run.attempts import End, Round
+from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run.facts import End
 from airflow_batch_provider.run.pricing import MILLION, Price, find_price
 
 

@@ -41,8 +41,8 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
 from airflow_batch_provider.run import shard_files
-from airflow_batch_provider.run.attempts import End
 from airflow_batch_provider.run.budget import Meter, price_of
+from airflow_batch_provider.run.facts import End
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.staging import wire_name
 from airflow_batch_provider.run.storage import RunDirectory

@@ -24,11 +24,12 @@ from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OV
 from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.run import collect, staging
 from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run.facts import Intent, Tries
 from airflow_batch_provider.run.fetcher import Fetcher
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.storage import RunDirectory
-from airflow_batch_provider.run.submitter import Submitter, Unsure, full_refusals
+from airflow_batch_provider.run.submitter import Submitter, Unsure
 
 QUEUE_TRIES = 5
 """How often a job alone may be refused by a full queue before it is halved."""
@@ -144,7 +145,7 @@ class Driver:
             return
         for shard in a_round.shards:
             for attempt in a_round.attempts.get(shard.name, []):
-                content = content_of(str(attempt.intent.get("token", "")))
+                content = content_of(attempt.token)
                 if content and content != self.submitter.looker.content(shard):
                     raise RunConflictError(
                         f"{self.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
@@ -158,7 +159,7 @@ class Driver:
         :return: what to wait for; else whether there is more to do at once.
         """
         found = self._look_over(a_round)
-        if (found.live or found.unsent) and self.clock() >= float(self.ledger.tries()["deadline"] or 0):
+        if (found.live or found.unsent) and self.clock() >= (self.ledger.tries().deadline or 0):
             if (waiting := self._late(a_round, found)) is not None:
                 return waiting
             return self._rest(found) or False
@@ -184,7 +185,7 @@ class Driver:
         if not found.jobs and not found.look_at:
             return None
         look_at = min(found.look_at, default=None)
-        deadline = float(self.ledger.tries()["deadline"] or 0)
+        deadline = self.ledger.tries().deadline or 0.0
         if look_at is not None and not found.live and not found.unsent:
             deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
         return self._waiting(found, WakeRule(deadline, look_at, on_any_end))
@@ -247,7 +248,7 @@ class Driver:
 
     def _must_look(self, a_round: Round, shard: Shard) -> bool:
         last = a_round.last(shard)
-        return self._memory(a_round, shard) != "new" if last is None else "given_up" not in last.intent
+        return self._memory(a_round, shard) != "new" if last is None else not last.is_given_up
 
     def _memory(self, a_round: Round, shard: Shard) -> submission.Memory:
         """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
@@ -299,11 +300,10 @@ class Driver:
         except BudgetError as error:
             reason = str(error)
         self.log.error("%s is not sent: %s", shard.name, reason)
-        tries = self.ledger.tries()
-        self.ledger.write_tries(tries["series_start"], tries["deadline"], f"{OVER_BUDGET}: {reason}")
+        self.ledger.write_tries(replace(self.ledger.tries(), stopped=f"{OVER_BUDGET}: {reason}"))
         code = OVER_BUDGET
         if attempts and attempts[-1].may_live:
-            settled_at = float(attempts[-1].intent.get("at", 0.0)) + self.backend.find_settle_seconds
+            settled_at = attempts[-1].intent_at + self.backend.find_settle_seconds
             if self.clock() < settled_at:
                 return min(settled_at, self.clock() + submission.LOOK_AGAIN_SECONDS)
             # It is not asked again, for it may have been: its upper end stays counted, and the summary names it.
@@ -329,19 +329,19 @@ class Driver:
     def _never_fits(self, a_round: Round, shard: Shard, live: list[Shard]) -> bool:
         """Whether the queue stays too full for a shard, even alone; then it is given up, to be halved."""
         attempts = a_round.attempts.get(shard.name, [])
-        refusals = [attempt for attempt in attempts if "refused" in attempt.facts]
+        refusals = [attempt.refused for attempt in attempts if attempt.refused]
         if not all(attempt.made_nothing for attempt in attempts) or any(other.model == shard.model for other in live):
             return False  # it may have a job, or there is something to wait for
-        if sum(map(full_refusals, refusals)) < QUEUE_TRIES:
+        if sum(refused.full for refused in refusals) < QUEUE_TRIES:
             return False
-        words = refusals[-1].facts["refused"]["error"]
-        return self._give_up(a_round, shard, OVER_QUOTA, f"The provider's queue stayed full: {words}")
+        reason = f"The provider's queue stayed full: {refusals[-1].error}"
+        return self._give_up(a_round, shard, OVER_QUOTA, reason)
 
     def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> bool:
         """End a shard without a job; False when another process is creating one."""
         last = a_round.last(shard)
         number = last.number + 1 if last else 1
-        if not self.ledger.claim(shard, number, {"given_up": code, "at": self.clock()}):
+        if not self.ledger.claim(shard, number, Intent(given_up=code, at=self.clock())):
             return False
         end = collect.give_up(self.directory, shard, code, reason, self.clock())
         return self.ledger.record_end(shard, number, end)
@@ -358,12 +358,12 @@ class Driver:
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
         ended = any(attempt.end for attempts in a_round.attempts.values() for attempt in attempts)
         told = f"{len(jobs)} {_jobs(len(jobs))} running ({', '.join(jobs.values())})" if jobs else "no job running"
-        if self.options.on_deadline == "fail" or tries["stopped"] or self.submitter is None:
-            if tries["stopped"] and self.options.on_deadline == "cancel":
+        if self.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
+            if tries.stopped and self.options.on_deadline == "cancel":
                 self.fetcher.cancel()
             if jobs:
                 they = "it was" if len(jobs) == 1 else "they were"
-                left = "asked to stop" if tries["stopped"] else "left alone"
+                left = "asked to stop" if tries.stopped else "left alone"
                 what = f"The deadline passed with {told}; {they} {left} and may be billed."
             elif lost or ended:
                 what = "The deadline passed; no job is known to be running."
@@ -384,7 +384,7 @@ class Driver:
         reason = f"{TOO_LATE}: {len(jobs)} {_jobs(len(jobs))} {were} cancelled.{_unsent(a_round, unsent)}"
         self.log.warning("The deadline passed with %s; they are being cancelled", told)
         deadline = self.clock() + CANCEL_SECONDS
-        self.ledger.write_tries(tries["series_start"], deadline, reason)
+        self.ledger.write_tries(Tries(tries.series_start, deadline, reason))
         return self._waiting(found, WakeRule(deadline)) if jobs else None
 
 

@@ -16,6 +16,7 @@ from airflow_batch_provider.core.polling import is_believed, next_look
 from airflow_batch_provider.core.records import Job, RunOptions, Shard
 from airflow_batch_provider.run import collect
 from airflow_batch_provider.run.attempts import Attempt
+from airflow_batch_provider.run.facts import Cancel
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.reading import Logger, Read
 from airflow_batch_provider.run.storage import RunDirectory
@@ -86,7 +87,7 @@ class Fetcher:
 
     def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
         """Collect a job that has ended; False when it is to be looked at anew."""
-        own, now = not attempt.intent.get("attached"), self.clock()
+        own, now = not (attempt.intent and attempt.intent.attached), self.clock()
         end = self._patient(
             lambda: collect.collect(
                 self.directory,
@@ -109,12 +110,12 @@ class Fetcher:
     def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
         """When to look again for what is missing; None when it is believed."""
         now = self.clock()
-        first, looks = self.ledger.doubt(shard, attempt.number, job_id, now)
-        if is_believed(first, looks, now):
-            self.log.error("Job %s is given up after %d looks: %s", job_id, looks, what)
+        doubt = self.ledger.doubt(shard, attempt.number, job_id, now)
+        if is_believed(doubt.first, doubt.looks, now):
+            self.log.error("Job %s is given up after %d looks: %s", job_id, doubt.looks, what)
             return None
         self.log.warning("Job %s: %s; it is looked at anew before that is believed", job_id, what)
-        return next_look(first, now)
+        return next_look(doubt.first, now)
 
     def _patient(self, call: Callable[[], T]) -> T:
         """Carry out a call that pays nothing; once a provider has used up all patience, others of a pass have none."""
@@ -151,7 +152,7 @@ class Fetcher:
                 self.log.warning(message, attempt.job_id)
             elif attempt.job_id:
                 if self._stops(attempt.job_id):
-                    self.ledger.record(shard, attempt.number, "cancel", {"at": self.clock()})
+                    self.ledger.record(shard, attempt.number, Cancel(self.clock()))
                     cancelled.append(attempt.job_id)
                 cancelled += [job_id for job_id in attempt.open_surplus if self._stops(job_id)]
         return cancelled

@@ -27,20 +27,42 @@ a number whose file is gone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import cast, get_args
 
+from airflow_batch_provider import __version__
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import RunConflictError
 from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
 from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.core.summary import RunSummary
-from airflow_batch_provider.run.attempts import Attempt, End, Fact, Round
+from airflow_batch_provider.run.attempts import Attempt, Round
+from airflow_batch_provider.run.facts import (
+    Cancel,
+    DirectoryId,
+    Doubt,
+    End,
+    Fact,
+    Intent,
+    Made,
+    R,
+    Record,
+    Refused,
+    RoundPlan,
+    RunRecord,
+    Tries,
+    Twin,
+    read_as,
+)
 from airflow_batch_provider.run.storage import RunDirectory
 
+VERSIONS = (1, 2)
+"""Of ``run.json``, which this release reads."""
 _FACTS = get_args(Fact)
-_DOUBT = "doubt"
+_RUN, _TRIES = "run.json", "ledger/tries.json"
 
 
 class Ledger:
@@ -51,22 +73,51 @@ class Ledger:
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
-        self._facts: dict[str, JSON] = {}
+        self._facts: dict[str, Record] = {}
+        self._is_readable = False
         self._lost: bool | None = None
 
-    def run(self) -> JSON | None:
-        """``run.json``, None where no run was begun."""
-        return self._directory.read_json("run.json")
+    def run(self) -> RunRecord | None:
+        """``run.json``, None where no run was begun.
 
-    def directory_id(self, run: JSON) -> str:
-        """The directory's own random id.
-
-        :param run: ``run.json``.
+        :raises RunConflictError: when another release of this package wrote it, which this one cannot read.
         """
-        if run.get("id"):
-            return str(run["id"])
+        given = self._directory.read_json(_RUN)
+        if given is None:
+            return None
+        self._check_version(given)
+        return self._as(RunRecord, _RUN, given)
+
+    def _check_version(self, given: JSON) -> None:
+        version = given.get("version")
+        if version in VERSIONS:
+            self._is_readable = True
+            return
+        path = f"{self._directory.uri}/{_RUN}"
+        this = f"airflow-batch-provider {__version__}, which is installed here, reads {_versions()}"
+        if isinstance(version, int) and version > max(VERSIONS):
+            raise RunConflictError(
+                f"{path} is a record of version {version}; {this}. Install the release that wrote it, or a later one, "
+                "and run the task again. Nothing was sent or cancelled."
+            )
+        raise RunConflictError(
+            f"{path} is not a record of any release: its version is {version!r}; {this}. Restore it from a copy. "
+            "Nothing was sent or cancelled."
+        )
+
+    def _as(self, kind: type[R], name: str, given: JSON) -> R:
+        """A file as the record that it holds."""
+        try:
+            return kind.read(given)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._directory.changed(name, f"does not hold what was written there ({error})") from error
+
+    def directory_id(self, run: RunRecord) -> str:
+        """The directory's own random id."""
+        if run.id:
+            return run.id
         self._directory.create_json("ledger/id.json", {"id": new_directory_id()})
-        return str(self._fact("id.json")["id"])
+        return self._fact("id.json", DirectoryId).id
 
     def note_unsent(self) -> None:
         """Leave word that nothing was sent from this directory, before anything else is written."""
@@ -92,12 +143,17 @@ class Ledger:
         self._directory.refresh()
         return any(_parts(name)[2] for name in self._directory.names("ledger"))
 
-    def begin(self, run: JSON) -> bool:
+    def begin(self, run: RunRecord) -> bool:
         """Write ``run.json``; False when another process did."""
-        return self._directory.create_json("run.json", run)
+        return self._directory.create_json(_RUN, run.written())
 
     def rounds(self) -> list[Round]:
-        """All rounds with all that is known of their jobs, oldest first."""
+        """All rounds with all that is known of their jobs, oldest first.
+
+        :raises RunConflictError: as :meth:`run`.
+        """
+        if not self._is_readable:
+            self.run()
         for _ in range(3):
             try:
                 return self._rounds()
@@ -108,13 +164,10 @@ class Ledger:
     def _rounds(self) -> list[Round]:
         self._directory.refresh()
         names = self._directory.names("ledger")
-        rounds = []
-        for number in range(len(names)):
-            if f"r{number}.plan.json" not in names:
-                break
-            plan = self._fact(f"r{number}.plan.json")
-            shards = [Shard(**shard) for shard in plan["shards"]]
-            rounds.append(Round(number, shards, plan["planned_at"], plan["not_before"], plan["max_tokens"]))
+        rounds: list[Round] = []
+        while f"r{len(rounds)}.plan.json" in names:
+            plan = self._fact(f"r{len(rounds)}.plan.json", RoundPlan)
+            rounds.append(Round(len(rounds), [*plan.shards], plan.planned_at, plan.not_before, plan.max_tokens))
         for name in names:
             shard, number_text, kind = _parts(name)
             round_no = int(shard[1:].split("-")[0]) if kind else -1
@@ -122,12 +175,7 @@ class Ledger:
                 attempts = rounds[round_no].attempts.setdefault(shard, [])
                 if not attempts or attempts[-1].number != int(number_text):
                     attempts.append(Attempt(int(number_text)))
-                if kind == "twin":
-                    attempts[-1].twins.append(self._fact(name))
-                elif kind == "doubt":
-                    attempts[-1].doubted = True
-                else:
-                    attempts[-1].facts[kind] = self._fact(name)
+                self._add(attempts[-1], kind, name)
         for a_round in rounds:
             for shard, attempts in a_round.attempts.items():
                 if any(attempt.is_forgotten for attempt in attempts):
@@ -136,46 +184,70 @@ class Ledger:
                 attempts[:] = _without_replaced(sorted(known, key=lambda attempt: attempt.number))
         return rounds
 
-    def _fact(self, name: str) -> JSON:
+    def _add(self, attempt: Attempt, kind: Fact, name: str) -> None:
+        """Add to a create what a file says of it."""
+        match kind:
+            case "intent":
+                attempt.intent = self._fact(name, Intent)
+            case "job":
+                attempt.job = self._fact(name, Made)
+            case "refused":
+                attempt.refused = self._fact(name, Refused)
+            case "cancel":
+                attempt.cancel = self._fact(name, Cancel)
+            case "lost":
+                attempt.lost = self._fact(name, End)
+            case "end":
+                attempt.ended = self._fact(name, End)
+            case "twin":
+                attempt.twins.append(self._fact(name, Twin))
+            case "doubt":
+                attempt.doubted = True
+
+    def _fact(self, name: str, kind: type[R]) -> R:
         """A file that never changes once it is there, so it is read once."""
         if name not in self._facts:
-            data = self._directory.read_json(f"ledger/{name}")
-            if data is None:
-                raise _GoneError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
-            self._facts[name] = data
-        return self._facts[name]
+            path = f"ledger/{name}"
+            given = self._directory.read_json(path)
+            if given is None:
+                raise _GoneError(f"{self._directory.uri}/{path} vanished; restore the run directory")
+            self._facts[name] = self._as(kind, path, given)
+        return cast(R, self._facts[name])
 
     def plan(
-        self, number: int, shards: list[Shard], now: float, not_before: float = 0.0, max_tokens: JSON | None = None
+        self,
+        number: int,
+        shards: Sequence[Shard],
+        now: float,
+        not_before: float = 0.0,
+        max_tokens: Mapping[str, int] = MappingProxyType({}),
     ) -> bool:
         """Record a round whose files are all written; False when another process has planned it."""
-        record = {
-            "shards": [asdict(shard) for shard in shards],
-            "planned_at": now,
-            "not_before": not_before,
-            "max_tokens": max_tokens or {},
-        }
+        plan = RoundPlan([*shards], now, not_before, {**max_tokens})
         self._directory.remove("ledger/unsent.json")
-        return self._directory.create_json(f"ledger/r{number}.plan.json", record)
+        return self._directory.create_json(f"ledger/r{number}.plan.json", plan.written())
 
-    def record(self, shard: Shard, number: int, kind: Fact, fact: JSON) -> bool:
+    def record(self, shard: Shard, number: int, fact: Intent | Made | Refused | Cancel) -> bool:
         """Add a fact; False when it is there already."""
-        return self._directory.create_json(f"ledger/{shard.name}.{number}.{kind}.json", fact)
+        return self._record(shard, number, fact.fact, fact)
+
+    def _record(self, shard: Shard, number: int, kind: Fact, fact: Record) -> bool:
+        return self._directory.create_json(_name(shard, number, kind), fact.written())
 
     def job_of(self, shard: Shard, number: int) -> str:
         """The job of a create, as whoever was first has recorded it."""
-        return str(self._fact(f"{shard.name}.{number}.job.json")["job_id"])
+        return self._fact(f"{shard.name}.{number}.job.json", Made).job_id
 
-    def claim(self, shard: Shard, number: int, intent: JSON) -> bool:
+    def claim(self, shard: Shard, number: int, intent: Intent) -> bool:
         """Write an intent, the fence before a create; False when another process has this number or a later one."""
-        if not self.record(shard, number, "intent", intent):
+        if not self.record(shard, number, intent):
             return False
         if number == 1:
             return True
         self._directory.refresh()
         others = (_parts(name) for name in self._directory.names("ledger"))
         if any(name == shard.name and int(other) > number for name, other, kind in others if kind):
-            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+            self._directory.remove(_name(shard, number, "intent"))
             return False
         return True
 
@@ -185,54 +257,52 @@ class Ledger:
         :param first: the first of those for which it stands; its intent stays as a fence.
         :param number: the one to remove.
         """
-        self._directory.remove(f"ledger/{shard.name}.{number}.refused.json")
+        self._directory.remove(_name(shard, number, "refused"))
         if number != first:
-            self._directory.remove(f"ledger/{shard.name}.{number}.intent.json")
+            self._directory.remove(_name(shard, number, "intent"))
 
     def record_twin(self, shard: Shard, number: int, job: Job, *, cancelled: bool) -> bool:
         """Add that a create made a second job; False when it is known already."""
-        fact = {"job_id": job.id, "status": job.status.value, "cancelled": cancelled}
         apart = hashlib.sha256(job.id.encode()).hexdigest()[:12]
-        return self._directory.create_json(f"ledger/{shard.name}.{number}.twin-{apart}.json", fact)
+        twin = Twin(job.id, job.status.value, cancelled)
+        return self._directory.create_json(f"ledger/{shard.name}.{number}.twin-{apart}.json", twin.written())
 
     def record_end(self, shard: Shard, number: int, end: End) -> bool:
         """Add how a create's job ended; False when it is there already."""
-        return self.record(shard, number, "end", asdict(end))
+        return self._record(shard, number, "end", end)
 
     def record_lost(self, shard: Shard, number: int, end: End) -> bool:
         """Add that a job or its answers are gone; a later try may still find them and add the end."""
-        return self.record(shard, number, "lost", asdict(end))
+        return self._record(shard, number, "lost", end)
 
-    def doubt(self, shard: Shard, number: int, job_id: str, now: float) -> tuple[float, int]:
+    def doubt(self, shard: Shard, number: int, job_id: str, now: float) -> Doubt:
         """Note one more look at a job that found less than there should be.
 
         :return: when the first in a row was, seconds since the epoch, and how many they are.
         """
-        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
-        known = self._directory.read_json(name) or {}
-        if known.get("job_id", job_id) != job_id:
-            known = {}  # of a job whose record was deleted since
-        looks = int(known.get("looks") or 0) + 1
-        first = float(known["first"]) if looks > 1 else now
-        self._directory.write_json(name, {"first": first, "looks": looks, "job_id": job_id})
-        return first, looks
+        known = self._doubt(shard, number)
+        if known.job_id not in (None, job_id):
+            known = Doubt()  # of a job whose record was deleted since
+        doubt = Doubt(known.first if known.looks else now, known.looks + 1, job_id)
+        self._directory.write_json(_name(shard, number, "doubt"), doubt.written())
+        return doubt
+
+    def _doubt(self, shard: Shard, number: int) -> Doubt:
+        name = _name(shard, number, "doubt")
+        return self._as(Doubt, name, self._directory.read_json(name) or {})
 
     def no_doubt(self, shard: Shard, number: int) -> None:
         """Note a look that found all there should be, so that the next doubt begins anew."""
-        name = f"ledger/{shard.name}.{number}.{_DOUBT}.json"
-        if (self._directory.read_json(name) or {}).get("looks"):
-            self._directory.write_json(name, {"first": 0.0, "looks": 0})
+        if self._doubt(shard, number).looks:
+            self._directory.write_json(_name(shard, number, "doubt"), Doubt().written())
 
-    def tries(self) -> JSON:
-        """``{"series_start": first round of this try, "deadline": seconds since the epoch | null, "stopped": why this
-        try asks nothing more | null}``."""
-        begun = {"series_start": 0, "deadline": None, "stopped": None}
-        return begun | (self._directory.read_json("ledger/tries.json") or {})
+    def tries(self) -> Tries:
+        """``tries.json``."""
+        return self._as(Tries, _TRIES, self._directory.read_json(_TRIES) or {})
 
-    def write_tries(self, series_start: int, deadline: float | None, stopped: str | None = None) -> None:
+    def write_tries(self, tries: Tries) -> None:
         """Replace ``tries.json``."""
-        tries = {"series_start": series_start, "deadline": deadline, "stopped": stopped}
-        self._directory.write_json("ledger/tries.json", tries)
+        self._directory.write_json(_TRIES, tries.written())
 
     def lost_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create whose job or answers are gone, and whose rows were not sent again."""
@@ -246,11 +316,12 @@ class Ledger:
     def settle_lost(self) -> None:
         """What is lost is lost for good: its rows are about to be sent again."""
         for shard, attempt in self.lost_attempts():
-            self.record(shard, attempt.number, "end", attempt.facts["lost"])
+            if attempt.lost is not None:
+                self.record_end(shard, attempt.number, attempt.lost)
 
     def lives_again(self, shard: Shard, number: int) -> None:
         """Take back that a job is gone, for it was seen alive."""
-        self._directory.remove(f"ledger/{shard.name}.{number}.lost.json")
+        self._directory.remove(_name(shard, number, "lost"))
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create that may have made a job whose rows are not collected yet."""
@@ -267,9 +338,8 @@ class Ledger:
         data = self._directory.read_json("summary.json")
         if data is None or data.get("open"):
             return None
-        names = ("jobs", "job_errors", "by_round", "surplus", "lost", "open")
-        lists: JSON = {name: tuple(data[name]) for name in names if name in data}
-        return RunSummary(**{**data, **lists, "usage": Usage(**data["usage"])})
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        return read_as(RunSummary, {**data, **lists, "usage": read_as(Usage, data["usage"])})
 
     def write_summary(self, summary: RunSummary) -> None:
         """Write ``summary.json``, the last file of a run."""
@@ -284,18 +354,26 @@ def _without_replaced(attempts: list[Attempt]) -> list[Attempt]:
     """The attempts without those for which a later refusal stands, whatever is left of their files."""
     gone: set[int] = set()
     for attempt in attempts:
-        refused = attempt.facts.get("refused", {})
-        gone.update(range(refused.get("first", attempt.number), attempt.number))
+        if attempt.refused is not None and attempt.refused.first is not None:
+            gone.update(range(attempt.refused.first, attempt.number))
     return [attempt for attempt in attempts if attempt.number not in gone]
 
 
 def recorded(options: RunOptions) -> JSON:
     """The author's options as ``run.json`` holds them, without the secrets of ``extra_body``."""
-    record = asdict(options)
-    given = record["backend_options"]
+    given = options.backend_options
     if given.get("extra_body"):
-        record["backend_options"] = {**given, "extra_body": without_secrets(given["extra_body"])}
-    return record
+        given = {**given, "extra_body": without_secrets(given["extra_body"])}
+    return {**asdict(options), "backend_options": given}
+
+
+def _name(shard: Shard, number: int, kind: Fact) -> str:
+    """The file of a fact."""
+    return f"ledger/{shard.name}.{number}.{kind}.json"
+
+
+def _versions() -> str:
+    return f"records of version {' and '.join(map(str, VERSIONS))}"
 
 
 def _parts(name: str) -> tuple[str, str, Fact | None]:

@@ -60,7 +60,7 @@ class Looker:
 
         What was refused made nothing, so its name is still nobody's; a lost ledger is then easier to make up for.
         """
-        used = {attempt.intent.get("token") for attempt in attempts if not attempt.made_nothing}
+        used = {attempt.token for attempt in attempts if not attempt.made_nothing}
         shown = Sightings(Found(seen.own, complete=True)) if seen else None
         return next(
             token for token in self.tokens(shard) if token not in used and not (shown and shown.of([Handle(token)]).own)
@@ -69,7 +69,7 @@ class Looker:
     def handles(self, shard: Shard, attempts: Sequence[Attempt]) -> list[Handle]:
         """By what the jobs of a shard are known, and by every name they may have of which the ledger has nothing: a
         part of it may be gone, or be put back as it was before the newest create."""
-        known = {str(one.intent["token"]): self._own_input(one) for one in attempts if one.intent.get("token")}
+        known = {one.token: self._own_input(one) for one in attempts if one.token}
         others = (token for token in self.tokens(shard) if token not in known)
         return [
             *(Handle(token, input_id) for token, input_id in known.items()),
@@ -77,8 +77,7 @@ class Looker:
         ]
 
     def _own_input(self, attempt: Attempt) -> str | None:
-        input_id = attempt.intent.get("input_id")
-        return None if input_id is None or input_id == self.input_file_id else str(input_id)
+        return None if attempt.input_id == self.input_file_id else attempt.input_id
 
     # ---- looks -------------------------------------------------------------------------------------------------
 
@@ -126,7 +125,7 @@ class Looker:
         return shown
 
     def _twins_of(self, shard: Shard, attempts: Sequence[Attempt], job_id: str, own: Sequence[Job]) -> None:
-        if attempts[-1].is_borrowed or not content_of(str(attempts[-1].intent.get("token", ""))):
+        if attempts[-1].is_borrowed or not content_of(attempts[-1].token):
             return
         self.end_surplus(shard, attempts, job_id, own)
 
@@ -157,12 +156,12 @@ class Looker:
 
     def _end(self, shard: Shard, attempts: Sequence[Attempt], chosen: str, surplus: Sequence[Job]) -> None:
         number = attempts[-1].number if attempts else 1
-        known = {twin["job_id"] for attempt in attempts for twin in attempt.twins}
+        known = {twin.job_id for attempt in attempts for twin in attempt.twins}
         for other in surplus:
             if other.id in known:
                 continue
             alive = worth(other) == 1
-            if alive and attempts and not content_of(str(attempts[-1].intent.get("token", "x-"))):
+            if alive and attempts and not content_of(attempts[-1].token):
                 # A token of version 1 does not tell run directories apart.
                 self.log.error("Job %s looks like a second one of %s; check it, it is not cancelled", other.id, chosen)
                 continue

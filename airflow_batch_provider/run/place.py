@@ -9,29 +9,30 @@ from __future__ import annotations
 import secrets
 
 from airflow_batch_provider.core.errors import BatchInferenceError, RunConflictError
-from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.run.facts import RunRecord
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.storage import RunDirectory
 
 _PLACE = "place.json"
 
 
-def is_elsewhere(directory: RunDirectory, record: JSON) -> bool:
+def is_elsewhere(directory: RunDirectory, record: RunRecord) -> bool:
     """Whether the run was begun at another place.
 
     :param record: ``run.json``; one of an earlier version does not say.
     """
-    return bool(record.get("uri", directory.uri) != directory.uri)
+    return record.uri is not None and record.uri != directory.uri
 
 
-def settle(directory: RunDirectory, record: JSON, log: Logger) -> None:
+def settle(directory: RunDirectory, record: RunRecord, log: Logger) -> None:
     """Take the run for moved here, where it was begun elsewhere.
 
     :raises RunConflictError: when it is at the other place still, so that this is a copy.
     """
     if not is_elsewhere(directory, record):
         return
-    before = str((directory.read_json(_PLACE) or record)["uri"])
+    moved = directory.read_json(_PLACE)
+    before = str(record.uri if moved is None else moved["uri"])
     if before == directory.uri:
         return
     try:
@@ -47,12 +48,12 @@ def settle(directory: RunDirectory, record: JSON, log: Logger) -> None:
     directory.write_json(_PLACE, {"uri": directory.uri})
 
 
-def _is_there(before: str, directory: RunDirectory, record: JSON) -> bool:
+def _is_there(before: str, directory: RunDirectory, record: RunRecord) -> bool:
     """Whether the same run is at another place that is not this directory by another name: there, a file that is
     written here shows."""
     other = RunDirectory(before)
     found = other.read_json("run.json")
-    if found is None or found.get("id") != record["id"]:
+    if found is None or found.get("id") != record.id:
         return False
     probe = f"probe-{secrets.token_hex(8)}.json"
     directory.write_json(probe, {})

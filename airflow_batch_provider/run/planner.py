@@ -16,6 +16,7 @@ from airflow_batch_provider.core.validation import Group, Report, Rules
 from airflow_batch_provider.run import results, staging
 from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.budget import Budget
+from airflow_batch_provider.run.facts import Tries
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.storage import RunDirectory
@@ -88,12 +89,12 @@ class Planner:
     def next(self, rounds: Sequence[Round]) -> bool:
         """Plan what asking again can help as one more round; False when nothing remains or no round does."""
         tries = self.ledger.tries()
-        series_start, number = tries["series_start"], len(rounds)
+        series_start, number = tries.series_start, len(rounds)
         over = rounds[-1].over_quota()
         # What did not fit into the provider's queue was not asked and counts for nothing.
         sendings = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
         spent = number > series_start and sendings >= self.options.rounds
-        if tries["stopped"] or (spent and not over):
+        if tries.stopped or (spent and not over):
             return False
         wanted = results.wanted(self.options, results.helps_next_try if number == series_start else results.helps_now)
         if spent:
@@ -114,7 +115,7 @@ class Planner:
         planned = plan_shards(label, report.groups, self.backend.limits, number, allowed, halved)
         if refusal := self._refusal(planned, rounds):
             self.log.error("Round %d is not sent: %s", number, refusal)
-            self.ledger.write_tries(series_start, tries["deadline"], f"{OVER_BUDGET}: {refusal}")
+            self.ledger.write_tries(replace(tries, stopped=f"{OVER_BUDGET}: {refusal}"))
             return False
         if len(self.ledger.rounds()) > number:
             return True  # another process has planned it meanwhile; its files are not to be written over
@@ -137,7 +138,7 @@ class Planner:
     def open(self, number: int, shards: Sequence[Shard], series_start: int) -> None:
         """Begin a round whose files are written, with a deadline of its own."""
         now = self.clock()
-        self.ledger.write_tries(series_start, now + self.timeout())
+        self.ledger.write_tries(Tries(series_start, now + self.timeout()))
         self._plan(number, [*shards], now)
 
     def timeout(self) -> float:

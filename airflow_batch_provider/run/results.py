@@ -36,6 +36,7 @@ from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.budget import cost_of, cost_range, total_cost, why_unknown
+from airflow_batch_provider.run.facts import RunRecord
 from airflow_batch_provider.run.storage import RunDirectory
 
 Wanted: TypeAlias = "Callable[[BatchResult], bool]"
@@ -221,7 +222,7 @@ def summarise(
     directory: RunDirectory,
     backend: Backend,
     rounds: Sequence[Round],
-    record: JSON,
+    record: RunRecord,
     now: float,
     *,
     ours: bool,
@@ -269,7 +270,7 @@ def summarise(
             if attempts and (end := attempts[-1].end) is not None:
                 job_errors += [f"{end.job_id or 'no job'}: {error}" for error in end.errors]
     return RunSummary(
-        run_key=record["run_key"],
+        run_key=record.run_key,
         run_path=directory.uri,
         total=totals.rows,
         outcomes=totals.counts(),
@@ -281,16 +282,14 @@ def summarise(
         reasons=dict(totals.reasons.most_common(20)),
         jobs=tuple(jobs),
         job_errors=tuple(job_errors[:100]),
-        begun_at=record["begun_at"],
+        begun_at=record.begun_at,
         ended_at=now,
         by_round=tuple(by_round),
         stopped=stopped,
         withdrawn=totals.withdrawn,
         answers={name: totals.answers[name] for name in QUALITIES},
         surplus=tuple(
-            one
-            for a_round in rounds
-            for one in _surplus_of(a_round, backend, record["options"].get("expected_output_tokens"))
+            one for a_round in rounds for one in _surplus_of(a_round, backend, record.expected_output_tokens)
         ),
         lost=tuple(_lost_of(rounds)),
         open=tuple(pending),
@@ -325,7 +324,7 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
                 "succeeded": end.outcomes.get("succeeded", 0),
                 "cost_usd": cost_of(backend, shard, end),
                 "cost_unknown": why_unknown(backend, shard, end),
-                "console_url": attempt.facts.get("job", {}).get("console_url"),
+                "console_url": attempt.console_url,
             }
         )
         if attempt.is_borrowed:
@@ -340,10 +339,10 @@ def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | 
         most = cost_range(backend, [shard], expected_output_tokens)
         named = {"shard": shard.name, "most_usd": None if most is None else round(most.high, 9)}
         for attempt in a_round.attempts.get(shard.name, []):
-            token = attempt.intent.get("token")
+            token = attempt.token or None
             for twin in attempt.twins:
-                told = {"status": twin["status"], "cancelled": twin["cancelled"]}
-                surplus.append({"id": twin["job_id"], "token": token, **named, **told})
+                told = {"status": twin.status, "cancelled": twin.cancelled}
+                surplus.append({"id": twin.job_id, "token": token, **named, **told})
             unknown = [*attempt.open_surplus, *([None] if attempt.may_live else [])]
             told = {"status": "unknown", "cancelled": False}
             surplus += [{"id": job_id, "token": token, **named, **told} for job_id in unknown]

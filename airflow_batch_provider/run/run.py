@@ -10,25 +10,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.errors import (
-    BatchInferenceError,
-    ConfigurationError,
-    RunConflictError,
-)
+from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, RunConflictError
 from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.core.records import JSON, RunOptions, Shard
+from airflow_batch_provider.core.records import RunOptions, Shard
 from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.run import place, results, staging
 from airflow_batch_provider.run.attempts import Round, unended
 from airflow_batch_provider.run.driver import Driver
+from airflow_batch_provider.run.facts import RunRecord, Tries
 from airflow_batch_provider.run.fetcher import Fetcher
-from airflow_batch_provider.run.ledger import Ledger, recorded
+from airflow_batch_provider.run.ledger import VERSIONS, Ledger, recorded
 from airflow_batch_provider.run.looker import Looker
 from airflow_batch_provider.run.planner import Planner
 from airflow_batch_provider.run.reading import Logger, read
@@ -126,12 +123,9 @@ class BatchRun:
             far is in ``results/``, with a summary that says what is open.
         """
         self._go_on_archiving()
-        record = self.ledger.run()
-        if record is None or not (rounds := self.ledger.rounds()):
-            raise RunConflictError(
-                f"There is no run in {self.directory.uri}; it was deleted or never planned. Restore it, or clear the "
-                "task to look for its jobs at the provider and begin anew."
-            )
+        record, rounds = self.ledger.run(), self.ledger.rounds()
+        if record is None or not rounds:
+            raise self._no_run()
         self._check_ours(record)
         try:
             return self._advanced(record, rounds)
@@ -139,7 +133,7 @@ class BatchRun:
             self._write_so_far(record, error)
             raise
 
-    def _advanced(self, record: JSON, rounds: list[Round]) -> Waiting | Done:
+    def _advanced(self, record: RunRecord, rounds: list[Round]) -> Waiting | Done:
         while True:
             if self.ledger.summary() is not None:
                 return Done(self._finish(record))
@@ -161,8 +155,8 @@ class BatchRun:
     def more_time(self) -> None:
         """Give a new try a deadline of its own, where the last one has passed."""
         tries = self.ledger.tries()
-        if tries["deadline"] is None or self._clock() >= tries["deadline"]:
-            self.ledger.write_tries(tries["series_start"], self._clock() + self._planner().timeout(), tries["stopped"])
+        if tries.deadline is None or self._clock() >= tries.deadline:
+            self.ledger.write_tries(replace(tries, deadline=self._clock() + self._planner().timeout()))
 
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.
@@ -173,30 +167,36 @@ class BatchRun:
 
     # ---- whose directory it is ---------------------------------------------------------------------------------
 
-    def _check_ours(self, record: JSON) -> None:
+    def _check_ours(self, record: RunRecord) -> None:
         where = self.directory.uri
-        if self.run_key is not None and record["run_key"] != self.run_key:
+        if self.run_key is not None and record.run_key != self.run_key:
             raise RunConflictError(
-                f"{where} holds the run {record['run_key']!r}, this task is {self.run_key!r}; give every run its own "
+                f"{where} holds the run {record.run_key!r}, this task is {self.run_key!r}; give every run its own "
                 "output_path, e.g. with {{ run_id }} in it"
             )
-        elsewhere = record["identity"] != dict(self.backend.identity)
+        elsewhere = record.identity != dict(self.backend.identity)
         moved = self.run_key is not None and place.is_elsewhere(self.directory, record)
         if (elsewhere or moved) and (self.ledger.open_attempts() or self.ledger.summary() is None):
             if elsewhere:
                 raise self._elsewhere(record, "until the run has ended")
             place.settle(self.directory, record, self.log)
 
-    def _elsewhere(self, record: JSON, how_long: str) -> RunConflictError:
+    def _no_run(self) -> RunConflictError:
         return RunConflictError(
-            f"{self.directory.uri} was begun at {record['identity']}, the connection now names "
+            f"There is no run in {self.directory.uri}; it was deleted or never planned. Restore it, or clear the "
+            "task to look for its jobs at the provider and begin anew."
+        )
+
+    def _elsewhere(self, record: RunRecord, how_long: str) -> RunConflictError:
+        return RunConflictError(
+            f"{self.directory.uri} was begun at {dict(record.identity)}, the connection now names "
             f"{dict(self.backend.identity)}; switch it back {how_long}, or use another output_path"
         )
 
-    def _changed(self, record: JSON) -> bool:
+    def _changed(self, record: RunRecord) -> bool:
         """Whether the input changed and the run begins anew."""
         report = self._planner().inspect(self.input_path)
-        if report.fingerprint == record["fingerprint"]:
+        if report.fingerprint == record.fingerprint:
             return False
         if self.options.on_changed_input == "fail":
             raise RunConflictError(
@@ -214,7 +214,7 @@ class BatchRun:
             if look not in (True, False):
                 self.log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
         self.cancel()
-        self.directory.archive(f"{record['fingerprint'][:8]}-{int(self._clock())}")
+        self.directory.archive(f"{record.fingerprint[:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
         self.log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
         return True
@@ -232,7 +232,7 @@ class BatchRun:
     def _planner(self) -> Planner:
         return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self.log, self._planned)
 
-    def _plan_first_round(self, record: JSON | None) -> None:
+    def _plan_first_round(self, record: RunRecord | None) -> None:
         planner = self._planner()
         if record is None and not self._was_lost:
             self.ledger.note_unsent()
@@ -254,33 +254,33 @@ class BatchRun:
 
     def _record(self, fingerprint: str, rows: int) -> None:
         """Write ``run.json``, or make sure that the one that is there is ours."""
-        run = {
-            "version": 2,
-            "id": new_directory_id(),
-            "uri": self.directory.uri,
-            "run_key": self.run_key,
-            "fingerprint": fingerprint,
-            "conn_id": self.conn_id,
-            "identity": dict(self.backend.identity),
-            "input_path": self.input_path,
-            "rows": rows,
-            "look_first": self._was_lost,
-            "options": recorded(self.options),
-            "begun_at": self._clock(),
-        }
-        if not self.ledger.begin(run):
-            self._check_ours(self.ledger.run() or {})
+        record = RunRecord(
+            version=max(VERSIONS),
+            id=new_directory_id(),
+            uri=self.directory.uri,
+            run_key=str(self.run_key),
+            fingerprint=fingerprint,
+            conn_id=self.conn_id,
+            identity=dict(self.backend.identity),
+            input_path=self.input_path,
+            rows=rows,
+            look_first=self._was_lost,
+            options=recorded(self.options),
+            begun_at=self._clock(),
+        )
+        if not self.ledger.begin(record):
+            self._check_ours(self.ledger.run() or record)
 
     def adopt(self, job_id: str, shard: Shard) -> None:
         """Begin a run around a job that exists already; what it was sent, the shard, is written."""
         self._record(f"job {job_id}", shard.rows)
         self._planner().open(0, [shard], 0)
 
-    def _rearm(self, record: JSON) -> None:
+    def _rearm(self, record: RunRecord) -> None:
         """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
         tries = self.ledger.tries()
         rounds = self.ledger.rounds()
-        series_start, stopped = tries["series_start"], tries["stopped"]
+        series_start, stopped = tries.series_start, tries.stopped
         found = [
             self._fetcher().found_again(shard, attempt, attempt.job_id)
             for shard, attempt in self.ledger.lost_attempts()
@@ -293,23 +293,23 @@ class BatchRun:
             except BatchInferenceError:
                 if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
                     self.log.info("Rows that the last try left to send again: %d", summary.retryable)
-                    if record["identity"] != dict(self.backend.identity):
+                    if record.identity != dict(self.backend.identity):
                         raise self._elsewhere(record, "to ask them") from None
                     place.settle(self.directory, record, self.log)
                     # In this order: killed in between, the next try finds the summary and does the same.
-                    self.ledger.write_tries(len(rounds), tries["deadline"])
+                    self.ledger.write_tries(Tries(len(rounds), tries.deadline))
                     self.directory.remove("summary.json")
                     series_start, stopped = len(rounds), None
             if any(found):
                 self.directory.remove("summary.json")
         elif stopped is None and any(
-            "cancel" in attempt.facts for shards in rounds[-1].attempts.values() for attempt in shards
+            attempt.cancel for attempts in rounds[-1].attempts.values() for attempt in attempts
         ):
             series_start = len(rounds)
-        self.ledger.write_tries(series_start, tries["deadline"], stopped)
+        self.ledger.write_tries(Tries(series_start, tries.deadline, stopped))
         self.more_time()
 
-    def _driver(self, record: JSON) -> Driver:
+    def _driver(self, record: RunRecord) -> Driver:
         return Driver(
             self.directory,
             self.ledger,
@@ -317,7 +317,7 @@ class BatchRun:
             self.options,
             None if self.run_key is None else self._submitter(record),
             self._planned,
-            record.get("look_first", False) or self.ledger.was_lost(),
+            record.look_first or self.ledger.was_lost(),
             self._fetcher(),
             self._clock,
             self.log,
@@ -326,7 +326,7 @@ class BatchRun:
     def _fetcher(self) -> Fetcher:
         return Fetcher(self.directory, self.ledger, self.backend, self.options, self._clock, self._read, self.log)
 
-    def _submitter(self, record: JSON) -> Submitter:
+    def _submitter(self, record: RunRecord) -> Submitter:
         return Submitter(
             self.directory,
             self.ledger,
@@ -339,12 +339,12 @@ class BatchRun:
             log=self.log,
         )
 
-    def _looker(self, record: JSON) -> Looker:
+    def _looker(self, record: RunRecord) -> Looker:
         return Looker(
             self.directory,
             self.ledger,
             self.backend,
-            record["run_key"],
+            record.run_key,
             self.ledger.directory_id(record),
             self.input_file_id,
             self._read,
@@ -357,7 +357,7 @@ class BatchRun:
 
     # ---- the end -----------------------------------------------------------------------------------------------
 
-    def _finish(self, record: JSON) -> RunSummary:
+    def _finish(self, record: RunRecord) -> RunSummary:
         """Write results, failed requests and, last, the summary."""
         done = self.ledger.summary()
         if done is not None:
@@ -368,9 +368,9 @@ class BatchRun:
             self._looker(record).look_for_twins([one for one in made if one[1]])
             if self.options.backend_options.get("delete_inputs"):
                 staging.delete_uploads(self.backend, rounds, self.input_file_id, self.log)
-        return self._write(record, self.ledger.tries()["stopped"], {})
+        return self._write(record, self.ledger.tries().stopped, {})
 
-    def _write(self, record: JSON, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:
+    def _write(self, record: RunRecord, stopped: str | None, pending: Mapping[str, str]) -> RunSummary:
         summary = results.summarise(
             self.directory,
             self.backend,
@@ -385,7 +385,7 @@ class BatchRun:
         self.ledger.write_summary(summary)
         return summary
 
-    def _write_so_far(self, record: JSON, error: BatchInferenceError) -> None:
+    def _write_so_far(self, record: RunRecord, error: BatchInferenceError) -> None:
         """Write what was answered in a run that an error stops; the rest is named open, and a later try goes on."""
         if self._stopped():
             return  # of the seconds that a killed task has, every one is needed to cancel

@@ -31,11 +31,16 @@ def describe(directory: RunDirectory, now: float) -> JSON:
         raise RunConflictError(f"There is no run in {directory.uri}: it has no run.json")
     rounds = ledger.rounds()
     summary = ledger.summary()
-    deadline = ledger.tries()["deadline"]
+    deadline = ledger.tries().deadline
     so_far = total_cost(end.cost_usd for a_round in rounds for end in a_round.ends())
     return {
         "run_path": directory.uri,
-        **{name: record[name] for name in ("run_key", "conn_id", "identity", "input_path", "rows", "begun_at")},
+        "run_key": record.run_key,
+        "conn_id": record.conn_id,
+        "identity": record.identity,
+        "input_path": record.input_path,
+        "rows": record.rows,
+        "begun_at": record.begun_at,
         "deadline": deadline,
         "rounds": [
             {"number": a_round.number, "shards": [_shard(shard, a_round.last(shard)) for shard in a_round.shards]}
@@ -60,9 +65,9 @@ def _shard(shard: Shard, attempt: Attempt | None) -> JSON:
     }
     if attempt is None:
         return told
-    told["console_url"] = attempt.facts.get("job", {}).get("console_url")
-    if "refused" in attempt.facts:
-        told["errors"] = [attempt.facts["refused"]["error"]]
+    told["console_url"] = attempt.console_url
+    if attempt.refused is not None:
+        told["errors"] = [attempt.refused.error]
     if (end := attempt.end) is not None:
         told |= {
             "status": end.status,
@@ -84,8 +89,8 @@ def _state(attempt: Attempt | None) -> str:
     if attempt.end is not None:
         return "collected"
     if attempt.job_id is not None:
-        return "being cancelled" if "cancel" in attempt.facts else "running"
-    return "refused" if "refused" in attempt.facts else "answer lost"
+        return "being cancelled" if attempt.cancel else "running"
+    return "refused" if attempt.refused else "answer lost"
 
 
 def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | None, *, ended: bool, now: float) -> str:

@@ -191,7 +191,7 @@ def delete_uploads(backend: Backend, rounds: Iterable[Any], own: str | None, log
     :param own: the author's own upload, which is kept.
     """
     attempts = [attempt for a_round in rounds for many in a_round.attempts.values() for attempt in many]
-    for handle in sorted({str(attempt.intent.get("input_id") or "") for attempt in attempts} - {"", own or ""}):
+    for handle in sorted({attempt.input_id or "" for attempt in attempts} - {"", own or ""}):
         try:
             backend.delete(handle)
         except BatchInferenceError as error:  # noqa: PERF203 - one that stays must not keep the others

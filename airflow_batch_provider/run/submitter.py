@@ -24,11 +24,12 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.identity import content_of
-from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
+from airflow_batch_provider.core.records import Job, RunOptions, Shard
 from airflow_batch_provider.core.refusals import pause_after
 from airflow_batch_provider.run import shard_files, staging
 from airflow_batch_provider.run.attempts import Attempt
 from airflow_batch_provider.run.budget import Budget
+from airflow_batch_provider.run.facts import Intent, Made, Refused
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.looker import Looker
 from airflow_batch_provider.run.reading import Logger, Read
@@ -36,15 +37,6 @@ from airflow_batch_provider.run.storage import RunDirectory
 
 _FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
 """Refusals that say nothing of the one shard."""
-
-
-def full_refusals(attempt: Attempt) -> int:
-    """How often a shard's creates were refused because the queue was too full for it."""
-    return _full(attempt.facts.get("refused", {}))
-
-
-def _full(refused: JSON) -> int:
-    return int(refused.get("full") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +128,8 @@ class Submitter:
     def _last(self, attempt: Attempt | None) -> submission.LastCreate | None:
         if attempt is None:
             return None
-        return replace(
-            attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(attempt.intent.get("request"))
-        )
+        request = attempt.intent.request if attempt.intent else None
+        return replace(attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(request))
 
     def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float | Unsure:
         """Send a create whose answer was lost again; the provider makes no second job of it.
@@ -146,6 +137,7 @@ class Submitter:
         A refusal now is not recorded as one: the first sending may have been accepted all the same.
         """
         assert attempt is not None
+        assert attempt.intent is not None
         if refusal := self._budget.refusal([], self._ledger.rounds):
             raise BudgetError(refusal)
         self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
@@ -161,7 +153,7 @@ class Submitter:
     ) -> str | float | Unsure:
         """Upload, record the intent, create, record the job."""
         before = attempts[-1] if attempts else None
-        refused = before.facts.get("refused") if before else None
+        refused = before.refused if before else None
         if (later := self._not_before(refused)) > self._clock():
             return later
         self._refuse_when_stopped()
@@ -171,26 +163,26 @@ class Submitter:
         options = self._options.backend_options
         # The author's upload holds all rows, so it serves the first round only.
         input_id = self.looker.input_file_id if shard.round == 0 else None
-        if before and refused and refused.get("wait") and before.intent.get("token") == token:
-            input_id = before.intent.get("input_id")
+        if before and refused and refused.wait and before.token == token:
+            input_id = before.input_id
         if input_id is None:
             input_id = self._read(lambda: self._upload(shard, token))
         request = self._backend.create_request(shard, token, input_id, options)
-        intent = {"token": token, "at": self._clock(), "input_id": input_id, "request": request}
+        intent = Intent(token, self._clock(), input_id, request)
         if not self._ledger.claim(shard, number, intent):
             return self._another(shard)
         self._budget.take(shard)
         try:
             return self._send(shard, number, intent)
         except BatchInferenceError as error:
-            return self._refused(shard, number, error, refused or {})
+            return self._refused(shard, number, error, refused)
 
     def _another(self, shard: Shard) -> float:
         self._log.warning("Another process is creating %s; this one waits for it", shard.name)
         self._budget.recount()
         return self._clock() + submission.LOOK_AGAIN_SECONDS
 
-    def _send(self, shard: Shard, number: int, intent: JSON) -> str | Unsure:
+    def _send(self, shard: Shard, number: int, intent: Intent) -> str | Unsure:
         """Send the recorded create and record the job.
 
         :return: the job's id, or that the answer was lost.
@@ -198,7 +190,8 @@ class Submitter:
         """
         try:
             self._refuse_when_stopped()
-            job = self._backend.create(intent["request"])
+            assert intent.request is not None
+            job = self._backend.create(intent.request)
         except ProviderError as error:
             if not error.ambiguous:
                 raise
@@ -210,42 +203,43 @@ class Submitter:
         """Read anew what was spent: a pass over the shards begins, in which some may have ended."""
         self._budget.recount()
 
-    def _not_before(self, refused: JSON | None) -> float:
+    def _not_before(self, refused: Refused | None) -> float:
         """When a shard may be sent, as far as refusals know.
 
         Where the account or the number of calls was refused, every other shard would be, too.
         """
-        again_at = float((refused or {}).get("again_at") or 0.0)
-        if refused and refused.get("kind") in _FOR_ALL:
+        again_at = (refused.again_at if refused else None) or 0.0
+        if refused and refused.kind in _FOR_ALL:
             self._held_until = max(self._held_until, again_at)
         return max(again_at, self._held_until)
 
-    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: JSON) -> Unsure:
+    def _refused(self, shard: Shard, number: int, error: BatchInferenceError, before: Refused | None) -> Unsure:
         """Record a refusal, which stands for those before it.
 
-        :param before: the refusal of the create before.
+        :param before: the refusal of the create before, None where that was none.
         :return: when to send it again, unless a look shows a job: a gateway may have made one all the same.
         :raises BatchInferenceError: when it is for good, or was so too often.
         """
         self._budget.give_back(shard)
         now, kind = self._clock(), type(error).__name__
-        in_a_row = before if before.get("kind") == kind and before.get("again_at") else {}
-        times, since = in_a_row.get("times", 0) + 1, float(in_a_row.get("since", now))
+        in_a_row = before if before and before.kind == kind and before.again_at else None
+        times = in_a_row.times + 1 if in_a_row else 1
+        since = now if in_a_row is None or in_a_row.since is None else in_a_row.since
+        first = number if before is None else number - 1 if before.first is None else before.first
         pause = pause_after(error, times, now - since)
-        first = int(before.get("first", number - 1)) if before else number
-        fact = {
-            "at": now,
-            "first": first,
-            "kind": kind,
-            "times": times,
-            "since": since,
-            "again_at": None if pause is None else now + pause,
+        refused = Refused(
+            at=now,
+            first=first,
+            kind=kind,
+            times=times,
+            since=since,
+            again_at=None if pause is None else now + pause,
             # Whether the upload serves the next create: not one that was never made ready.
-            "wait": isinstance(error, AccountError) or pause is not None,
-            "full": _full(before) + (isinstance(error, QuotaError) and error.tokens),
-            "error": str(error),
-        }
-        self._ledger.record(shard, number, "refused", fact)
+            wait=isinstance(error, AccountError) or pause is not None,
+            full=(before.full if before else 0) + (isinstance(error, QuotaError) and error.tokens),
+            error=str(error),
+        )
+        self._ledger.record(shard, number, refused)
         if before:
             self._ledger.fold(shard, first, number - 1)
         if pause is not None:
@@ -279,8 +273,8 @@ class Submitter:
         :return: the job that the run goes on with: another one, where another process was the first to write.
         """
         url = self._backend.console_url(job.id)
-        fact = {"job_id": job.id, "at": self._clock(), "found": found, "borrowed": borrowed, "console_url": url}
-        if not self._ledger.record(shard, number, "job", {**fact, "surplus": [other.id for other in surplus]}):
+        made = Made(job.id, self._clock(), found, borrowed, url, [other.id for other in surplus])
+        if not self._ledger.record(shard, number, made):
             chosen = self._ledger.job_of(shard, number)
             if chosen != job.id:
                 message = "Another process goes on with job %s for %s, so this one does, too, and not with job %s"
@@ -315,12 +309,12 @@ class Submitter:
         """Fence the first create of a shard whose job exists already; False where another process creates it."""
         token = next(self.looker.tokens(shard))
         others = [other.id for other in surplus]
-        intent = {"token": token, "at": self._clock(), "job_id": job.id, "borrowed": borrowed, "surplus": others}
-        return self._ledger.record(shard, 1, "intent", intent)
+        intent = Intent(token, self._clock(), job_id=job.id, borrowed=borrowed, surplus=others)
+        return self._ledger.record(shard, 1, intent)
 
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""
-        token = str(attempts[-1].intent.get("token", ""))
+        token = attempts[-1].token
         found = self.looker.look([(shard, attempts)])[shard.name].own
         for job in found:
             if not content_of(token):
@@ -349,6 +343,6 @@ class Submitter:
             )
         return LostCreateError(
             f"Whether the job of {shard.name} was created is unknown: {reason}. Look at the provider for a batch named "
-            f"or tagged {attempt.intent.get('token')!r}. If there is none, run this task again with "
+            f"or tagged {attempt.token!r}. If there is none, run this task again with "
             'on_lost_create="resubmit"; if there is one, wait until the provider lists it and clear the task.'
         )

@@ -19,6 +19,7 @@ from airflow_batch_provider.core.errors import ConfigurationError, Reconciliatio
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import read_line
+from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.pricing import Price, find_price
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.transfers.tables import IDENTIFIER, Values
@@ -122,7 +123,7 @@ class EndedRun:
         :raises RunConflictError: when there is none, or it has not ended.
         """
         directory.refresh()
-        run, summary = directory.read_json("run.json"), directory.read_json("summary.json")
+        run, summary = Ledger(directory).run(), directory.read_json("summary.json")
         if run is None:
             raise RunConflictError(
                 f"There is no run in {directory.uri}; set run_path to the XCom run_path of the run's task"
@@ -131,10 +132,9 @@ class EndedRun:
             raise RunConflictError(
                 f"The run in {directory.uri} has not ended (no summary.json); load after the task that waits for it"
             )
-        identity = run.get("identity") or {}
-        route = "/".join(filter(None, [identity.get("type"), identity.get("behind")])) or None
+        route = "/".join(filter(None, [run.identity.get("type"), run.identity.get("behind")])) or None
         jobs = {job["shard"]: job for job in summary.get("jobs") or ()}
-        return cls(directory, str(run["run_key"]), int(summary["total"]), run.get("conn_id"), route, jobs)
+        return cls(directory, run.run_key, int(summary["total"]), run.conn_id, route, jobs)
 
     def rows(self, extras: Extras, price: FindPrice) -> Iterator[Values]:
         """Every row, in the order of :attr:`Extras.columns`.

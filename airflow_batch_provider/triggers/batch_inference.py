@@ -22,6 +22,7 @@ from airflow_batch_provider.core.polling import Wait, WakeRule, Watch
 from airflow_batch_provider.core.progress import Progress
 from airflow_batch_provider.core.records import Job
 from airflow_batch_provider.hooks.base import BatchInferenceHook
+from airflow_batch_provider.run.facts import Cancel
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.storage import RunDirectory
 
@@ -275,4 +276,4 @@ def note_cancelled(run_path: str, job_ids: Sequence[str]) -> None:
     ledger = Ledger(RunDirectory(run_path))
     for shard, attempt in ledger.open_attempts():
         if attempt.job_id in job_ids:
-            ledger.record(shard, attempt.number, "cancel", {"at": time.time()})
+            ledger.record(shard, attempt.number, Cancel(time.time()))

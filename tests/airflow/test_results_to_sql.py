@@ -43,6 +43,11 @@ def failure(custom_id: str, code: str, status: int | None = None) -> dict[str, A
     return {"id": "b", "custom_id": custom_id, "response": response, "error": error}
 
 
+def run_record(key: str, rows: int) -> dict[str, Any]:
+    told = {"version": 2, "run_key": key, "fingerprint": "", "input_path": "", "rows": rows, "begun_at": 0}
+    return {**told, "conn_id": "", "identity": {}, "options": {}}
+
+
 def write_run(
     folder: Path, lines: list[dict[str, Any]], *, parts: int = 2, key: str = "dag/task/run", **summary: Any
 ) -> str:
@@ -50,7 +55,7 @@ def write_run(
     for part in range(parts):
         data = b"".join(json.dumps(line).encode() + b"\n" for line in lines[part::parts])
         (folder / "results" / f"part-r0-{part:05d}.jsonl").write_bytes(data)
-    (folder / "run.json").write_text(json.dumps({"run_key": key}))
+    (folder / "run.json").write_text(json.dumps(run_record(key, len(lines))))
     (folder / "summary.json").write_text(json.dumps({"total": len(lines)} | summary))
     return str(folder)
 

@@ -13,7 +13,7 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import reconciling
 from airflow_batch_provider.core.answers import UNUSABLE_CODES
 from airflow_batch_provider.core.refusal_facts import OWN
-from airflow_batch_provider.run.attempts import Fact
+from airflow_batch_provider.run.facts import Fact
 from tests.architecture.measure import PACKAGE, ROOT
 
 WRITERS = ("ledger", "storage", "staging", "results", "collect", "run")

@@ -102,14 +102,14 @@ def test_a_batch_that_fails_for_the_queue_is_halved_after_a_pause(bench):
     bench.write([line(number) for number in range(8)])
     run = bench.run(rounds=1)
     run.begin(first_try=True)
-    deadline = run.ledger.tries()["deadline"]
+    deadline = run.ledger.tries().deadline
     begun = bench.clock()
     summary = bench.go_on(run)
     assert summary.outcomes["succeeded"] == 8
     assert [job["rows"] for job in summary.jobs] == [8, 4, 4]
     assert len(bench.fake.batches) == 3
     assert bench.clock() - begun >= 300
-    assert run.ledger.tries()["deadline"] == deadline
+    assert run.ledger.tries().deadline == deadline
     rounds = run.ledger.rounds()
     assert rounds[1].max_tokens == {"m": max(shard.tokens for shard in rounds[1].shards)}
 

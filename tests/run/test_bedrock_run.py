@@ -85,4 +85,4 @@ def test_a_longer_window_moves_the_deadline(bench):
     bench.write(rows(100))
     run = bench.run(backend_options={"timeout_hours": 100})
     run.begin(first_try=True)
-    assert run.ledger.tries()["deadline"] == pytest.approx(bench.clock() + 102 * 3600, abs=60)
+    assert run.ledger.tries().deadline == pytest.approx(bench.clock() + 102 * 3600, abs=60)

@@ -221,18 +221,16 @@ class TableBench(Bench):
         used: Counter[str] = Counter()
         for _, attempt in attempts:
             # A refusal stands for those before it, which had the same token.
-            used[attempt.intent["token"]] += (
-                1 + attempt.number - attempt.facts.get("refused", {}).get("first", attempt.number)
-            )
-        assert len({(shard, attempt.intent["token"]) for shard, attempt in attempts}) == len(used)
-        open_ones = [attempt.intent["token"] for _, attempt in attempts if "refused" not in attempt.facts]
+            used[attempt.token] += 1 + attempt.number - (attempt.refused.first if attempt.refused else attempt.number)
+        assert len({(shard, attempt.token) for shard, attempt in attempts}) == len(used)
+        open_ones = [attempt.token for _, attempt in attempts if attempt.refused is None]
         assert len(open_ones) == len(set(open_ones))
         sent = [json.dumps(call.body) for call in self.fake.creates[self.called :] if call.body is not None]
         told = Counter([token for token in used if token in body][-1] for body in sent)
         if not self.backend.create_is_repeatable:
             # A refusal stands for those before it.
             for _, attempt in attempts:
-                used[attempt.intent["token"]] += attempt.facts.get("refused", {}).get("times", 1) - 1
+                used[attempt.token] += attempt.refused.times - 1 if attempt.refused else 0
             assert told <= used
 
     def attempts(self):

@@ -305,11 +305,11 @@ def test_a_gateway_that_repeats_our_create(tmp_path, name):
         jobs = run.advance().jobs
         assert (len(jobs), len(route.fake.batches), len(route.fake.calls("cancel"))) == (1, 2, 1)
         [twin] = run.ledger.rounds()[0].attempts["r0-00000"][0].twins
-        assert twin["cancelled"]
-        assert twin["job_id"] not in jobs
+        assert twin.cancelled
+        assert twin.job_id not in jobs
         run.cancel()
         summary = bench.go_on(run)
-        assert [one["id"] for one in summary.surplus] == [twin["job_id"]]
+        assert [one["id"] for one in summary.surplus] == [twin.job_id]
         assert len(route.fake.calls("create")) == 1
 
 

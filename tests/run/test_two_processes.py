@@ -111,7 +111,7 @@ def test_killed_before_the_second_job_is_cancelled(stage, kind, after):
     stage.goes_on(None, (kind, after, "killed"))
     stage.goes_on()
     assert (stage.attempt().job_id, first.cancel_asked, second.cancel_asked) == (first.id, False, True)
-    assert [twin["job_id"] for twin in stage.attempt().twins] == [second.id]
+    assert [twin.job_id for twin in stage.attempt().twins] == [second.id]
     summary = stage.to_the_end()
     assert ([job["id"] for job in summary.jobs], [one["id"] for one in summary.surplus]) == ([first.id], [second.id])
 
@@ -127,7 +127,7 @@ def test_killed_before_the_second_job_of_a_lost_record_is_cancelled(stage, kind,
     stage.goes_on(None, (kind, after, "killed"))
     stage.goes_on()
     assert (stage.attempt().job_id, first.cancel_asked, second.cancel_asked) == (first.id, False, True)
-    assert [twin["job_id"] for twin in stage.attempt().twins] == [second.id]
+    assert [twin.job_id for twin in stage.attempt().twins] == [second.id]
 
 
 def test_a_killed_task_cancels_the_second_job_too(stage):
@@ -137,7 +137,7 @@ def test_a_killed_task_cancels_the_second_job_too(stage):
     assert stage.process().run.cancel() == ["batch-0", "batch-1"]
     assert [batch.cancel_asked for batch in stage.world.batches] == [True, True]
     stage.goes_on()
-    assert [twin["job_id"] for twin in stage.attempt().twins] == ["batch-1"]
+    assert [twin.job_id for twin in stage.attempt().twins] == ["batch-1"]
 
 
 def test_the_creator_goes_on_with_what_another_recorded(stage):

@@ -111,7 +111,7 @@ def test_uploads_are_deleted_with_the_run(name: str, delete: bool, tmp_path: Any
         summary = bench.finish(backend_options={"delete_inputs": delete})
         assert summary.outcomes["succeeded"] == rows
         attempts = bench.run().ledger.rounds()[0].attempts["r0-00000"]
-        handle = attempts[0].intent["input_id"]
+        handle = attempts[0].input_id
         gone = False
         try:
             b"".join(made.download(handle))
