@@ -1,0 +1,157 @@
+"""What a connection type is: one row of data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_batch_provider.connections.settings import Settings
+from airflow_batch_provider.core.records import JSON, Limits
+
+STANDARD = ("host", "schema", "login", "password", "port")
+PLAIN_HOOKS = "airflow_batch_provider.hooks.plain"
+
+
+@dataclass(frozen=True)
+class Standard:
+    """One of Airflow's own fields, as this type uses it.
+
+    :param label: its name in the form.
+    :param placeholder: what the form shows while it is empty.
+    :param missing: what is said when it is empty, with the remedy; empty where it may be. Read for :class:`Wire` only.
+    """
+
+    label: str
+    placeholder: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """OpenAI's wire without behaviour of its own: what is enough to make hook and backend of.
+
+    The password is sent as a bearer token. A setting that is required and empty is an error.
+
+    :param limits: what a file may hold, the endpoints, the window, and their source.
+    :param base_url: the provider's own address; empty where every connection names a host.
+    :param scheme: of a host that has none.
+    :param path: added to a host that has none.
+    :param headers: sent with every call: from a header to the setting that holds its value.
+    :param identity: settings that tell accounts apart; a run with living jobs must not go on with another one.
+    :param console: the provider's page of a batch, with ``{id}``; as what follows, of ``base_url`` only.
+    :param price_list: the provider's name in the package ``genai-prices``.
+    :param takes_expiry: whether uploads may end by themselves (``expires_after``).
+    :param ascii_only: whether all other characters must be escaped in uploads.
+    :param output_endpoint: whether results come from ``/batches/{id}/output`` where a job names no file.
+    """
+
+    limits: Limits
+    base_url: str = ""
+    scheme: str = "https"
+    path: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()
+    console: str | None = None
+    price_list: str | None = None
+    takes_expiry: bool = False
+    ascii_only: bool = False
+    output_endpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A fake provider with the connection to it, for tests.
+
+    :param start: the function that starts it, as ``module.name``: it takes this record, the connection type's name, a
+        :class:`~airflow_batch_provider.testing.FaultPlan` or None, and a dict of rules, and gives a context manager
+        over ``(fake, connection)``. See :mod:`airflow_batch_provider.testing.routes`.
+    :param flavor: of :class:`~airflow_batch_provider.testing.FakeProvider`, and ``options`` of that flavor.
+    :param extra: the connection's extra fields.
+    :param model: one that it answers for.
+    :param min_rows: the fewest rows that it takes in a job.
+    :param behind: the provider behind a gateway.
+    :param same_as: the route that runs through the same code: long tests leave this one out.
+    """
+
+    start: str = "airflow_batch_provider.testing.routes.start_wire"
+    flavor: str = "openai"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra: JSON = field(default_factory=dict)
+    model: str = "m"
+    min_rows: int = 1
+    behind: str | None = None
+    same_as: str | None = None
+
+
+@dataclass(frozen=True)
+class ConnectionType:
+    """One connection type: hook, form, fake routes, tests and the tables of all pages are made from this.
+
+    :param name: the connection type; ends in ``_batch``.
+    :param title: the provider's name in tables, forms and messages.
+    :param settings: the extra fields.
+    :param standard: Airflow's own fields that it uses; all others are hidden.
+    :param needs: what a connection is made of, for the README.
+    :param example_model: a model's name in the form's examples.
+    :param summary: who answers, for the README; the title, and who may be behind it, where it is empty.
+    :param behind: the providers that may be behind a gateway, as values of the setting ``behind``, with their titles.
+    :param wire: instead of a hook of its own.
+    :param hook: the hook class, as ``module.name``; one is made from ``wire`` where it is empty.
+    :param fakes: fake routes by their names.
+    :param default_conn_id: the connection of a hook that is given none; ``NAME_default`` where it is empty.
+    """
+
+    name: str
+    title: str
+    settings: type[Settings]
+    standard: Mapping[str, Standard]
+    needs: str
+    example_model: str
+    fakes: Mapping[str, Fake]
+    summary: str = ""
+    behind: Mapping[str, str] = field(default_factory=dict)
+    wire: Wire | None = None
+    hook: str = ""
+    default_conn_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.endswith("_batch"):
+            raise ValueError(f"the connection type {self.name!r} does not end in _batch")
+        if not self.hook and self.wire is None:
+            raise ValueError(f"the connection type {self.name!r} has neither a hook nor a wire")
+
+    @property
+    def provider(self) -> str:
+        """The name without its end: that of its page, and of its first fake route."""
+        return self.name.removesuffix("_batch")
+
+    @property
+    def label(self) -> str:
+        """The name in the list of connection types."""
+        return f"LLM batch: {self.title}"
+
+    @property
+    def hook_path(self) -> str:
+        """The hook class, as ``module.name``."""
+        return self.hook or f"{PLAIN_HOOKS}.{self.provider.title().replace('_', '')}BatchHook"
+
+    @property
+    def conn_id(self) -> str:
+        """The connection of a hook that is given none."""
+        return self.default_conn_id or f"{self.name}_default"
+
+    def kept_secret(self, *ways: str) -> tuple[str, ...]:
+        """The settings that are kept secret in one of these ways."""
+        return tuple(name for name, info in self.settings.model_fields.items() if fact(info, "secret") in ways)
+
+    def missing(self, values: Settings) -> list[str]:
+        """The required settings that are empty, as sentences with their remedy."""
+        fields = type(values).model_fields
+        empty = [name for name, info in fields.items() if fact(info, "required") and not getattr(values, name)]
+        return [f"{name} is missing; set it in the extra fields ({fields[name].title})" for name in empty]
+
+
+def fact(info: Any, name: str) -> Any:
+    """What :func:`~airflow_batch_provider.connections.settings.setting` says of a field, beside what pydantic reads."""
+    return (info.json_schema_extra or {}).get(name)

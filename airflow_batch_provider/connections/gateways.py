@@ -1,0 +1,90 @@
+"""What the connections of gateways have in common: who may be behind them, and the clouds' places and keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypeAlias
+
+from pydantic import field_validator
+
+from airflow_batch_provider.connections.settings import FACTS, FAMILIES, ExtraSettings, Facts, setting
+
+Behind: TypeAlias = Literal["openai", "azure_openai", "bedrock", "vertex_ai"]
+BEHIND: dict[str, str] = {"openai": "OpenAI", "azure_openai": "Azure", "bedrock": "Bedrock", "vertex_ai": "Vertex AI"}
+CLOUDS = "Bedrock or Vertex AI behind the gateway"
+KEYS = "Cloud keys, for a gateway that holds none"
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+GEMINI = "gemini-2.5-flash"
+ROLE = "arn:aws:iam::123456789012:role/BatchRole"
+FAKE_AWS = {"aws_region": "us-east-1", "aws_s3_bucket": "fake-bucket", "role_arn": ROLE}
+FAKE_GOOGLE = {"behind": "vertex_ai", "vertex_region": "us-central1", "vertex_storage_bucket_name": "fake-bucket"}
+
+
+def behind_setting() -> Any:
+    """The setting that names the provider behind a gateway."""
+    return setting("Provider behind", "The provider that the gateway leads to.", default="openai")
+
+
+class CloudSettings(ExtraSettings):
+    """Extra fields for Bedrock and Vertex AI behind a gateway; names as in Portkey's own client."""
+
+    aws_region: str | None = setting(
+        "AWS region", "Bedrock: the region of the jobs and the bucket, e.g. us-east-1.", section=CLOUDS
+    )
+    aws_s3_bucket: str | None = setting("S3 bucket", "Bedrock: for input and output.", section=CLOUDS)
+    role_arn: str | None = setting(
+        "Service role ARN", "The role Bedrock assumes to read and write the bucket.", section=CLOUDS
+    )
+    kms_key_id: str | None = setting("KMS key", "Encrypts Bedrock's output.", section=CLOUDS)
+    vertex_region: str | None = setting(
+        "Vertex AI region", "The region of the jobs, e.g. us-central1, or global.", section=CLOUDS
+    )
+    vertex_storage_bucket_name: str | None = setting(
+        "Google bucket", "Vertex AI: for input and output.", section=CLOUDS
+    )
+    output_uri: str | None = setting(
+        "Output URI", "An s3:// or gs:// prefix for output; beside the input unless set.", section=CLOUDS
+    )
+    prefix: str = setting("Prefix", "What every key in the bucket begins with.", default="", section=CLOUDS)
+    job_name: str | None = setting("Job name", "What the jobs' names begin with.", section=CLOUDS)
+    min_rows: int | None = setting(
+        "Fewest records", "The account's quota for a job; Bedrock's is 100 unless set.", section=CLOUDS, ge=1
+    )
+    max_rows: int | None = setting("Most records", "The account's quota for a job.", section=CLOUDS, ge=1)
+    max_bytes: int | None = setting("Most bytes", "The account's quota for a job's input.", section=CLOUDS, ge=1)
+    model_families: dict[str, str] = setting("Model families", FAMILIES, default=dict, section=CLOUDS)
+    model_facts: Facts = setting("Model facts", FACTS, default=dict, section=CLOUDS)
+
+
+class SigningSettings(CloudSettings):
+    """The cloud's own credentials as well, for a gateway that holds none."""
+
+    aws_access_key_id: str | None = setting(
+        "AWS access key ID", "Bedrock: the key that the gateway signs with.", section=KEYS, secret="text"
+    )
+    aws_secret_access_key: str | None = setting(
+        "AWS secret access key", "Bedrock: the secret of that key.", section=KEYS, secret="text"
+    )
+    aws_session_token: str | None = setting(
+        "AWS session token", "Bedrock: required with temporary keys.", section=KEYS, secret="text"
+    )
+    vertex_project_id: str | None = setting(
+        "Google project", "Vertex AI: the project of the jobs; the service account's unless set.", section=KEYS
+    )
+    # Masked by its parts: its project and address are no secrets.
+    vertex_service_account_json: str | None = setting(
+        "Service account key", "Vertex AI: the key's JSON.", section=KEYS, secret="parts"
+    )
+
+    @field_validator("vertex_service_account_json", mode="before")
+    @classmethod
+    def _one_line(cls, value: Any) -> Any:
+        """A header takes no line ends, and pasted keys have them."""
+        if isinstance(value, str):
+            try:
+                value = json.loads(value, strict=False)
+            except ValueError:
+                raise ValueError("this is not the JSON of a service account's key") from None
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("this is not a service account's key")
+        return None if value is None else json.dumps(value)

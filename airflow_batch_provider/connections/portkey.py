@@ -1,0 +1,68 @@
+"""Portkey gateway, hosted or self-hosted."""
+
+from __future__ import annotations
+
+from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
+from airflow_batch_provider.connections.gateways import (
+    BEHIND,
+    CLAUDE,
+    FAKE_AWS,
+    FAKE_GOOGLE,
+    GEMINI,
+    Behind,
+    SigningSettings,
+    behind_setting,
+)
+from airflow_batch_provider.connections.settings import HeaderText, setting
+
+PORTKEY_URL = "https://api.portkey.ai/v1"
+_FAKE_KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "fake-key"}
+
+
+class PortkeySettings(SigningSettings):
+    """Extra fields of a ``portkey_batch`` connection. One of provider, virtual_key and config is required."""
+
+    provider: str | None = setting(
+        "Provider",
+        "openai, azure-openai, bedrock, vertex-ai or an integration's @slug; or set a virtual key or a config.",
+    )
+    virtual_key: str | None = setting("Virtual key", "Instead of a provider.", secret="text")
+    config: HeaderText | None = setting(
+        "Config", "A config's ID or its JSON, instead of a provider.", secret="text"
+    )
+    bearer: str | None = setting(
+        "Bearer", "Sent as Authorization: Bearer, where the gateway requires a key there.", secret="text"
+    )
+    behind: Behind = behind_setting()
+
+
+CONNECTION = ConnectionType(
+    "portkey_batch",
+    "Portkey",
+    PortkeySettings,
+    {"host": Standard("Base URL", PORTKEY_URL), "password": Standard("Portkey API key")},
+    needs="password = Portkey key; extra one of `provider`, `virtual_key`, `config`; `bearer`, `behind`, "
+    "`extra_headers`, `extra_body`; host only for a gateway of your own",
+    example_model="gpt-5-mini",
+    behind=BEHIND,
+    hook="airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
+    fakes={
+        "portkey": Fake(flavor="portkey", extra={"virtual_key": "vk-openai"}),
+        "portkey_slug": Fake(flavor="portkey", extra={"provider": "@team-openai"}, same_as="portkey"),
+        "portkey_bedrock": Fake(
+            flavor="portkey",
+            options={"behind": "bedrock"},
+            extra={"provider": "bedrock", **FAKE_AWS, **_FAKE_KEYS},
+            model=CLAUDE,
+            min_rows=100,
+            behind="bedrock",
+        ),
+        "portkey_vertex": Fake(
+            flavor="portkey",
+            options={"behind": "vertex-ai"},
+            extra={"provider": "@vertexai", **FAKE_GOOGLE},
+            model=GEMINI,
+            behind="vertex_ai",
+        ),
+    },
+)
