@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
@@ -252,19 +251,19 @@ def backend_of(conn_type: str, behind: str | None, *, prices: str | None = None)
 
     from airflow.sdk import Connection
 
-    from airflow_batch_provider.hooks.base import HOOKS
+    from airflow_batch_provider.connections import connection_types
+    from airflow_batch_provider.hooks.base import hook_class
 
-    if conn_type not in HOOKS:
-        raise ConfigurationError(f"--to {conn_type!r} is no connection type of ours; use one of {', '.join(HOOKS)}")
+    known = connection_types()
+    if conn_type not in known:
+        raise ConfigurationError(f"--to {conn_type!r} is no connection type of ours; use one of {', '.join(known)}")
     try:
         extra = {"behind": behind, "prices": json.loads(prices or "{}")}
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"--prices is no JSON: {error}") from error
     extra = {name: value for name, value in extra.items() if value}
     connection = Connection(conn_id=conn_type, conn_type=conn_type, extra=json.dumps(extra) if extra else None)
-    module, _, name = HOOKS[conn_type].rpartition(".")
-    hook = getattr(importlib.import_module(module), name)(conn_type, connection=connection)
-    return cast("Backend", hook.backend)
+    return hook_class(conn_type, conn_type)(conn_type, connection=connection).backend
 
 
 def _print_problems(error: InputError) -> None:

@@ -20,22 +20,11 @@ from typing import Any
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from airflow_batch_provider.testing.routes import DISTINCT
 from benchmarks.kill_attempts import PHASES, Zygote
 from benchmarks.kill_troubles import TROUBLES
 from benchmarks.killing import BreachError, Tally, bench_of
 
-ROUTES = (
-    "openai",
-    "azure_openai",
-    "truefoundry",
-    "portkey",
-    "bedrock",
-    "vertex_ai",
-    "portkey_bedrock",
-    "portkey_vertex",
-    "truefoundry_bedrock",
-    "truefoundry_vertex",
-)
 KILLS_A_RUN = 8
 SWITCH_SECONDS = 0.0005
 HEAD = ("route", "kills", "runs", "tries", "twins", "created", "needed", "rows", "refused", *PHASES, "seconds")
@@ -109,7 +98,7 @@ def run_all(routes: list[str], zygote: Zygote, kills: int, seed: int, seconds: f
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--kills", type=int, default=500, help="over all routes")
-    parser.add_argument("--route", nargs="+", choices=ROUTES, default=list(ROUTES))
+    parser.add_argument("--route", nargs="+", choices=DISTINCT, default=list(DISTINCT))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds-limit", type=float, default=3600.0, help="no run begins after so many seconds")
     parser.add_argument("--first-run", type=int, default=0, help="the number of the first run, to see a breach again")

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from airflow_batch_provider.connections.gateways import CLAUDE
 from airflow_batch_provider.testing.faults import FaultPlan
-from airflow_batch_provider.testing.routes import CLAUDE, ROUTES, FakeRoute, fake_route
+from airflow_batch_provider.testing.routes import ROUTES, FakeRoute, fake_route
 from benchmarks.kill_attempts import Attempt, Phase, Zygote
 from benchmarks.kill_checks import NAMED, STOPPED, Account, Expected, Made, token_of
 from benchmarks.kill_troubles import TROUBLES, Digests, dealt, lose, prompt

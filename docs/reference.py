@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,19 +65,9 @@ def _kind(field: dict[str, Any]) -> str:
     return "secret" if schema.get("format") == "password" else str(kind)
 
 
-def _said(settings: Any, name: str) -> str:
-    """What the class of the settings says of a field that the form leaves without a description."""
-    for kind in settings.__mro__:
-        found = re.search(rf":param {name}: (.*?)(?=\n\s*:param|\Z)", kind.__doc__ or "", re.DOTALL)
-        if found:
-            return _sentence(" ".join(found[1].replace("``", "`").split()))
-    return ""
-
-
-def _fields(fields: dict[str, Any], settings: Any) -> Iterator[str]:
+def _fields(fields: dict[str, Any]) -> Iterator[str]:
     for name, field in fields.items():
-        said = field.get("description") or _said(settings, name)
-        yield f"| `{name}` | {_kind(field)} | {_cell(said)} |"
+        yield f"| `{name}` | {_kind(field)} | {_cell(field['description'])} |"
 
 
 def _standard(behaviour: dict[str, Any]) -> Iterator[str]:
@@ -96,18 +84,16 @@ def connections() -> str:
     shared = set.intersection(*(set(row["conn-fields"]) for row in rows))
     page, told = [CONNECTIONS.rstrip()], ""
     for row in rows:
-        module, _, name = row["hook-class-name"].rpartition(".")
-        settings = getattr(importlib.import_module(module), name).settings_class
         own = {field: spec for field, spec in row["conn-fields"].items() if field not in shared}
         told = SHARED + "\n".join(
-            _fields({field: row["conn-fields"][field] for field in row["conn-fields"] if field in shared}, settings)
+            _fields({field: row["conn-fields"][field] for field in row["conn-fields"] if field in shared})
         )
         provider = row["connection-type"].removesuffix("_batch")
         more = f"{row['hook-name']}. More: [{provider}](providers/{provider}.md)."
         page += [f"\n## `{row['connection-type']}`\n", f"{more}\n"]
         page += ["| field | in the form | |", "|---|---|---|", *_standard(row["ui-field-behaviour"])]
         if own:
-            page += ["", "| field of *Extra* | type | |", "|---|---|---|", *_fields(own, settings)]
+            page += ["", "| field of *Extra* | type | |", "|---|---|---|", *_fields(own)]
     return "\n".join(page) + "\n" + told + "\n"
 
 

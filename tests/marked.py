@@ -12,17 +12,6 @@ from airflow_batch_provider.testing.bedrock import FakeBedrock
 from airflow_batch_provider.testing.provider import FakeProvider
 from airflow_batch_provider.testing.vertex import FakeVertex
 
-ROUTES = (
-    "openai",
-    "azure_openai",
-    "truefoundry",
-    "portkey",
-    "bedrock",
-    "vertex_ai",
-    "portkey_bedrock",
-    "portkey_vertex",
-)
-"""Every kind of connection with a provider behind it, and every kind of job behind a gateway."""
 KEY, WRONG, SECRET = "Kq7zMarkedKey4Gx1", "Wr0ngMarkedKey8Hy2", "Zs3tMarkedSecret9Jv5"
 ACCESS_KEY, SESSION, HEADER = "AKIAMARKEDKEY7QX42ZP", "Sn6tMarkedSession1Bm3", "Hd5rMarkedHeader2Lw8"
 MARKS = (KEY, WRONG, SECRET, ACCESS_KEY, SESSION, HEADER)

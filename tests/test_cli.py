@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.cli import main
-from airflow_batch_provider.hooks.base import HOOKS
+from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.testing.provider import FakeProvider
+
+HOOKS = {name: row.hook_path for name, row in connection_types().items()}
 
 
 def request(custom_id: str, model: str | None = "m", url: str = "/v1/chat/completions") -> dict[str, Any]:
@@ -158,7 +160,7 @@ def test_what_the_operator_would_be_given(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["absent.jsonl", "--to", "openai_batch"], 1, "absent.jsonl: file: there is no such file"),
-        (["x.jsonl", "--to", "nobody"], 2, "'nobody' is no connection type of ours; use one of openai_batch"),
+        (["x.jsonl", "--to", "nobody"], 2, "'nobody' is no connection type of ours; use one of azure_openai_batch"),
         (["x.jsonl", "--to", "openai_batch", "--behind", "x"], 2, "'behind'"),
         (["abfs://c/x.jsonl", "--to", "openai_batch"], 2, "pip install 'airflow-batch-provider[abfs]'"),
     ],

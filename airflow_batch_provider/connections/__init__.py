@@ -47,12 +47,17 @@ def _own() -> Iterator[ConnectionType]:
 def _others() -> Iterator[tuple[str, ConnectionType]]:
     """Those of other packages. One that cannot be read is left out with a warning: the others must work."""
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
-        try:
-            made = _checked(point.name, point.load())
-        except Exception as error:  # noqa: BLE001 - another package's code, which may raise anything
-            log.warning("The connection type %r (%s) cannot be used: %s", point.name, point.value, error)
-        else:
+        made = _read(point)
+        if made is not None:
             yield point.name, made
+
+
+def _read(point: importlib.metadata.EntryPoint) -> ConnectionType | None:
+    try:
+        return _checked(point.name, point.load())
+    except Exception as error:  # noqa: BLE001 - another package's code, which may raise anything
+        log.warning("The connection type %r (%s) cannot be used: %s", point.name, point.value, error)
+        return None
 
 
 def _checked(name: str, made: Any) -> ConnectionType:

@@ -110,7 +110,7 @@ class ConnectionType:
     example_model: str
     fakes: Mapping[str, Fake]
     summary: str = ""
-    behind: Mapping[str, str] = field(default_factory=dict)
+    behind: Mapping[Any, str] = field(default_factory=dict)
     wire: Wire | None = None
     hook: str = ""
     default_conn_id: str = ""
@@ -143,7 +143,7 @@ class ConnectionType:
 
     def kept_secret(self, *ways: str) -> tuple[str, ...]:
         """The settings that are kept secret in one of these ways."""
-        return tuple(name for name, info in self.settings.model_fields.items() if fact(info, "secret") in ways)
+        return tuple(name for name, info in self.settings.model_fields.items() if fact(info, "hide") in ways)
 
     def missing(self, values: Settings) -> list[str]:
         """The required settings that are empty, as sentences with their remedy."""

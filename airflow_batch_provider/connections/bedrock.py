@@ -25,10 +25,10 @@ class BedrockSettings(Settings):
         "Assume role ARN", "The role that the caller assumes; not the service role.", section=SIGN_IN
     )
     assume_role_external_id: str | None = setting(
-        "External ID", "The external ID that this role's trust policy requires.", section=SIGN_IN, secret="text"
+        "External ID", "The external ID that this role's trust policy requires.", section=SIGN_IN, hide="text"
     )
     session_token: str | None = setting(
-        "Session token", "Of temporary keys in the two standard fields.", section=SIGN_IN, secret="text"
+        "Session token", "Of temporary keys in the two standard fields.", section=SIGN_IN, hide="text"
     )
     output_uri: str | None = setting(
         "Output URI", "An s3:// prefix for output; the bucket unless set.", section=NETWORK

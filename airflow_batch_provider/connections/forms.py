@@ -44,7 +44,7 @@ def ordered(settings: type[Settings]) -> Iterator[tuple[str, FieldInfo]]:
 
 def _field(info: FieldInfo, example: str) -> dict[str, Any]:
     schema: dict[str, Any] = _schema(info.annotation)
-    if fact(info, "secret") in ("text", "parts"):
+    if fact(info, "hide") in ("text", "parts"):
         schema = {"type": ["string", "null"], "format": "password"}
     for check in info.metadata:
         bounds = {"minimum": getattr(check, "ge", None), "maximum": getattr(check, "le", None)}

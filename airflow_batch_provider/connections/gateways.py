@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from pydantic import field_validator
 
+from airflow_batch_provider.backends.gateways.cloud_place import Behind
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, ExtraSettings, Facts, setting
 
-Behind: TypeAlias = Literal["openai", "azure_openai", "bedrock", "vertex_ai"]
-BEHIND: dict[str, str] = {"openai": "OpenAI", "azure_openai": "Azure", "bedrock": "Bedrock", "vertex_ai": "Vertex AI"}
+BEHIND: dict[Behind, str] = {
+    "openai": "OpenAI",
+    "azure_openai": "Azure",
+    "bedrock": "Bedrock",
+    "vertex_ai": "Vertex AI",
+}
 CLOUDS = "Bedrock or Vertex AI behind the gateway"
 KEYS = "Cloud keys, for a gateway that holds none"
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -60,20 +65,20 @@ class SigningSettings(CloudSettings):
     """The cloud's own credentials as well, for a gateway that holds none."""
 
     aws_access_key_id: str | None = setting(
-        "AWS access key ID", "Bedrock: the key that the gateway signs with.", section=KEYS, secret="text"
+        "AWS access key ID", "Bedrock: the key that the gateway signs with.", section=KEYS, hide="text"
     )
     aws_secret_access_key: str | None = setting(
-        "AWS secret access key", "Bedrock: the secret of that key.", section=KEYS, secret="text"
+        "AWS secret access key", "Bedrock: the secret of that key.", section=KEYS, hide="text"
     )
     aws_session_token: str | None = setting(
-        "AWS session token", "Bedrock: required with temporary keys.", section=KEYS, secret="text"
+        "AWS session token", "Bedrock: required with temporary keys.", section=KEYS, hide="text"
     )
     vertex_project_id: str | None = setting(
         "Google project", "Vertex AI: the project of the jobs; the service account's unless set.", section=KEYS
     )
     # Masked by its parts: its project and address are no secrets.
     vertex_service_account_json: str | None = setting(
-        "Service account key", "Vertex AI: the key's JSON.", section=KEYS, secret="parts"
+        "Service account key", "Vertex AI: the key's JSON.", section=KEYS, hide="parts"
     )
 
     @field_validator("vertex_service_account_json", mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_batch_provider.backends.gateways.cloud_place import Behind
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.gateways import (
     BEHIND,
@@ -9,7 +10,6 @@ from airflow_batch_provider.connections.gateways import (
     FAKE_AWS,
     FAKE_GOOGLE,
     GEMINI,
-    Behind,
     SigningSettings,
     behind_setting,
 )
@@ -26,12 +26,10 @@ class PortkeySettings(SigningSettings):
         "Provider",
         "openai, azure-openai, bedrock, vertex-ai or an integration's @slug; or set a virtual key or a config.",
     )
-    virtual_key: str | None = setting("Virtual key", "Instead of a provider.", secret="text")
-    config: HeaderText | None = setting(
-        "Config", "A config's ID or its JSON, instead of a provider.", secret="text"
-    )
+    virtual_key: str | None = setting("Virtual key", "Instead of a provider.", hide="text")
+    config: HeaderText | None = setting("Config", "A config's ID or its JSON, instead of a provider.", hide="text")
     bearer: str | None = setting(
-        "Bearer", "Sent as Authorization: Bearer, where the gateway requires a key there.", secret="text"
+        "Bearer", "Sent as Authorization: Bearer, where the gateway requires a key there.", hide="text"
     )
     behind: Behind = behind_setting()
 

@@ -14,7 +14,7 @@ from airflow_batch_provider.dialects.facts import check_model_facts
 
 MODELS = "Models, prices, limits"
 ADDITIONS = "Headers and body"
-Secret: TypeAlias = Literal["text", "values", "parts"]
+Hidden: TypeAlias = Literal["text", "values", "parts"]
 """How a field is kept secret: as a whole; each value of an object; or by the parts that its hook masks."""
 
 
@@ -24,7 +24,7 @@ def setting(
     *,
     default: Any = None,
     section: str | None = None,
-    secret: Secret | None = None,
+    hide: Hidden | None = None,
     required: bool = False,
     **checks: Any,
 ) -> Any:
@@ -33,11 +33,12 @@ def setting(
     :param title: its label in the form.
     :param description: one or two sentences, for form and page.
     :param section: the part of the form that it is folded into; None for the few that are always shown.
+    :param hide: for secrets, how.
     :param required: whether a connection cannot do without it; forms take it empty all the same, checks do not.
     :param checks: of :func:`pydantic.Field`.
     """
     shown = f"Required. {description}" if required else description
-    facts = {"section": section, "secret": secret, "required": required}
+    facts: dict[str, Any] = {"section": section, "hide": hide, "required": required}
     if callable(default):
         checks["default_factory"] = default
     else:
@@ -163,11 +164,9 @@ class ExtraSettings(Settings):
         "Sent with every call; their values are never logged.",
         default=dict,
         section=ADDITIONS,
-        secret="values",
+        hide="values",
     )
-    extra_body: dict[str, Any] = setting(
-        "Extra body", "Added to every create call.", default=dict, section=ADDITIONS
-    )
+    extra_body: dict[str, Any] = setting("Extra body", "Added to every create call.", default=dict, section=ADDITIONS)
 
 
 FAMILIES = "Where a name does not say its kind: map of models to their family, or to the id of the model behind it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_batch_provider.backends.gateways.cloud_place import Behind
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.gateways import (
     BEHIND,
@@ -9,7 +10,6 @@ from airflow_batch_provider.connections.gateways import (
     FAKE_AWS,
     FAKE_GOOGLE,
     GEMINI,
-    Behind,
     CloudSettings,
     behind_setting,
 )

@@ -17,9 +17,7 @@ class VertexAISettings(Settings):
 
     project: str | None = setting("Project", "The project of the jobs; the service account's unless set.")
     region: str | None = setting("Region", "The region of the jobs, e.g. us-central1, or global.", required=True)
-    bucket: str | None = setting(
-        "Bucket", "In Cloud Storage, for input and output, in the same region.", required=True
-    )
+    bucket: str | None = setting("Bucket", "In Cloud Storage, for input and output, in the same region.", required=True)
     prefix: str = setting("Prefix", "What every name in the bucket begins with.", default="")
     key_path: str | None = setting(
         "Key file", "Path of a service account's key on the workers and the triggerer.", section=SIGN_IN
@@ -31,11 +29,11 @@ class VertexAISettings(Settings):
         "Impersonation chain", "Service accounts, comma-separated; the last one calls.", default=(), section=SIGN_IN
     )
     token: str | None = setting(
-        "Access token", "Valid for at most an hour; for tests and short runs.", section=SIGN_IN, secret="text"
+        "Access token", "Valid for at most an hour; for tests and short runs.", section=SIGN_IN, hide="text"
     )
     # Masked by its parts: its project and address are no secrets, and belong in logs.
     keyfile_dict: dict[str, Any] | str | None = setting(
-        "Key in extra", "The same key as in the standard fields; set one of them.", section=SIGN_IN, secret="parts"
+        "Key in extra", "The same key as in the standard fields; set one of them.", section=SIGN_IN, hide="parts"
     )
     output_prefix: str | None = setting(
         "Output prefix", "A gs:// prefix for output; the bucket unless set.", section=NETWORK
@@ -44,9 +42,7 @@ class VertexAISettings(Settings):
         "Vertex AI URL", "Another address, e.g. a private endpoint's.", section=NETWORK
     )
     storage_url: Address | None = setting("Storage URL", "Another address of Cloud Storage.", section=NETWORK)
-    labels: dict[str, str] = setting(
-        "Labels", 'Set on every job, e.g. {"team": "search"}.', default=dict, section=JOBS
-    )
+    labels: dict[str, str] = setting("Labels", 'Set on every job, e.g. {"team": "search"}.', default=dict, section=JOBS)
     row_labels: bool = setting(
         "Label every row",
         "Also writes the id of each Gemini row as a label, which billing exports list. Without it, rows are known by "

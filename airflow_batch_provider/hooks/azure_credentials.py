@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from airflow_batch_provider.backends.wire.azure_openai import SignIn
+from airflow_batch_provider.connections.azure_openai import SCOPE
 from airflow_batch_provider.core.errors import (
     AuthenticationError,
     BatchInferenceError,
@@ -23,8 +24,6 @@ from airflow_batch_provider.core.errors import (
 Credential: TypeAlias = Any
 """``azure.core.credentials.TokenCredential``; azure-identity is imported when one is made."""
 
-SCOPE = "https://cognitiveservices.azure.com/.default"
-"""Azure OpenAI's own, from its how-to for keyless connections."""
 _INSTALL = "pip install 'airflow-batch-provider[azure]'"
 
 

@@ -1,108 +1,31 @@
 """From an Airflow connection to a backend, with every secret masked on the way.
 
-``conn_id`` decides the backend: the connection's type names its hook in :data:`HOOKS`.
+``conn_id`` decides the backend: the connection's type names its hook in :mod:`airflow_batch_provider.connections`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, ClassVar, TypeAlias
+from typing import Any, BinaryIO, ClassVar
 
 from airflow.sdk import BaseHook
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.connections import connection_types
+from airflow_batch_provider.connections.base import ConnectionType
+from airflow_batch_provider.connections.settings import Settings
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
-from airflow_batch_provider.core.records import Admission, Job, ModelRules, Shard
-
-HOOKS: dict[str, str] = {
-    "openai_batch": "airflow_batch_provider.hooks.openai.OpenAIBatchHook",
-    "azure_openai_batch": "airflow_batch_provider.hooks.azure_openai.AzureOpenAIBatchHook",
-    "truefoundry_batch": "airflow_batch_provider.hooks.truefoundry.TrueFoundryBatchHook",
-    "portkey_batch": "airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
-    "bedrock_batch": "airflow_batch_provider.hooks.bedrock.BedrockBatchHook",
-    "vertex_ai_batch": "airflow_batch_provider.hooks.vertex_ai.VertexAIBatchHook",
-    "local_batch": "airflow_batch_provider.hooks.local.LocalBatchHook",
-}
-
+from airflow_batch_provider.core.records import Job, Shard
 
 _SCHEMES = frozenset({"http", "https"})
 _PUBLIC = frozenset({"openai", "azure-openai", "bedrock", "vertex-ai"})
 """Header values that are words of everybody's; masked, they would be missing from every log line."""
-
-
-def _as_text(value: Any) -> Any:
-    """A header's value as it is sent: gateways take objects as JSON."""
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-HeaderText: TypeAlias = Annotated[str, BeforeValidator(_as_text)]
-
-
-class TokenPrices(BaseModel):
-    """US dollars for a million tokens, as billed in a batch.
-
-    :param cached_input: of input tokens that the provider had cached; as ``input`` where it is not given.
-    :param cache_write: of input tokens that the provider wrote to its cache.
-    :param input_audio: of sound sent; and ``output_audio``, ``output_image`` of what was made. Unknown where not given.
-    :param model: the model behind a deployment: instead of prices, its public price holds; its rules hold in any case.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    input: float | None = Field(default=None, ge=0)
-    output: float | None = Field(default=None, ge=0)
-    cached_input: float | None = Field(default=None, ge=0)
-    cache_write: float | None = Field(default=None, ge=0)
-    input_audio: float | None = Field(default=None, ge=0)
-    output_audio: float | None = Field(default=None, ge=0)
-    output_image: float | None = Field(default=None, ge=0)
-    model: str | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> TokenPrices:
-        """Input and output go together; a model alone stands for both."""
-        if (self.input is None) != (self.output is None) or (self.input is None and not self.model):
-            raise ValueError("give input and output, or the model behind the deployment")
-        return self
-
-
-class Settings(BaseModel):
-    """What every connection type may hold in its extra fields.
-
-    :param default_model: asked where neither operator nor line names a model.
-    :param model_map: from a line's model to the one to ask.
-    :param prices: what is billed in a batch, by model or ``"*"``, where the public lists do not tell or tell wrong.
-    :param max_jobs_in_flight: jobs of one run that may be alive at once.
-    :param max_enqueued_tokens: input tokens of one run that may be enqueued at once, by model or ``"*"``.
-    """
-
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
-
-    default_model: str | None = None
-    model_map: dict[str, str] = Field(default_factory=dict)
-    prices: dict[str, TokenPrices] = Field(default_factory=dict)
-    max_jobs_in_flight: int | None = Field(default=None, ge=1)
-    max_enqueued_tokens: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
-
-    def admission(self, known: Admission) -> Admission:
-        """What may be alive at once.
-
-        :param known: of the provider, for what the connection does not say.
-        """
-        tokens = {**known.max_tokens, **self.max_enqueued_tokens}
-        return Admission(self.max_jobs_in_flight or known.max_jobs, tokens)
-
-    def models(self) -> ModelRules:
-        """The connection's part of model resolution, and its prices."""
-        prices = {model: price.model_dump(exclude_none=True) for model, price in self.prices.items()}
-        return ModelRules(mapping=self.model_map, default=self.default_model or None, prices=prices)
 
 
 class BatchInferenceHook(BaseHook):
@@ -118,8 +41,17 @@ class BatchInferenceHook(BaseHook):
     conn_type: ClassVar[str]
     hook_name: ClassVar[str]
     settings_class: ClassVar[type[Settings]] = Settings
-    secret_settings: ClassVar[tuple[str, ...]] = ("extra_headers",)
+    secret_settings: ClassVar[tuple[str, ...]] = ()
     """Extra fields whose values, or whose members' values, are masked."""
+    row: ClassVar[ConnectionType]
+    """The connection type, from which all of the above is made."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "row" in vars(cls):
+            cls.conn_type, cls.hook_name, cls.default_conn_name = cls.row.name, cls.row.label, cls.row.conn_id
+            cls.settings_class = cls.row.settings
+            cls.secret_settings = cls.row.kept_secret("text", "values")
 
     def __init__(self, conn_id: str | None = None, *, connection: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -301,12 +233,13 @@ def hook_class(conn_id: str, conn_type: str | None) -> type[BatchInferenceHook]:
 
     :raises ConfigurationError: when it is not one of ours.
     """
-    path = HOOKS.get(conn_type or "")
-    if path is None:
+    known = connection_types()
+    row = known.get(conn_type or "")
+    if row is None:
         raise ConfigurationError(
-            f"Connection {conn_id!r} has type {conn_type!r}; batch inference takes {', '.join(HOOKS)}"
+            f"Connection {conn_id!r} has type {conn_type!r}; batch inference takes {', '.join(known)}"
         )
-    module, _, name = path.rpartition(".")
+    module, _, name = row.hook_path.rpartition(".")
     found: type[BatchInferenceHook] = getattr(importlib.import_module(module), name)
     return found
 

@@ -3,74 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import Any
 
 from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, BedrockPlace
+from airflow_batch_provider.connections.bedrock import CONNECTION, BedrockSettings
 from airflow_batch_provider.hooks.aws_credentials import AwsAccess, session_factory
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
-from airflow_batch_provider.hooks.fields import Address, Facts, Names
-
-
-class BedrockSettings(Settings):
-    """Extra fields of a ``bedrock_batch`` connection.
-
-    :param session_token: belongs to temporary keys in login and password.
-    :param profile: a profile of the worker's AWS configuration.
-    :param aws_conn_id: an Airflow connection of type ``aws``.
-    :param assume_role_arn: the caller's role, taken on by STS; not the role that Bedrock works with.
-    :param assume_role_external_id: what that role's trust policy asks for.
-    :param region: where the jobs run and the bucket lies.
-    :param bucket: for input and, without ``output_uri``, output.
-    :param prefix: of every key in the bucket.
-    :param role_arn: the service role that Bedrock takes on to read and write the bucket.
-    :param output_uri: an ``s3://`` prefix for output.
-    :param kms_key_id: encrypts input and output.
-    :param bucket_owner: the account of the bucket, where it is another one.
-    :param subnet_ids: of the VPC that a job works in, with ``security_group_ids``.
-    :param tags: of every job.
-    :param timeout_hours: after which Bedrock gives a job up.
-    :param model_families: from a model to the family whose lines it takes.
-    :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
-    :param min_rows: the account's quota of the fewest records in a job; ``max_rows``, ``max_bytes`` likewise.
-    :param bedrock_url: another address of Bedrock's; ``s3_url``, ``sts_url`` likewise.
-    """
-
-    session_token: str | None = None
-    profile: str | None = None
-    aws_conn_id: str | None = None
-    assume_role_arn: str | None = None
-    assume_role_external_id: str | None = None
-    region: str | None = None
-    bucket: str | None = None
-    prefix: str = ""
-    role_arn: str | None = None
-    output_uri: str | None = None
-    kms_key_id: str | None = None
-    bucket_owner: str | None = None
-    subnet_ids: Names = ()
-    security_group_ids: Names = ()
-    tags: dict[str, str] = Field(default_factory=dict)
-    timeout_hours: int | None = Field(default=None, ge=24, le=168)
-    model_families: dict[str, str] = Field(default_factory=dict)
-    model_facts: Facts = Field(default_factory=dict)
-    min_rows: int | None = Field(default=None, ge=1)
-    max_rows: int | None = Field(default=None, ge=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    bedrock_url: Address | None = None
-    s3_url: Address | None = None
-    sts_url: Address | None = None
+from airflow_batch_provider.hooks.base import BatchInferenceHook, password
 
 
 class BedrockBatchHook(BatchInferenceHook):
     """Batches on Amazon Bedrock; login and password are an access key, or the chain of credentials is asked."""
 
-    conn_type = "bedrock_batch"
-    hook_name = "LLM batch: Amazon Bedrock"
-    default_conn_name = "bedrock_batch_default"
-    settings_class: ClassVar[type[Settings]] = BedrockSettings
-    secret_settings = ("session_token", "assume_role_external_id")
+    row = CONNECTION
 
     def make_backend(self, connection: Any, settings: BedrockSettings) -> BedrockBackend:
         """The place of the jobs, and a session that is made when it is first asked for."""

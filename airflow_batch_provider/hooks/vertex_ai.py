@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import Any
 
 from airflow_batch_provider.backends.vertex.backend import VertexBackend, VertexPlace
-from airflow_batch_provider.hooks.base import BatchInferenceHook, Settings, password
-from airflow_batch_provider.hooks.fields import Address, Facts, Names
+from airflow_batch_provider.connections.vertex_ai import CONNECTION, VertexAISettings
+from airflow_batch_provider.hooks.base import BatchInferenceHook, password
 from airflow_batch_provider.hooks.google_credentials import GoogleAccess, credentials_factory
-
-
-class VertexAISettings(Settings):
-    """Extra fields of a ``vertex_ai_batch`` connection.
-
-    :param project: the project of the jobs; the service account's unless set.
-    :param region: of the jobs, e.g. ``us-central1``, or ``global``.
-    :param bucket: for input and, without ``output_prefix``, output.
-    :param prefix: of every name in the bucket.
-    :param output_prefix: a ``gs://`` prefix for output.
-    :param labels: of every job.
-    :param token: an access token; it ends within the hour, so it is for tests and short runs.
-    :param keyfile_dict: a service account's key, as an object or its JSON.
-    :param key_path: the file of such a key on the workers and the triggerer.
-    :param gcp_conn_id: an Airflow connection of type ``google_cloud_platform``.
-    :param impersonation_chain: accounts to take on, each by the one before it; the last one calls.
-    :param model_families: from a model to the family whose lines it takes.
-    :param model_facts: from a model or a pattern to what it takes, where the tables do not know it or are wrong.
-    :param row_labels: whether each row of Gemini carries its id as a label, too; billing exports list labels.
-    :param max_rows: the most requests in a job; ``max_bytes`` likewise.
-    :param vertex_url: another address of Vertex AI's; ``storage_url`` likewise.
-    """
-
-    project: str | None = None
-    region: str | None = None
-    bucket: str | None = None
-    prefix: str = ""
-    output_prefix: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    token: str | None = None
-    keyfile_dict: dict[str, Any] | str | None = None
-    key_path: str | None = None
-    gcp_conn_id: str | None = None
-    impersonation_chain: Names = ()
-    model_families: dict[str, str] = Field(default_factory=dict)
-    model_facts: Facts = Field(default_factory=dict)
-    row_labels: bool = True
-    max_rows: int | None = Field(default=None, ge=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    vertex_url: Address | None = None
-    storage_url: Address | None = None
 
 
 class VertexAIBatchHook(BatchInferenceHook):
     """Batches on Google Vertex AI; password is a service account's key, or the chain of credentials is asked."""
 
-    conn_type = "vertex_ai_batch"
-    hook_name = "LLM batch: Google Vertex AI"
-    default_conn_name = "vertex_ai_batch_default"
-    settings_class: ClassVar[type[Settings]] = VertexAISettings
-    secret_settings = ("token",)
-    """``keyfile_dict`` is masked by its parts: its project and address are no secrets, and belong in logs."""
+    row = CONNECTION
 
     def make_backend(self, connection: Any, settings: VertexAISettings) -> VertexBackend:
         """The place of the jobs, and credentials that are made when they are first asked for."""

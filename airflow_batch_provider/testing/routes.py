@@ -11,11 +11,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from airflow_batch_provider.connections import connection_types
+from airflow_batch_provider.connections.base import Fake
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.testing.faults import FaultPlan
@@ -25,12 +28,13 @@ if TYPE_CHECKING:
     from airflow_batch_provider.testing.bedrock import FakeBedrock
     from airflow_batch_provider.testing.vertex import FakeVertex
 
-ROLE = "arn:aws:iam::123456789012:role/BatchRole"
-CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
-LLAMA = "meta.llama3-1-8b-instruct-v1:0"
-GEMINI = "gemini-2.5-flash"
-
-_Maker: TypeAlias = "Callable[[FaultPlan | None, JSON], contextlib.AbstractContextManager[tuple[Any, JSON, str]]]"
+_FAKES: dict[str, tuple[str, Fake]] = {
+    route: (row.name, fake) for row in connection_types().values() for route, fake in row.fakes.items()
+}
+ROUTES = tuple(_FAKES)
+"""Every way: a provider directly, or a gateway and what is behind it. Made of the rows of the connection types."""
+DISTINCT = tuple(name for name, (_, fake) in _FAKES.items() if fake.same_as is None)
+"""The ways that run through code of their own: for tests that take long."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,16 @@ class FakeRoute:
         return hook_class(self.name, made.conn_type)(self.name, connection=made).backend
 
 
-def _wire(flavor: Any, conn_type: str, extra: JSON, model: str = "m", **options: Any) -> _Maker:
-    @contextlib.contextmanager
-    def make(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON, str]]:
-        from airflow_batch_provider.testing.provider import FakeProvider
+@contextlib.contextmanager
+def start_wire(fake: Fake, conn_type: str, faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON]]:
+    """A fake on OpenAI's wire; see :class:`~airflow_batch_provider.connections.base.Fake`."""
+    from airflow_batch_provider.testing.provider import FakeProvider
 
-        own = {**rules}
-        engine = own.pop("engine", None)
-        with FakeProvider(flavor, faults, engine=engine, rules=own, **options) as fake:
-            host = fake.origin if flavor == "azure" else fake.base_url
-            yield fake, {"conn_type": conn_type, "host": host, "password": fake.api_key, "extra": extra}, model
-
-    return make
+    own = {**rules}
+    engine = own.pop("engine", None)
+    with FakeProvider(fake.flavor, faults, engine=engine, rules=own, **fake.options) as made:
+        host = made.origin if fake.flavor == "azure" else made.base_url
+        yield made, {"conn_type": conn_type, "host": host, "password": made.api_key, "extra": {**fake.extra}}
 
 
 def bedrock_connection(fake: FakeBedrock, **extra: str) -> JSON:
@@ -113,59 +115,21 @@ def vertex_connection(fake: FakeVertex, **extra: str) -> JSON:
 
 
 @contextlib.contextmanager
-def _bedrock(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON, str]]:
+def start_bedrock(_fake: Fake, _conn_type: str, faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON]]:
+    """A fake Bedrock with its S3."""
     from airflow_batch_provider.testing.bedrock import FakeBedrock
 
-    with FakeBedrock(faults, **rules) as fake:
-        yield fake, bedrock_connection(fake), LLAMA
+    with FakeBedrock(faults, **rules) as made:
+        yield made, bedrock_connection(made)
 
 
 @contextlib.contextmanager
-def _vertex_ai(faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON, str]]:
+def start_vertex_ai(_fake: Fake, _conn_type: str, faults: FaultPlan | None, rules: JSON) -> Iterator[tuple[Any, JSON]]:
+    """A fake Vertex AI with its Cloud Storage."""
     from airflow_batch_provider.testing.vertex import FakeVertex
 
-    with FakeVertex(faults, **rules) as fake:
-        yield fake, vertex_connection(fake), GEMINI
-
-
-_AWS = {"aws_region": "us-east-1", "aws_s3_bucket": "fake-bucket", "role_arn": ROLE}
-_AWS_KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "fake-key"}
-_GOOGLE = {"behind": "vertex_ai", "vertex_region": "us-central1", "vertex_storage_bucket_name": "fake-bucket"}
-
-
-_MAKERS: dict[str, _Maker] = {
-    "local": _wire("openai", "local_batch", {}),
-    "openai": _wire("openai", "openai_batch", {}),
-    "azure_openai": _wire("azure", "azure_openai_batch", {}),
-    "truefoundry": _wire("truefoundry", "truefoundry_batch", {"provider_name": "openai-main"}),
-    "portkey": _wire("portkey", "portkey_batch", {"virtual_key": "vk-openai"}),
-    "portkey_slug": _wire("portkey", "portkey_batch", {"provider": "@team-openai"}),
-    "bedrock": _bedrock,
-    "vertex_ai": _vertex_ai,
-    "portkey_bedrock": _wire(
-        "portkey", "portkey_batch", {"provider": "bedrock", **_AWS, **_AWS_KEYS}, CLAUDE, behind="bedrock"
-    ),
-    "portkey_vertex": _wire(
-        "portkey", "portkey_batch", {"provider": "@vertexai", **_GOOGLE}, GEMINI, behind="vertex-ai"
-    ),
-    "truefoundry_bedrock": _wire(
-        "truefoundry",
-        "truefoundry_batch",
-        {"provider_name": "bedrock-main", "behind": "bedrock", **_AWS},
-        CLAUDE,
-        behind="bedrock",
-    ),
-    "truefoundry_vertex": _wire(
-        "truefoundry",
-        "truefoundry_batch",
-        {"provider_name": "vertex-main", **_GOOGLE},
-        GEMINI,
-        behind="vertex-ai",
-    ),
-}
-
-ROUTES = tuple(_MAKERS)
-"""Every way: a provider directly, or a gateway and what is behind it."""
+    with FakeVertex(faults, **rules) as made:
+        yield made, vertex_connection(made)
 
 
 @contextlib.contextmanager
@@ -178,8 +142,10 @@ def fake_route(name: str, faults: FaultPlan | None = None, **rules: Any) -> Iter
         of :class:`~airflow_batch_provider.local.policy.Policy`.
     :raises ConfigurationError: when there is no such route.
     """
-    if name not in _MAKERS:
+    if name not in _FAKES:
         raise ConfigurationError(f"There is no route {name!r}; there are {', '.join(ROUTES)}")
-    minimum = 100 if name.endswith("bedrock") else 1
-    with _MAKERS[name](faults, rules) as (fake, connection, model):
-        yield FakeRoute(name, fake, connection, model, int(rules.get("min_records", minimum)))
+    conn_type, fake = _FAKES[name]
+    module, _, function = fake.start.rpartition(".")
+    start = getattr(importlib.import_module(module), function)
+    with start(fake, conn_type, faults, rules) as (made, connection):
+        yield FakeRoute(name, made, connection, fake.model, int(rules.get("min_records", fake.min_rows)))

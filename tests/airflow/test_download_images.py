@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_batch_provider.connections.gateways import CLAUDE, GEMINI
 from airflow_batch_provider.core.errors import ConfigurationError, InputError
 from airflow_batch_provider.core.records import RunOptions
 from airflow_batch_provider.images.fetch import ImagePolicy
@@ -21,7 +22,7 @@ from airflow_batch_provider.operators.batch_inference import BatchInferenceOpera
 from airflow_batch_provider.operators.errors import AirflowFailException
 from airflow_batch_provider.run.preview import Plan
 from airflow_batch_provider.run.storage import RunDirectory
-from airflow_batch_provider.testing.routes import CLAUDE, GEMINI, fake_route
+from airflow_batch_provider.testing.routes import fake_route
 from tests.airflow.image_server import (
     GIF,
     JPEG,

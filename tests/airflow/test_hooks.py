@@ -14,14 +14,17 @@ import pytest
 from airflow.sdk import Connection
 from airflow.sdk.log import mask_logs
 
+from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError, NotFoundError
 from airflow_batch_provider.core.records import JobStatus
-from airflow_batch_provider.hooks.base import HOOKS, BatchInferenceHook, base_url
+from airflow_batch_provider.hooks.base import BatchInferenceHook, base_url
 from airflow_batch_provider.hooks.check import check
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.scripted import free_port
 from tests.backends.tools import heartbeat
+
+HOOKS = {name: row.hook_path for name, row in connection_types().items()}
 
 KEY = "key-of-the-tests-93ab"
 WAYS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {

@@ -24,11 +24,14 @@ from airflow.sdk.log import mask_logs
 from airflow_batch_provider.backends.bedrock.backend import BedrockBackend
 from airflow_batch_provider.backends.vertex.backend import VertexBackend
 from airflow_batch_provider.cli import main
+from airflow_batch_provider.connections import connection_types
+from airflow_batch_provider.connections.bedrock import BedrockSettings
+from airflow_batch_provider.connections.vertex_ai import VertexAISettings
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.hooks.base import HOOKS, BatchInferenceHook
-from airflow_batch_provider.hooks.bedrock import BedrockSettings
+from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.hooks.check import check
-from airflow_batch_provider.hooks.vertex_ai import VertexAISettings
+
+HOOKS = {name: row.hook_path for name, row in connection_types().items()}
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "arn:aws:iam::123456789012:role/bedrock-batch"
@@ -210,12 +213,12 @@ def test_missing_field(conn_type: str, fields: dict[str, Any], told: str, declar
         ("bedrock_batch", {"timeout_hours": 12}, "'timeout_hours': Input should be greater than or equal to 24"),
         ("bedrock_batch", {"min_rows": 0}, "'min_rows'"),
         ("bedrock_batch", {"tags": {"a": ["secret-value"]}}, "'tags.a'"),
-        ("bedrock_batch", {"sts_url": "sts.example"}, "'sts_url'.*no address"),
-        ("bedrock_batch", {"s3_url": "https://me:secret-value@x"}, "'s3_url'.*no address"),
+        ("bedrock_batch", {"sts_url": "sts.example"}, "'sts_url'.*not an address"),
+        ("bedrock_batch", {"s3_url": "https://me:secret-value@x"}, "'s3_url'.*not an address"),
         ("bedrock_batch", {"subnet_ids": {"a": "secret-value"}}, "'subnet_ids'"),
         ("vertex_ai_batch", {"projekt": "secret-value"}, r"'projekt': Extra inputs.*project"),
         ("vertex_ai_batch", {"labels": "secret-value"}, "'labels'"),
-        ("vertex_ai_batch", {"storage_url": "ftp://secret-value"}, "'storage_url'.*no address"),
+        ("vertex_ai_batch", {"storage_url": "ftp://secret-value"}, "'storage_url'.*not an address"),
         ("vertex_ai_batch", {"keyfile_dict": ["secret-value"]}, "'keyfile_dict"),
     ],
 )

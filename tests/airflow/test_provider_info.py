@@ -12,8 +12,10 @@ import airflow
 import jsonschema
 import pytest
 
+from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.get_provider_info import get_provider_info
-from airflow_batch_provider.hooks.base import HOOKS
+
+HOOKS = {name: row.hook_path for name, row in connection_types().items()}
 
 INFO = get_provider_info()
 ROWS = {row["connection-type"]: row for row in INFO["connection-types"]}

@@ -15,14 +15,13 @@ from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.bedrock_api import ControlPlane
 from airflow_batch_provider.testing.calls import Answer
-from airflow_batch_provider.testing.routes import fake_route
+from airflow_batch_provider.testing.routes import DISTINCT, fake_route
 from airflow_batch_provider.testing.shell import Shell
 from airflow_batch_provider.testing.vertex_api import Google
 from tests.marked import (
     ACCESS_KEY,
     KEY,
     MARKS,
-    ROUTES,
     WRONG,
     connection_of,
     fakes_with_marks,
@@ -146,7 +145,7 @@ class World:
         with contextlib.ExitStack() as running:
             asked = {}
             self.routes = {}
-            for name in ROUTES:
+            for name in DISTINCT:
                 route = running.enter_context(fake_route(name, faults(name)))
                 rows = folder / f"{name}.jsonl"
                 rows.write_text("".join(line(n, route.model) + "\n" for n in range(max(3, route.min_rows))))
@@ -180,7 +179,7 @@ def well(tmp_path_factory, migrate):
     return World(tmp_path_factory.mktemp("well"), migrate)
 
 
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_no_byte_of_a_secret_is_kept(name, well):
     """Database, log folder, output and run directory after a good run that did use the secret."""
     assert set(well.states[name].values()) == {"success"}, well.printed[-3000:]
@@ -193,8 +192,8 @@ def test_no_byte_of_a_secret_is_kept(name, well):
 def test_triggers_carry_no_secret(well):
     """What Airflow would keep of every trigger in clear text."""
     kept = [one.split("\n")[0] for one in well.printed.split("TRIGGER ")[1:]]
-    assert len(kept) >= len(ROUTES)
-    assert all(json.loads(one)[1]["conn_id"] in ROUTES for one in kept)
+    assert len(kept) >= len(DISTINCT)
+    assert all(json.loads(one)[1]["conn_id"] in DISTINCT for one in kept)
     assert not any(scan(one.encode()) for one in kept)
 
 
@@ -218,7 +217,7 @@ def test_failing_runs_tell_no_secret(fault, tmp_path, migrate):
     with pytest.MonkeyPatch.context() as patch:
         echoing(patch)
         world = World(tmp_path, migrate, FAULTS[fault], right=right)
-    for name in ROUTES:
+    for name in DISTINCT:
         assert set(world.states[name].values()) == {"failed"}, name
         used = ACCESS_KEY if name == "bedrock" else KEY
         assert any((used if right else WRONG) in headers for headers in world.sent[name]), name

@@ -20,13 +20,16 @@ import pytest
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.cli import backend_of
+from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import BatchRequest
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.get_provider_info import get_provider_info
-from airflow_batch_provider.hooks.base import HOOKS, BatchInferenceHook, Settings
+from airflow_batch_provider.hooks.base import BatchInferenceHook
 from airflow_batch_provider.testing.routes import ROUTES, fake_route
 from tests.architecture.measure import PACKAGE, ROOT
+
+HOOKS = {name: row.hook_path for name, row in connection_types().items()}
 
 PAGE = ROOT / "docs" / "add_a_backend.md"
 INFO = get_provider_info()
@@ -133,10 +136,9 @@ def hook(kind: str) -> Iterator[str]:
         yield f"conn_type {kind!r} and a hook_name that begins with 'LLM batch:'"
     if not found.default_conn_name:
         yield "default_conn_name"
-    docs = " ".join(each.__doc__ or "" for each in found.settings_class.__mro__ if issubclass(each, Settings))
-    for name in found.settings_class.model_fields:
-        if not re.search(rf":param {name}:|``{name}``", docs):
-            yield f"a word on the field {name} in the settings' docstring"
+    for name, info in found.settings_class.model_fields.items():
+        if not (info.title and info.description):
+            yield f"title and description of the field {name}"
 
 
 def form(kind: str) -> Iterator[str]:

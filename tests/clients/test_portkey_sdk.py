@@ -18,7 +18,8 @@ from portkey_ai import AsyncPortkey, Portkey
 from portkey_ai._vendor import openai as vendored
 from portkey_ai.api_resources.exceptions import NotFoundError
 
-from airflow_batch_provider.testing.routes import CLAUDE, ROLE, fake_route
+from airflow_batch_provider.connections.gateways import CLAUDE, ROLE
+from airflow_batch_provider.testing.routes import fake_route
 from tests.clients.servers import CHAT, TERMINAL, jsonl, request, said
 
 ENDED = (*TERMINAL, "stopped")

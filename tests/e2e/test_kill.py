@@ -11,8 +11,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from airflow_batch_provider.testing.routes import DISTINCT
 from benchmarks import kill
-from benchmarks.kill import ROUTES, kill_on, line_of, total_of
+from benchmarks.kill import kill_on, line_of, total_of
 from benchmarks.kill_attempts import PHASES, Zygote
 from benchmarks.kill_checks import Account, Expected, Made
 from benchmarks.kill_troubles import TROUBLES, dealt
@@ -35,7 +36,7 @@ def tallies():
     return {}
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", DISTINCT)
 def test_killed_again_and_again(zygote, tallies, route):
     """Three shards, two rounds, killed until done: jobs created = jobs needed, every row once, the equation holds."""
     tally = kill_on(route, zygote, KILLS, SEED, time.monotonic() + 120, measure=False)
@@ -49,7 +50,7 @@ def test_killed_again_and_again(zygote, tallies, route):
 
 def test_the_kills_hit_every_phase(tallies):
     """Over all routes there were kills inside create, inside a write of the ledger, and while rows were collected."""
-    if set(tallies) != set(ROUTES):
+    if set(tallies) != set(DISTINCT):
         pytest.fail("this counts what the test above did on every route; run the whole file")
     total = total_of(list(tallies.values()))
     print(f"\n{line_of(total)}")
@@ -202,7 +203,7 @@ def test_a_cancel_without_a_second_job_is_seen(finished):
 
 def test_every_trouble_is_dealt():
     """Over as many runs as there are troubles each one is met once, on every route."""
-    for offset in range(len(ROUTES)):
+    for offset in range(len(DISTINCT)):
         assert {dealt(number, offset) for number in range(len(TROUBLES))} == set(TROUBLES)
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.testing import fake_route
-from airflow_batch_provider.testing.routes import FakeRoute
+from airflow_batch_provider.testing.routes import DISTINCT, FakeRoute
 from tests.backends.scripted import Scripted, answer
-from tests.marked import ACCESS_KEY, HEADER, KEY, ROUTES, SECRET, connection_of, fakes_with_marks, scan, scan_folder
+from tests.marked import ACCESS_KEY, HEADER, KEY, SECRET, connection_of, fakes_with_marks, scan, scan_folder
 from tests.run.benching import Bench, line
 
 EXTRA = "Xb4vMarkedBody6Nk3"
@@ -46,7 +46,7 @@ class EchoBench(Bench):
         return self._made
 
 
-@pytest.fixture(scope="module", params=ROUTES)
+@pytest.fixture(scope="module", params=DISTINCT)
 def route(request):
     with fakes_with_marks(), fake_route(request.param) as made:
         yield made

@@ -19,10 +19,9 @@ from airflow_batch_provider.core.errors import BatchInferenceError, LostCreateEr
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.testing import Said, fake_route
-from tests.marked import ROUTES
+from airflow_batch_provider.testing.routes import DISTINCT
 from tests.run.benching import Bench, line
 
-BACKENDS = (*ROUTES, "truefoundry_bedrock", "truefoundry_vertex")
 OUTAGE = [503] * 20
 """Longer than anybody waits within one try."""
 table: dict[str, dict[str, str]] = {}
@@ -239,7 +238,7 @@ class TableBench(Bench):
         return [(name, one) for a_round in rounds for name, many in a_round.attempts.items() for one in many]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=DISTINCT)
 def world(request):
     with fake_route(request.param) as route:
         backend = route.backend()
@@ -252,7 +251,7 @@ def print_table():
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)
-    names = [name for name in BACKENDS if name in table]
+    names = [name for name in DISTINCT if name in table]
     width = max(map(len, FAULTS)) + 2
     print(f"\n\n{'':{width}}" + "".join(f"{name:<24}" for name in names))
     for fault in (one for one in FAULTS if any(one in cells for cells in table.values())):

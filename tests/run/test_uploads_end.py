@@ -11,9 +11,10 @@ from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.errors import from_status
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.connections.openai import OpenAISettings
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
 from airflow_batch_provider.core.records import Shard
-from airflow_batch_provider.hooks.openai import OpenAIBatchHook, OpenAISettings
+from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider, fake_route
 from tests.backends.scripted import Scripted, answer
 from tests.run.benching import Bench, line

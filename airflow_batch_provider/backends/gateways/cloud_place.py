@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from airflow_batch_provider.dialects.facts import ModelFacts
+
+Behind: TypeAlias = Literal["openai", "azure_openai", "bedrock", "vertex_ai"]
+"""Who may be behind a gateway."""
 
 
 @dataclass(frozen=True)

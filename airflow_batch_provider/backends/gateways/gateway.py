@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar
 
-from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
+from airflow_batch_provider.backends.gateways.cloud_place import Behind, CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend, missing_of, place_headers
 from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, AZURE_URLS
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT, OPENAI_LIMITS, Route, WireFacts
 from airflow_batch_provider.core.records import Limits, ModelRules
 from airflow_batch_provider.dialects.families import EMBEDDINGS
-
-Behind: TypeAlias = Literal["openai", "azure_openai", "bedrock", "vertex_ai"]
 
 
 @dataclass(frozen=True, slots=True)
