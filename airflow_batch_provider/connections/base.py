@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from airflow_batch_provider.connections.settings import Settings
 from airflow_batch_provider.core.records import JSON, Limits
@@ -75,7 +75,7 @@ class Fake:
     """
 
     start: str = "airflow_batch_provider.testing.routes.start_wire"
-    flavor: str = "openai"
+    flavor: Literal["openai", "azure", "truefoundry", "portkey"] = "openai"
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: JSON = field(default_factory=dict)
     model: str = "m"

@@ -13,7 +13,7 @@ from tests.architecture.measure import PACKAGE
 from tests.patience import PATIENCE
 
 PUBLIC = ("hooks", "operators", "sensors", "transfers", "triggers")
-BASES = {"ConnectedOperator", "RunOperator", "ApiKeyHook", "GatewayHook"}
+BASES = {"ConnectedOperator", "RunOperator", "ApiKeyHook", "GatewayHook", "PlainHook"}
 """What classes share that are exported."""
 
 
