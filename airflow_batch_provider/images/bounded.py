@@ -16,7 +16,7 @@ def bounded(left: Callable[[], float]) -> Any:
     def seconds() -> float:
         rest = left()
         if rest <= 0:
-            raise httpcore.ReadTimeout("the time for the whole answer is over")
+            raise httpcore.ReadTimeout("the whole answer took too long")
         return rest
 
     class Stream(httpcore.NetworkStream):

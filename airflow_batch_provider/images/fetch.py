@@ -74,15 +74,17 @@ class ImagePolicy:
             return cls() if given else None
         known = {each.name for each in fields(cls)}
         if not isinstance(given, Mapping) or not set(given) <= known:
-            raise ConfigurationError(f"download_images is True, False, or an object of {', '.join(sorted(known))}")
+            raise ConfigurationError(
+                f"download_images must be True, False, or an object with {', '.join(sorted(known))}"
+            )
         policy = cls(**given)
         if isinstance(policy.private_hosts, str):
-            raise ConfigurationError("download_images: private_hosts is a list of names")
+            raise ConfigurationError("download_images: private_hosts must be a list of host names")
         for name in known - {"private_hosts"}:
             value = getattr(policy, name)
             whole = isinstance(value, int) or name in ("timeout", "pause")
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not whole or value <= 0:
-                raise ConfigurationError(f"download_images: {name} is a number above 0, not {value!r}")
+                raise ConfigurationError(f"download_images: {name} must be a number above 0, not {value!r}")
         return policy
 
 
@@ -141,7 +143,7 @@ class ImageFetcher:
         try:
             return self._follow(url, self._policy.attempts - 1)
         except _AgainError as error:
-            raise ImageError(f"{error}, asked {self._policy.attempts} times") from None
+            raise ImageError(f"{error}, after {self._policy.attempts} attempts") from None
 
     def _tried(self, url: str, attempt: int) -> bytes | _AgainError:
         try:
@@ -157,7 +159,7 @@ class ImageFetcher:
             if isinstance(answer, bytes):
                 return answer
             url = urljoin(url, answer)
-        raise ImageError(f"it is redirected more than {_MAX_REDIRECTS} times")
+        raise ImageError(f"it redirects more than {_MAX_REDIRECTS} times")
 
     def _get(self, url: str, attempt: int, deadline: float) -> bytes | str:
         """The image, or where it is instead."""
@@ -182,7 +184,7 @@ class ImageFetcher:
             finally:
                 response.close()
         except httpx.InvalidURL:
-            raise ImageError("it is no address") from None
+            raise ImageError("it is not a URL") from None
         except httpx.HTTPError as error:
             if time.monotonic() >= deadline:
                 raise _AgainError(f"it took longer than {self._policy.timeout:g} s") from None
@@ -192,12 +194,12 @@ class ImageFetcher:
         if response.status_code in _REDIRECTS and response.headers.get("location"):
             return str(response.headers["location"])
         if response.status_code in _AGAIN:
-            raise _AgainError(f"its server answered {response.status_code}", retry_after(response.headers))
+            raise _AgainError(f"its server returned {response.status_code}", retry_after(response.headers))
         if response.status_code != 200:
-            raise ImageError(f"its server answered {response.status_code}")
+            raise ImageError(f"its server returned {response.status_code}")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind and not kind.startswith("image/") and kind not in ("application/octet-stream", "binary/octet-stream"):
-            raise ImageError(f"it is {kind[:60]} and no image")
+            raise ImageError(f"it is {kind[:60]}, not an image")
         most, data = self._policy.max_image_bytes, bytearray()
         for chunk in response.iter_raw():
             data += chunk
@@ -205,11 +207,11 @@ class ImageFetcher:
                 raise ImageError(f"it has more than {most:,} bytes; make it smaller")
             if time.monotonic() > deadline:
                 raise _AgainError(f"it took longer than {self._policy.timeout:g} s")
-        told = response.headers.get("content-length")
-        if told is not None and told.isdecimal() and int(told) != len(data):
-            raise _AgainError("it broke off")
+        length = response.headers.get("content-length")
+        if length is not None and length.isdecimal() and int(length) != len(data):
+            raise _AgainError("the download broke off")
         if media_type(bytes(data[:16])) is None:
-            raise ImageError("it is no png, jpeg, gif or webp")
+            raise ImageError("it is not png, jpeg, gif or webp")
         return bytes(data)
 
     def _addresses(self, host: str, parts: SplitResult, deadline: float) -> list[str]:
@@ -276,9 +278,9 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ImageError("it is no address") from None
+        raise ImageError("it is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ImageError("it is no http or https address")
+        raise ImageError("it is not an http or https URL")
     if "@" in parts.netloc:
-        raise ImageError("its address holds a user name or password")
+        raise ImageError("its address contains a user name or password")
     return parts

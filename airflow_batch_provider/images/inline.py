@@ -1,4 +1,4 @@
-"""Images that stand in requests as addresses, written into them as ``data:`` URLs, for providers that fetch none.
+"""Images that are addresses in requests, written into them as ``data:`` URLs, for providers that fetch none.
 
 An image is fetched once and kept beside the output, under the digest of its address. So a retry goes on where the last
 try stopped, and doing the same again gives the same bytes, whatever has become of the image meanwhile: a request that
@@ -79,7 +79,7 @@ class Inliner:
             raise InputError(self._name, self._problems, self._count)
 
     def _honest(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        """The lines; what they end with is told together with what is wrong with the images."""
+        """The lines; what they end with is reported together with what is wrong with the images."""
         try:
             yield from lines
         except InputError as error:
@@ -111,7 +111,7 @@ class Inliner:
     def _data_url(self, url: str) -> str:
         data = self._store.read(_name(url))
         if data is None:
-            raise ImageError("it vanished from the folder of images; try again")
+            raise ImageError("it was removed from the folder of images; clear the task")
         return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
 
 
@@ -158,7 +158,7 @@ class _Row:
         return all(future.done() for *_, future in self._places)
 
     def made(self, data_url: Callable[[str], str], most: int) -> bytes | list[tuple[str, str, ImageError]]:
-        """The line, or what stands against it: JSON path, address, reason."""
+        """The line, or what prevents it: JSON path, address, reason."""
         errors = []
         size = len(self._raw)
         for path, holder, key, future in self._places:
@@ -169,7 +169,9 @@ class _Row:
                 continue
             size += len(found) - len(url)
             if size > most:
-                errors.append((path, url, ImageError(f"with it the line has more than {most:,} bytes")))
+                errors.append(
+                    (path, url, ImageError(f"with it the line has more than {most:,} bytes; make it smaller"))
+                )
                 break
             holder[key] = found
         return errors or (orjson.dumps(self._request) if self._places else self._raw)

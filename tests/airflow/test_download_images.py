@@ -101,7 +101,7 @@ def test_providers_that_fetch_none_take_them(images: Images, tmp_path: Path, rou
     with fake_route(route_name) as route:
         backend = route.backend()
         prepared(task)
-        with pytest.raises(InputError, match=r"line 1, body\.messages\[0\]\.content\[1\].*fetches no http"):
+        with pytest.raises(InputError, match=r"line 1, body\.messages\[0\]\.content\[1\].*does not download http"):
             Plan.of(task.output_path, backend, RunOptions(model=model))
         prepared(operator(tmp_path, [url] * 120))
         plan = Plan.of(task.output_path, backend, RunOptions(model=model))
@@ -138,15 +138,15 @@ def test_every_bad_image_is_a_problem_of_its_row(images: Images, tmp_path: Path)
     for number, words in {
         2: "/gone cannot be sent: its server answered 404",
         3: "it is text/html and no image",
-        4: "it is no png, jpeg, gif or webp",
+        4: "it is not png, jpeg, gif or webp",
         5: "it has more than 4,000 bytes",
         6: "its server answered 503, asked 3 times",
         7: "it is redirected more than 5 times",
         8: "its host has an address that is not public",
-        9: "it is no http or https address",
-        10: "its address holds a user name or password",
+        9: "it is not an http or https URL",
+        10: "its address contains a user name or password",
         11: "its host cannot be found",
-        12: "it is no address",
+        12: "it is not a URL",
     }.items():
         assert any(f"line {number}, {FIELD}: the image" in line and words in line for line in told.split("\n")), words
     assert "s3cr3t" not in told
