@@ -26,6 +26,14 @@ BESIDE_SECONDS = 3600.0
 repeats."""
 
 
+def no_model(provider: str) -> str:
+    """The message for rows that no model is set for.
+
+    :param provider: its name, for the message.
+    """
+    return f"{provider} jobs require a model: set body.model, the operator's model or the connection's default_model"
+
+
 class _Hidden(tuple[str, ...]):
     """Secrets that no ``repr`` shows."""
 
@@ -74,7 +82,7 @@ class Backend(ABC):
     @property
     @abstractmethod
     def client(self) -> Any:
-        """The provider's official client, made when it is first asked for."""
+        """The provider's official client, created on first use."""
 
     @property
     def secrets(self) -> Iterable[str]:
@@ -195,7 +203,7 @@ class Backend(ABC):
 
     @abstractmethod
     def retrieve(self, job_id: str) -> Job:
-        """One job as it stands."""
+        """One job, as it is now."""
 
     @abstractmethod
     def job_pages(self, limit: int | None = None) -> Pages:
@@ -213,7 +221,7 @@ class Backend(ABC):
 
     @abstractmethod
     def cancel(self, job_id: str) -> None:
-        """Ask the provider to stop a job; a job that has already ended is no error."""
+        """Stop a job; a job that has already ended is not an error."""
 
     @abstractmethod
     def download(self, handle: str) -> Iterator[bytes]:
@@ -221,7 +229,7 @@ class Backend(ABC):
 
     @abstractmethod
     def delete(self, handle: str) -> None:
-        """Delete an uploaded or output file; one that is gone is no error."""
+        """Delete an uploaded or output file; one that is gone is not an error."""
 
     def console_url(self, job_id: str) -> str | None:
         """The provider's own page of a job, None where there is none."""
@@ -229,7 +237,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
-        """The jobs as they stand, in the order given; nothing in it blocks the event loop, imports included."""
+        """The jobs as they are now, in the order given; nothing in it blocks the event loop, imports included."""
 
     @abstractmethod
     async def acancel(self, job_ids: Sequence[str]) -> None:

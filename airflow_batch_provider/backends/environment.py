@@ -32,9 +32,10 @@ def unusable(what: str, error: BaseException) -> ConfigurationError:
     known = [*_PROXIES, *(name.lower() for name in _PROXIES), *_CERTIFICATES, *_CLOUDS]
     found = [name for name in known if os.environ.get(name)]
     missing = [name for name in (*_CERTIFICATES, "GOOGLE_APPLICATION_CREDENTIALS") if _is_missing(name)]
-    named = ", ".join(missing or found) or "none of the known ones is set"
+    named = ", ".join(missing or found) or "no known one is set"
     return ConfigurationError(
-        f"{what} could not be made ({type(error).__name__}). Check these environment variables on the worker and the "
+        f"{what} could not be created ({type(error).__name__}). Check these environment variables on the worker "
+        f"and the "
         f"triggerer: {named}. A proxy is http://HOST:PORT (socks5:// needs the package socksio); certificates are the "
         "path of a file that exists"
     )

@@ -21,7 +21,7 @@ MOST_EMPTY = 20
 class Page(NamedTuple):
     """One page.
 
-    :param following: what the next page is asked by; None where the page names none.
+    :param following: the parameter of the next page; None where the page names none.
     :param more: whether the page says that there is a next one.
     :param unreadable: how many of its entries are not jobs.
     """
@@ -65,11 +65,11 @@ class Pages(Iterator[Job]):
             if not page.more:
                 return
             if page.following is None or page.following in asked:
-                self.broken = self.broken or "a page says that there is more and does not say where"
+                self.broken = self.broken or "a page says that there are more and does not say where"
                 return
             empty = 0 if fresh else empty + 1
             if page.jobs and not fresh:
-                self.broken = "the next page shows what the page before it showed"
+                self.broken = "the next page repeats the page before it"
                 return
             if empty > MOST_EMPTY:
                 self.broken = f"{empty} pages in a row were empty"
@@ -86,7 +86,7 @@ class Pages(Iterator[Job]):
                 # Shown twice, the later state counts: an end is not undone.
                 here[job.id] = job if job.id not in here or job.status.is_terminal else here[job.id]
         if page.unreadable or not all(job.id for job in page.jobs):
-            self.broken = self.broken or "a page holds entries that cannot be read"
+            self.broken = self.broken or "a page contains entries that cannot be read"
         if self._known and any(job.id in self._known for job in page.jobs):
             self.broken = self.broken or "its pages overlap, so jobs may be left out"
         fresh = list(here.values())

@@ -46,7 +46,7 @@ def refused(call: str, status: int, url: str, location: str) -> BatchInferenceEr
 
 
 def read_elsewhere(call: str, url: str, location: str, headers: Mapping[str, str]) -> Iterator[Head | bytes]:
-    """A file's content where a redirect says it is, asked for without any header of the connection: the head of the
+    """A file's content where a redirect says it is, requested without any header of the connection: the head of the
     answer, then its bytes.
 
     :param url: what was called.
@@ -92,7 +92,7 @@ def guard(session: requests.Session) -> None:
 
 
 def guard_aws(client: Any) -> None:
-    """Make a boto3 client tell a redirect as what it is.
+    """Make a boto3 client report a redirect as what it is.
 
     botocore goes to no ``Location``; S3's own redirects it signs anew for the region that S3 names. Of an S3 that names
     none it asks HeadBucket, and of an answer like that to HeadBucket again, without an end.

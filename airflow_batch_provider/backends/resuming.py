@@ -46,7 +46,7 @@ class ChangedError(ProviderError):
 
 
 def range_headers(offset: int, first: Head | None) -> dict[str, str]:
-    """What asks for the rest of a file (RFC 9110, 13.1.5 and 14.2)."""
+    """The headers that request the rest of a file (RFC 9110, 13.1.5 and 14.2)."""
     if not offset:
         return {}
     tag = first.tag if first else None

@@ -321,7 +321,7 @@ def test_check_in_plain_words(extra: dict[str, Any], who: str, declare: Declare,
     """``airflow-batch check`` says who signed in."""
     works, message = check(declare(extra=extra).conn_id)
     assert works
-    assert message.endswith(f"no batch was made yet; signed in with Microsoft Entra ID as {who}")
+    assert message.endswith(f"there are none yet; signed in with Microsoft Entra ID as {who}")
 
 
 def test_a_wrong_secret(declare: Declare, tenant: FakeEntra, azure: FakeProvider) -> None:

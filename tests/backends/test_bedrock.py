@@ -530,7 +530,7 @@ def test_a_bucket_elsewhere(world: FakeBedrock) -> None:
     backend.check_route([LLAMA], [CHAT], {})
     backend.check_route([LLAMA], [CHAT], {})
     assert world.requests == []
-    with pytest.raises(ConfigurationError, match="no bucket 'nobodys-bucket'"):
+    with pytest.raises(ConfigurationError, match="bucket 'nobodys-bucket' does not exist"):
         backend_of(world, bucket="nobodys-bucket").check_route([], [], {})
 
 

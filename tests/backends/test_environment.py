@@ -177,7 +177,7 @@ def test_check_says_that_v1_is_missing() -> None:
         backend = OpenAIBackend(
             Route(fake.origin, (("Authorization", f"Bearer {fake.api_key}"),)), WireFacts("openai_batch")
         )
-        with pytest.raises(ConfigurationError, match=rf"is the address complete\? .* {fake.origin}/v1"):
+        with pytest.raises(ConfigurationError, match=rf"check the connection's host: most .* {fake.origin}/v1"):
             backend.probe()
         with pytest.raises(NotFoundError):
             backend.retrieve("b")

@@ -129,7 +129,7 @@ def test_models_that_portkey_cannot_write(model: str) -> None:
 @pytest.mark.parametrize("endpoint", ["/v1/embeddings", "/v1/responses"])
 def test_endpoints_on_bedrock(endpoint: str) -> None:
     """Portkey's lines for them would be empty."""
-    with pytest.raises(ConfigurationError, match="takes no batches for"):
+    with pytest.raises(ConfigurationError, match="does not support batches for"):
         bedrock().check_route([CLAUDE], [endpoint], {})
 
 

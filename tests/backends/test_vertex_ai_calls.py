@@ -250,7 +250,7 @@ def test_the_page_of_a_job(backend: VertexBackend) -> None:
 
 def test_the_probe_in_plain_words(world: FakeVertex, backend: VertexBackend) -> None:
     """What can be done is said, and the models that the connection names are known."""
-    assert "names no model" in backend.probe()
+    assert "has no default_model" in backend.probe()
     backend.models = ModelRules(default=GEMINI, mapping={"gpt-4o": CLAUDE})
     said = backend.probe()
     for words in (

@@ -205,7 +205,7 @@ def test_every_create_is_one_that_google_can_read() -> None:
         ({"region": "evil.example/us-central1"}, {}, "no region's name"),
         ({"bucket": "gs://b"}, {}, "without gs://"),
         ({"output_prefix": "s3://b/x"}, {}, "output_prefix"),
-        ({"labels": {"9a": "x"}}, {}, "'9a' is no name"),
+        ({"labels": {"9a": "x"}}, {}, "'9a' is not a valid label name"),
         ({"labels": {f"l{n}": "" for n in range(64)}}, {}, "at most 64"),
         ({}, {"labels": {"a": "b" * 64}}, "is no value"),
         ({}, {"job_name": 7}, "job_name must be a string"),
@@ -271,7 +271,7 @@ def test_a_download_is_checked_as_a_whole() -> None:
 
 @pytest.mark.parametrize("uri", ["s3://b/x", "b/x", "gs:///x", ""])
 def test_what_is_no_uri_is_nowhere(uri: str) -> None:
-    """A handle that is no gs:// URI is a file that does not exist."""
+    """A handle that is not a gs:// URI is a file that does not exist."""
     with pytest.raises(NotFoundError):
         split_uri(uri)
 

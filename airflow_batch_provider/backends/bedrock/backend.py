@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import orjson
 
-from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.base import Backend, no_model
 from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.errors import translated
 from airflow_batch_provider.backends.bedrock.jobs import read_counts, read_job
@@ -140,7 +140,7 @@ class BedrockBackend(Backend):
 
     @property
     def limits(self) -> Limits:
-        """Bedrock's quotas, or the account's own where the connection tells them."""
+        """Bedrock's quotas, or the account's own where the connection sets them."""
         place = self.place
         return Limits(
             min_rows=place.min_rows or 100,
@@ -158,8 +158,8 @@ class BedrockBackend(Backend):
         place = self.place
         suffix = "amazonaws.com.cn" if place.region.startswith("cn-") else "amazonaws.com"
         url = self._urls["bedrock"] or f"https://bedrock.{place.region}.{suffix}"
-        told = {"type": self.name, "base_url": url, "region": place.region}
-        return {**told, "account": place.account} if place.account else told
+        identity = {"type": self.name, "base_url": url, "region": place.region}
+        return {**identity, "account": place.account} if place.account else identity
 
     @property
     def hidden(self) -> Iterable[str]:
@@ -179,11 +179,9 @@ class BedrockBackend(Backend):
         check_values(place, options)
         unfit = sorted(set(endpoints) - set(self.limits.endpoints))
         if unfit:
-            raise ConfigurationError(f"{self.name} takes {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
+            raise ConfigurationError(f"{self.name} supports {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
         if endpoints and None in models:
-            raise ConfigurationError(
-                "A Bedrock job asks one model: name it in the lines, the operator or the connection"
-            )
+            raise ConfigurationError(no_model("Bedrock"))
         for model in filter(None, models):
             place.family(model)
             checks.check_region(model, place.region)
@@ -196,14 +194,16 @@ class BedrockBackend(Backend):
             try:
                 self._regions[bucket] = self.store.region(bucket)
             except NotFoundError as error:
-                raise ConfigurationError(f"bucket: there is no bucket {bucket!r}") from error
+                raise ConfigurationError(f"bucket {bucket!r} does not exist; check the connection's bucket") from error
             if self._regions[bucket] is None:
-                log.info("The region of bucket %s was not checked: the caller may not look at the bucket", bucket)
+                log.info(
+                    "The region of bucket %s was not checked: the credentials have no permission to read it", bucket
+                )
         region = self._regions[bucket]
         if region is not None and region != self.place.region:
             raise ConfigurationError(
-                f"bucket {bucket!r} is in {region}, the jobs run in {self.place.region}; Bedrock wants both in one "
-                "region: set region or bucket of the connection"
+                f"bucket {bucket!r} is in {region}, the jobs run in {self.place.region}; Bedrock requires both in "
+                "one region: change the connection's region or bucket"
             )
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
@@ -245,7 +245,7 @@ class BedrockBackend(Backend):
             answer = client.create_model_invocation_job(**request)
         if not answer.get("jobArn"):
             raise ProviderError("CreateModelInvocationJob: the answer has no job ARN")
-        # No more is told. A look at the job now could fail, and would make a lost answer of a good one.
+        # Nothing more is returned. A look at the job now could fail, and would make a lost answer of a good one.
         return read_job({**request, "jobArn": answer["jobArn"], "status": "Submitted"})
 
     # ---- look --------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class BedrockBackend(Backend):
         return Page(jobs, answer.get("nextToken"), bool(answer.get("nextToken")))
 
     def retrieve(self, job_id: str) -> Job:
-        """One job as it stands."""
+        """One job, as it is now."""
         client = self.client
         with translated("GetModelInvocationJob"):
             job = read_job(client.get_model_invocation_job(jobIdentifier=job_id))
@@ -283,7 +283,7 @@ class BedrockBackend(Backend):
             yield from self.store.outputs(prefix)
 
     def usage(self, job: Job) -> Usage | None:
-        """Tokens of the whole job by its manifest, None where there is none or it does not tell."""
+        """Tokens of the whole job by its manifest, None where there is none or it does not say."""
         manifest = self._manifest(job)
         names = ("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount")
         counts = [manifest.get(name) for name in names] if manifest else []
@@ -292,9 +292,9 @@ class BedrockBackend(Backend):
         return Usage(*(count if type(count) is int else 0 for count in counts))
 
     def _manifest(self, job: Job) -> JSON | None:
-        told = [self.store.manifest(prefix) for prefix in job.outputs]
+        manifests = [self.store.manifest(prefix) for prefix in job.outputs]
         try:
-            manifest = orjson.loads(next((content for content in told if content), b"null"))
+            manifest = orjson.loads(next((content for content in manifests if content), b"null"))
         except orjson.JSONDecodeError:
             return None
         return manifest if isinstance(manifest, dict) else None
@@ -304,7 +304,7 @@ class BedrockBackend(Backend):
         return self.store.read(handle)
 
     def cancel(self, job_id: str) -> None:
-        """Stop; a job that has ended, or is ending, already answers 400, which is no error."""
+        """Stop; a job that has ended, or is ending, already answers 400, which is not an error."""
         client = self.client
         try:
             with translated("StopModelInvocationJob"):

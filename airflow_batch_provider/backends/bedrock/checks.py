@@ -1,4 +1,4 @@
-"""What Bedrock and S3 take as names, and what can be told to be wrong before anything is sent.
+"""What Bedrock and S3 take as names, and what can be found wrong before anything is sent.
 
 Patterns: botocore's model of Bedrock, 2023-04-20. botocore itself does not check them, the service does.
 """
@@ -75,9 +75,9 @@ def check_options(options: Mapping[str, Any], known: frozenset[str]) -> None:
             f"backend_options {', '.join(unknown)} are unknown to bedrock_batch; known are {', '.join(sorted(known))}"
         )
     for name, value in options.items():
-        wanted, told = _TYPES[name]
+        wanted, expected = _TYPES[name]
         if value is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
-            raise ConfigurationError(f"backend_options {name} must be {told}, not {type(value).__name__}")
+            raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
 
 
 def check_place(bucket: str, role_arn: str, output_uri: str, kms_key_id: str | None, owner: str | None) -> None:
@@ -86,14 +86,16 @@ def check_place(bucket: str, role_arn: str, output_uri: str, kms_key_id: str | N
     :raises ConfigurationError: naming the field and the remedy.
     """
     if not _BUCKET.fullmatch(bucket):
-        raise ConfigurationError(f"bucket: {bucket!r} is no name of a bucket; give the name alone, without s3://")
+        raise ConfigurationError(f"bucket: {bucket!r} is not a bucket name; write the name alone, without s3://")
     if not role_arn:
         raise ConfigurationError(
             "role_arn is missing: Bedrock reads and writes the bucket as a service role; set role_arn to its ARN, "
             "arn:aws:iam::ACCOUNT:role/NAME"
         )
     if not _ROLE.fullmatch(role_arn):
-        raise ConfigurationError(f"role_arn: {role_arn!r} is no role's ARN, like arn:aws:iam::123456789012:role/NAME")
+        raise ConfigurationError(
+            f"role_arn: {role_arn!r} is not the ARN of a role; write one such as arn:aws:iam::123456789012:role/NAME"
+        )
     # What a job appends: its name and a slash.
     if not S3_URI.fullmatch(output_uri) or len(output_uri) + JOB_NAME_LENGTH + 1 > URI_LENGTH:
         raise ConfigurationError(
@@ -102,9 +104,9 @@ def check_place(bucket: str, role_arn: str, output_uri: str, kms_key_id: str | N
             "'%', space or double slash (a run_id holds some)"
         )
     if kms_key_id and not _KMS.fullmatch(kms_key_id):
-        raise ConfigurationError(f"kms_key_id: {kms_key_id!r} is no key's ARN, id or alias/NAME")
+        raise ConfigurationError(f"kms_key_id: {kms_key_id!r} is not the ARN, id or alias/NAME of a key")
     if owner and not _OWNER.fullmatch(owner):
-        raise ConfigurationError(f"bucket_owner: {owner!r} is no account id of 12 digits")
+        raise ConfigurationError(f"bucket_owner: {owner!r} is not an account id; write its 12 digits")
 
 
 def check_job(hours: int | None, tags: Mapping[str, str], subnets: tuple[str, ...], groups: tuple[str, ...]) -> None:
@@ -148,5 +150,5 @@ def check_region(model: str, region: str) -> None:
     if not region.startswith(regions) or is_gov != (prefix == "us-gov"):
         raise ConfigurationError(
             f"model {model!r} is an inference profile of {prefix}, which cannot be called from the connection's "
-            f"region {region}; take the profile of that region, or global.{rest} where there is one"
+            f"region {region}; use the profile of that region, or global.{rest} where there is one"
         )

@@ -90,12 +90,12 @@ def translated(call: str) -> Iterator[None]:
 
 def from_answer(call: str, error: ClientError) -> BatchInferenceError:
     """The error of an answer that is not 2xx."""
-    told = error.response.get("Error", {})
+    payload = error.response.get("Error", {})
     answer = error.response.get("ResponseMetadata", {})
-    code = str(told.get("Code") or "")
+    code = str(payload.get("Code") or "")
     status = int(answer.get("HTTPStatusCode") or 0)
-    # A signature that does not match is told with all that was signed, a session token among it, in further lines.
-    message = _KEY_ID.sub("***", str(told.get("Message") or "no message").split("\n", 1)[0][:500])
+    # A signature that does not match is reported with all that was signed, a session token among it, in further lines.
+    message = _KEY_ID.sub("***", str(payload.get("Message") or "no message").split("\n", 1)[0][:500])
     text = f"{call}: HTTP {status}{f' {code}' if code and code != str(status) else ''}: {message}"
     if error.operation_name in _FOR_CREDENTIALS:
         text = f"{text} ({error.operation_name}, for credentials)"

@@ -41,7 +41,7 @@ def read_job(item: Mapping[str, Any]) -> Job:
         input_id=_uri(item, "inputDataConfig", "s3InputDataConfig"),
         outputs=_outputs(item, arn),
         errors=_errors(item, status),
-        # Tags are not told with a job; the request's own token is.
+        # Tags are not returned with a job; the request's own token is.
         metadata={TOKEN_KEY: str(token)} if token else {},
         name=item.get("jobName") or None,
         model=item.get("modelId") or None,
@@ -49,7 +49,7 @@ def read_job(item: Mapping[str, Any]) -> Job:
 
 
 def read_counts(item: Mapping[str, Any]) -> RequestCounts:
-    """Rows as a job tells them, and its manifest (AWS, "View the results of batch inference"); what is left out is
+    """Rows as a job reports them, and its manifest (AWS, "View the results of batch inference"); what is left out is
     not known."""
     names = ("totalRecordCount", "successRecordCount", "errorRecordCount")
     return RequestCounts(*(_count(item.get(name)) for name in names))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_batch_provider.backends.base import no_model
 from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.jobs import TOKEN_KEY
 from airflow_batch_provider.core.errors import ConfigurationError
@@ -27,7 +28,7 @@ class BedrockPlace:
     :param families: from a model's id or ARN to a family's name.
     :param model_facts: from a model or a pattern to the facts that differ from the tables'.
     :param min_rows: the account's own quota; ``max_rows``, ``max_bytes`` likewise.
-    :param account: tells accounts apart where a run is resumed; may be empty.
+    :param account: distinguishes accounts where a run is resumed; may be empty.
     :param missing: fields that are missing, as sentences with their remedy.
     """
 
@@ -65,8 +66,8 @@ class BedrockPlace:
 
     def output(self, options: Mapping[str, Any]) -> str:
         """The output URI before a job adds its own name; ends with a slash."""
-        told = options.get("output_uri") or self.output_uri
-        return f"{str(told).removesuffix('/')}/" if told else f"{self.home}output/"
+        chosen = options.get("output_uri") or self.output_uri
+        return f"{str(chosen).removesuffix('/')}/" if chosen else f"{self.home}output/"
 
     def kms_key(self, options: Mapping[str, Any]) -> str | None:
         """The key that a run encrypts with."""
@@ -74,8 +75,8 @@ class BedrockPlace:
 
     def hours(self, options: Mapping[str, Any]) -> int | None:
         """When Bedrock gives a job up, None for its own default."""
-        told = options.get("timeout_hours")
-        return told if told is not None else self.timeout_hours
+        hours = options.get("timeout_hours")
+        return hours if hours is not None else self.timeout_hours
 
     def role(self, options: Mapping[str, Any]) -> str:
         """The service role of a run."""
@@ -92,7 +93,7 @@ def named(model: str | None) -> str:
     :raises ConfigurationError: when there is none.
     """
     if not model:
-        raise ConfigurationError("A Bedrock job asks one model: name it in the lines, the operator or the connection")
+        raise ConfigurationError(no_model("Bedrock"))
     return model
 
 

@@ -63,7 +63,7 @@ class BedrockStore:
     def read(self, uri: str) -> Iterator[bytes]:
         """An object's bytes, or those of all output files below a URI that ends with a slash."""
         if not uri.startswith("s3://"):
-            raise NotFoundError(f"{uri!r} is no s3:// URI")
+            raise NotFoundError(f"{uri!r} is not an s3:// URI")
         if uri.endswith("/"):
             yield from self.outputs(uri)
             return
@@ -81,10 +81,10 @@ class BedrockStore:
         try:
             with translated("GetObject"):
                 answer = client.get_object(**asked)
-                told = {"content-range": answer.get("ContentRange") or "", "etag": answer.get("ETag") or ""}
+                headers = {"content-range": answer.get("ContentRange") or "", "etag": answer.get("ETag") or ""}
                 try:
                     status = answer["ResponseMetadata"]["HTTPStatusCode"]
-                    yield head_of(status, {**told, "content-length": str(answer["ContentLength"])})
+                    yield head_of(status, {**headers, "content-length": str(answer["ContentLength"])})
                     yield from answer["Body"].iter_chunks(_CHUNK)
                 finally:
                     answer["Body"].close()
@@ -106,7 +106,7 @@ class BedrockStore:
     def list(self, uri: str, most: int | None = None) -> Iterator[str]:
         """The URIs below a prefix.
 
-        :param most: ask for one page of so many.
+        :param most: return one page of so many.
         """
         bucket, prefix = split_uri(uri)
         page: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._owner}
@@ -142,13 +142,13 @@ class BedrockStore:
                 continue
             except AuthenticationError as error:
                 raise AuthenticationError(
-                    f"{found} stays, deleting needs s3:DeleteObject on the bucket: {error}"
+                    f"{found} is left in place: deleting requires s3:DeleteObject on the bucket: {error}"
                 ) from error
 
     def region(self, bucket: str) -> str | None:
         """Where a bucket lies, None where the caller may not look.
 
-        :raises NotFoundError: when there is no such bucket.
+        :raises NotFoundError: when the bucket does not exist.
         """
         client = self._client()
         from botocore.exceptions import ClientError
@@ -161,6 +161,6 @@ class BedrockStore:
                 # HEAD has no body to say more in; a refusal may name the region all the same.
                 if answer["ResponseMetadata"]["HTTPStatusCode"] not in (301, 400, 401, 403):
                     raise
-        told = answer["ResponseMetadata"].get("HTTPHeaders") or {}
-        region = told.get("x-amz-bucket-region") or answer.get("BucketRegion")
+        headers = answer["ResponseMetadata"].get("HTTPHeaders") or {}
+        region = headers.get("x-amz-bucket-region") or answer.get("BucketRegion")
         return str(region) if region else None

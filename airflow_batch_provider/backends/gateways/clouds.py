@@ -86,8 +86,8 @@ def place_headers(cloud: Cloud, prefix: str, place: CloudPlace) -> dict[str, str
 
     :param prefix: how the gateway's headers begin, e.g. ``x-portkey-``.
     """
-    told = {f"{prefix}{name}": getattr(place, of) for name, of in cloud.headers.items()}
-    return {**told, **{f"{prefix}{name}": value for name, value in place.keys.items()}}
+    headers = {f"{prefix}{name}": getattr(place, of) for name, of in cloud.headers.items()}
+    return {**headers, **{f"{prefix}{name}": value for name, value in place.keys.items()}}
 
 
 def missing_of(
@@ -122,7 +122,7 @@ def missing_of(
         missing.append("role_arn is missing; set it to the service role that reads and writes the bucket for Bedrock")
     scheme = "s3://" if is_aws else "gs://"
     if place.output_uri and not place.output_uri.startswith(scheme):
-        missing.append(f"output_uri is no {scheme} address")
+        missing.append(f"output_uri is not a {scheme} address")
     if signs and not (_signs_aws(has) if is_aws else _signs_google(has, headers)):
         missing.append(
             "the AWS keys are missing; set aws_access_key_id and aws_secret_access_key"
@@ -199,7 +199,7 @@ class CloudBackend(OpenAIBackend):
         model = model or self.models.resolve(None)
         if not model:
             raise ConfigurationError(
-                f"{self.facts.name}: no model is named, and the gateway wants one for every file and job; set the "
+                f"{self.facts.name}: no model is set, and the gateway requires one for every file and job; set the "
                 "connection's default_model, or the operator's model"
             )
         # "@slug/model" is the spelling of a gateway's catalogue.
@@ -220,17 +220,17 @@ class CloudBackend(OpenAIBackend):
         try:
             line = orjson.loads(first)
             body, endpoint = line["body"], line.get("url") or CHAT
-            told = body.get("model") if isinstance(body, dict) else None
+            named = body.get("model") if isinstance(body, dict) else None
         except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
-            told, endpoint = None, CHAT
+            named, endpoint = None, CHAT
         name = self._own_name(name, secrets.token_hex(8))
-        return self._lay_down(name, stream, self.models.resolve(told), endpoint)
+        return self._lay_down(name, stream, self.models.resolve(named), endpoint)
 
     def _lay_down(self, name: str, stream: BinaryIO, model: str | None, endpoint: str) -> str:
         prefix = self._prefix
         headers = {
             f"{prefix}{self.cloud.model}": self._wire_model(model),
-            # A folder for each, because the output goes beside the input unless told otherwise.
+            # A folder for each, because the output goes beside the input by default.
             f"{prefix}{self.cloud.key}": f"{self._key_prefix}{name}/{name}.jsonl",
         }
         if endpoint == EMBEDDINGS:
@@ -287,12 +287,12 @@ class CloudBackend(OpenAIBackend):
     def _output_config(self, input_id: str, name: str) -> Any:
         """Where the output goes, in a folder of this job's alone; None leaves it beside the input. It ends with a
         slash, or the gateway looks for another object."""
-        told = self.place.output_uri
-        uri = f"{told.rstrip('/')}/{name}/" if told else f"{input_id.rpartition('/')[0]}/"
+        chosen = self.place.output_uri
+        uri = f"{chosen.rstrip('/')}/{name}/" if chosen else f"{input_id.rpartition('/')[0]}/"
         if self.cloud.provider == "vertex_ai":
-            return uri if told else None
+            return uri if chosen else None
         key = self.place.kms_key_id
-        if not told and not key:
+        if not chosen and not key:
             return None
         return {"s3OutputDataConfig": {"s3Uri": uri, **({"s3EncryptionKeyId": key} if key else {})}}
 
@@ -349,7 +349,7 @@ class CloudBackend(OpenAIBackend):
 
     def delete(self, handle: str) -> None:
         """Leave the object where it is: the gateway cannot delete it."""
-        log.warning("The gateway deletes no files of %s; %s stays in the bucket", self.cloud.provider, handle)
+        log.warning("The gateway does not delete files of %s; %s is left in the bucket", self.cloud.provider, handle)
 
 
 def _is_unsupported(error: NotFoundError | RequestRejectedError | ProviderError) -> bool:

@@ -139,8 +139,8 @@ def _facts(
 ) -> WireFacts:
     provider = BEHIND[behind]
     if behind in CLOUDS:
-        told = {"region": place.region, "bucket": place.bucket, "project": place.project, "role_arn": place.role_arn}
-        identity = {**identity, **{name: value for name, value in told.items() if value}}
+        facts = {"region": place.region, "bucket": place.bucket, "project": place.project, "role_arn": place.role_arn}
+        identity = {**identity, **{name: value for name, value in facts.items() if value}}
     return WireFacts(
         gateway.name,
         limits=_limits(gateway, behind, place),
@@ -179,7 +179,9 @@ def truefoundry_backend(
     extra = {key.lower(): value for key, value in (extra_headers or {}).items()}
     missing = []
     if not base_url:
-        missing.append("the gateway's base URL is missing; set the host to https://{controlPlaneUrl}/api/llm")
+        missing.append(
+            "the gateway's base URL is missing; set the connection's host to https://{controlPlaneUrl}/api/llm"
+        )
     if not api_key and "authorization" not in extra:
         missing.append("the API key is missing; set a personal or virtual account token as the password")
     if not provider_name and "x-tfy-provider-name" not in extra:
@@ -225,7 +227,7 @@ def portkey_backend(
     :param virtual_key: a virtual key instead of a provider.
     :param behind: what a slug, virtual key or config leads to; a plain provider name speaks for itself.
     :param config: a config id or JSON instead of a provider.
-    :param bearer: the provider's own key, or the Portkey key where the gateway wants it so.
+    :param bearer: the provider's own key, or the Portkey key where the gateway requires that.
     :param places: bucket, region and role of ``bedrock`` and ``vertex_ai``.
     :param extra_headers: further headers, e.g. other ``x-portkey-*``.
     """
@@ -241,11 +243,15 @@ def portkey_backend(
     place = places.get(behind, _NO_PLACE)
     is_own = named in PORTKEY_PROVIDERS and behind in CLOUDS
     if not base_url:
-        missing.append("the gateway's base URL is missing; set the host, e.g. to https://api.portkey.ai/v1")
+        missing.append(
+            "the gateway's base URL is missing; set the connection's host, e.g. to https://api.portkey.ai/v1"
+        )
     if not is_own and not api_key and not bearer and not {"x-portkey-api-key", "authorization"} & extra.keys():
         missing.append("the key is missing; set the Portkey key as the password, or the provider's as bearer")
     if not any({**chosen, **extra}.get(name) for name in chosen):
-        missing.append("none of provider, virtual_key and config is set; one of them says which provider is asked")
+        missing.append(
+            "none of provider, virtual_key and config is set; set one, it selects the provider behind the gateway"
+        )
     headers = {
         "x-portkey-api-key": api_key,
         "authorization": f"Bearer {bearer}" if bearer else None,

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
-from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.base import Backend, no_model
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
@@ -121,7 +121,7 @@ class VertexBackend(Backend):
     def _make_storage(self) -> Any:
         from google.cloud.storage import Client
 
-        # The address is always told: a STORAGE_EMULATOR_HOST of the worker's is meant for other code.
+        # The address is always given: a STORAGE_EMULATOR_HOST of the worker's is meant for other code.
         options = {"api_endpoint": self._storage_url}
         client = Client(project=self.place.project, credentials=self._credentials(), client_options=options)
         guard(client._http)
@@ -162,19 +162,17 @@ class VertexBackend(Backend):
         check_values(self.place, options)
         unfit = sorted(set(endpoints) - set(self.limits.endpoints))
         if unfit:
-            raise ConfigurationError(f"{self.name} takes {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
+            raise ConfigurationError(f"{self.name} supports {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
         if endpoints and None in models:
-            raise ConfigurationError(
-                "A Vertex AI job asks one model: name it in the lines, the operator or the connection"
-            )
+            raise ConfigurationError(no_model("Vertex AI"))
         for model in filter(None, models):
             check_model(self.place, model)
         for bucket in dict.fromkeys([self.place.bucket, split_uri(self.place.output(options))[0]]):
             location = self._location(bucket)
             if location is not None and not serves(location, self.place.region):
                 raise ConfigurationError(
-                    f"bucket {bucket!r} is in {location}, the jobs run in {self.place.region}; set region or bucket of "
-                    "the connection so that they are in one place"
+                    f"bucket {bucket!r} is in {location}, the jobs run in {self.place.region}; change the "
+                    "connection's region or bucket so that they match"
                 )
 
     def _location(self, bucket: str) -> str | None:
@@ -183,11 +181,13 @@ class VertexBackend(Backend):
             try:
                 self._locations[bucket] = self.store.location(bucket)
             except NotFoundError as error:
-                raise ConfigurationError(f"bucket: there is no bucket {bucket!r}") from error
+                raise ConfigurationError(f"bucket {bucket!r} does not exist; check the connection's bucket") from error
             except AuthenticationError as error:
                 if "HTTP 403" not in str(error):
                     raise
-                log.info("The location of bucket %s was not checked: the caller may not look at the bucket", bucket)
+                log.info(
+                    "The location of bucket %s was not checked: the credentials have no permission to read it", bucket
+                )
                 self._locations[bucket] = None
         return self._locations[bucket]
 
@@ -196,9 +196,7 @@ class VertexBackend(Backend):
         from airflow_batch_provider.dialects.formats import vertex_format
 
         if model is None:
-            raise ConfigurationError(
-                "A Vertex AI job asks one model: name it in the lines, the operator or the connection"
-            )
+            raise ConfigurationError(no_model("Vertex AI"))
         return vertex_format(self.place.family(model), model, endpoint, row_labels=self.place.row_labels)
 
     # ---- upload and create -------------------------------------------------------------------------------------
@@ -253,7 +251,7 @@ class VertexBackend(Backend):
         return Page(jobs, answer.next_page_token or None, bool(answer.next_page_token))
 
     def retrieve(self, job_id: str) -> Job:
-        """One job as it stands.
+        """One job, as it is now.
 
         :param job_id: its resource name, or its number.
         """
@@ -278,7 +276,7 @@ class VertexBackend(Backend):
         return self.store.read(handle)
 
     def cancel(self, job_id: str) -> None:
-        """Cancel; a job that has ended already answers 400, which is no error."""
+        """Cancel; a job that has ended already answers 400, which is not an error."""
         client = self.client
         try:
             with translated(f"cancel of {job_id}"):
@@ -326,7 +324,9 @@ class VertexBackend(Backend):
         named = list(dict.fromkeys(filter(None, (self.models.default, *self.models.mapping.values()))))
         for model in named:
             check_model(self.place, model)
-        return f"models that take batches: {', '.join(named)}" if named else "the connection names no model to check"
+        return (
+            f"models that take batches: {', '.join(named)}" if named else "the connection has no default_model to check"
+        )
 
     def close(self) -> None:
         """Let go of the clients that were made."""

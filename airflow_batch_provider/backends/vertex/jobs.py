@@ -1,7 +1,7 @@
-"""A batch prediction job, as Vertex AI's REST tells it, as a :class:`~airflow_batch_provider.core.records.Job`.
+"""A batch prediction job, as Vertex AI's REST reports it, as a :class:`~airflow_batch_provider.core.records.Job`.
 
 Shapes: google.cloud.aiplatform.v1, BatchPredictionJob and JobState; counts are strings and may be ``"-1"``; the output
-directory is told of failed and cancelled jobs, too.
+directory is reported for failed and cancelled jobs, too.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ STATES: dict[str, JobStatus] = {
 }
 
 
-def read_job(told: Mapping[str, Any]) -> Job:
+def read_job(payload: Mapping[str, Any]) -> Job:
     """Normalise a job; a state that is missing or new becomes ``unknown``."""
-    state = str(told.get("state") or "")
-    uris = _at(told, "inputConfig", "gcsSource").get("uris")
-    labels = told.get("labels")
-    model = told.get("model")
+    state = str(payload.get("state") or "")
+    uris = _at(payload, "inputConfig", "gcsSource").get("uris")
+    labels = payload.get("labels")
+    model = payload.get("model")
     return Job(
-        id=str(told.get("name") or ""),
+        id=str(payload.get("name") or ""),
         status=STATES.get(state, JobStatus.UNKNOWN),
         raw_status=state,
-        counts=_counts(told),
-        created_at=to_seconds(told.get("createTime")),
-        ended_at=to_seconds(told.get("endTime")),
+        counts=_counts(payload),
+        created_at=to_seconds(payload.get("createTime")),
+        ended_at=to_seconds(payload.get("endTime")),
         input_id=str(uris[0]) if isinstance(uris, list) and uris else None,
-        outputs=_outputs(told),
-        errors=tuple(_errors(told)),
+        outputs=_outputs(payload),
+        errors=tuple(_errors(payload)),
         metadata={str(name): str(value) for name, value in labels.items()} if isinstance(labels, dict) else {},
-        name=told.get("displayName") or None,
+        name=payload.get("displayName") or None,
         model=str(model).rpartition("/models/")[2] or str(model) if model else None,
     )
 
@@ -58,9 +58,9 @@ def _at(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     return value
 
 
-def _counts(told: Mapping[str, Any]) -> RequestCounts:
+def _counts(payload: Mapping[str, Any]) -> RequestCounts:
     """Zeros are left out, as in all JSON of protocol buffers; -1 is Google's word for not known."""
-    stats = told.get("completionStats")
+    stats = payload.get("completionStats")
     if not isinstance(stats, dict):
         return RequestCounts()
     names = ("successfulCount", "failedCount", "incompleteCount")
@@ -69,23 +69,23 @@ def _counts(told: Mapping[str, Any]) -> RequestCounts:
     return RequestCounts(total, done, failed)
 
 
-def _outputs(told: Mapping[str, Any]) -> tuple[str, ...]:
-    """The directory of the job; before it is told, the prefix that was asked for, where that is the job's own.
+def _outputs(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """The directory of the job; before it is reported, the prefix that was requested, where that is the job's own.
 
     Below a prefix that jobs of others share, their rows would be taken for this job's.
     """
-    folder = _at(told, "outputInfo").get("gcsOutputDirectory")
+    folder = _at(payload, "outputInfo").get("gcsOutputDirectory")
     if not folder:
-        prefix = str(_at(told, "outputConfig", "gcsDestination").get("outputUriPrefix") or "")
-        token = _at(told, "labels").get(TOKEN_LABEL)
+        prefix = str(_at(payload, "outputConfig", "gcsDestination").get("outputUriPrefix") or "")
+        token = _at(payload, "labels").get(TOKEN_LABEL)
         folder = prefix if token and str(token) in prefix.lower() else None
     return (str(folder).rstrip("/") + "/",) if folder else ()
 
 
-def _errors(told: Mapping[str, Any]) -> list[JobError]:
-    failures = told.get("partialFailures")
+def _errors(payload: Mapping[str, Any]) -> list[JobError]:
+    failures = payload.get("partialFailures")
     found: list[JSON] = [item for item in failures if isinstance(item, dict)] if isinstance(failures, list) else []
-    error = told.get("error")
+    error = payload.get("error")
     if isinstance(error, dict) and (error.get("message") or error.get("code")):
         found.insert(0, error)
     return [

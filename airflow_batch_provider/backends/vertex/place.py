@@ -1,4 +1,4 @@
-"""Where Vertex AI's jobs run, what they are called, and what can be told to be wrong before anything is sent."""
+"""Where Vertex AI's jobs run, what they are called, and what can be found wrong before anything is sent."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class VertexPlace:
 
     def output(self, options: Mapping[str, Any]) -> str:
         """Where output goes, with a slash at its end."""
-        told = options.get("output_prefix") or self.output_prefix
-        return f"{str(told).rstrip('/')}/" if told else f"{self.home}output/"
+        prefix = options.get("output_prefix") or self.output_prefix
+        return f"{str(prefix).rstrip('/')}/" if prefix else f"{self.home}output/"
 
 
 def _folder(prefix: str) -> str:
@@ -134,13 +134,14 @@ def check_values(place: VertexPlace, options: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"backend_options {name} must be {said}, not {type(value).__name__}")
     if not _REGION.fullmatch(place.region):
         raise ConfigurationError(
-            f"region {place.region!r} is no region's name; write one such as us-central1 (without a zone), or global"
+            f"region {place.region!r} is not the name of a region; write one such as us-central1 (without a "
+            f"zone), or global"
         )
     if not _BUCKET.fullmatch(place.bucket):
-        raise ConfigurationError(f"bucket {place.bucket!r} is no bucket's name; write it without gs://")
+        raise ConfigurationError(f"bucket {place.bucket!r} is not a bucket name; write it without gs://")
     output = place.output(options)
     if not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/", output):
-        raise ConfigurationError(f"output_prefix {output!r} is no gs:// URI; write gs://bucket/folder")
+        raise ConfigurationError(f"output_prefix {output!r} is not a gs:// URI; write gs://bucket/folder")
     _check_labels({**place.labels, **(options.get("labels") or {})})
 
 
@@ -157,14 +158,14 @@ def _check_labels(labels: Mapping[Any, Any]) -> None:
             )
             if not good or (what == "name" and not text[0].isalpha()):
                 raise ConfigurationError(
-                    f"labels: {text!r} is no {what} of a label; at most 63 lower-case letters, digits, _ and - make one"
+                    f"labels: {text!r} is not a valid label {what}: use at most 63 lower-case letters, digits, _ and -"
                 )
         if name == TOKEN_LABEL:
             raise ConfigurationError(f"labels: {TOKEN_LABEL} is how a lost job is found again; choose another name")
 
 
 def check_model(place: VertexPlace, model: str) -> None:
-    """Refuse a model that nobody knows, and those that have no batches on the global endpoint (Google, "Global
+    """Refuse an unknown model, and those that have no batches on the global endpoint (Google, "Global
     endpoint": tuned, Claude and open models)."""
     family = place.family(model)
     tuned = not read_vertex_name(model).bare

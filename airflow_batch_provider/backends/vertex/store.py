@@ -25,7 +25,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     if not uri.startswith("gs://") or not bucket:
-        raise NotFoundError(f"{uri!r} is no gs:// URI")
+        raise NotFoundError(f"{uri!r} is not a gs:// URI")
     return bucket, name
 
 
@@ -101,7 +101,7 @@ class VertexStore:
                 yield f"gs://{bucket}/{blob.name}"
 
     def delete(self, uri: str) -> None:
-        """Delete an object, or all below a URI that ends with a slash; one that is gone is no error."""
+        """Delete an object, or all below a URI that ends with a slash; one that is gone is not an error."""
         client = self._client()
         for found in [*self.list(uri)] if uri.endswith("/") else [uri]:
             bucket, name = split_uri(found)
@@ -114,7 +114,7 @@ class VertexStore:
     def location(self, bucket: str) -> str:
         """Where a bucket lies: a region, or ``US``, ``EU``, ``ASIA``.
 
-        :raises NotFoundError: when there is no such bucket.
+        :raises NotFoundError: when the bucket does not exist.
         :raises AuthenticationError: when the caller may not look.
         """
         client = self._client()

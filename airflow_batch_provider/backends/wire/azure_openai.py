@@ -45,12 +45,12 @@ class SignIn:
     """Microsoft Entra ID in place of a key.
 
     :param token: gives a bearer token that is valid now; may block, and raises this package's errors.
-    :param told: who signs in, in words.
+    :param identity: who signs in, in words.
     :param missing: fields that are missing, as sentences with their remedy.
     """
 
     token: Callable[[], str] = field(repr=False)
-    told: str
+    identity: str
     missing: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ class AzureOpenAIBackend(OpenAIBackend):
     @cached_property
     @override
     def client(self) -> openai.OpenAI:
-        """The official client; with Entra it asks for the token before every call, so that none grows old."""
+        """The official client; with Entra it gets the token before every call, so that none grows old."""
         from airflow_batch_provider.backends.wire.client import make_client
 
         self._refuse_missing()
@@ -95,9 +95,9 @@ class AzureOpenAIBackend(OpenAIBackend):
 
     @override
     def probe(self) -> str:
-        """List one batch, and tell who signed in."""
+        """List one batch, and say who signed in."""
         said = super().probe()
-        return said if self.sign_in is None else f"{said}; signed in with Microsoft Entra ID as {self.sign_in.told}"
+        return said if self.sign_in is None else f"{said}; signed in with Microsoft Entra ID as {self.sign_in.identity}"
 
 
 def azure_backend(

@@ -1,6 +1,6 @@
 """Asynchronous calls for the triggerer: one client per route, event loop and process, and nothing that blocks.
 
-The official client is not used here: importing it alone takes most of a second, in which every trigger stands still.
+The official client is not used here: importing it alone takes most of a second, in which every trigger waits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def call(route: Route, method: str, path: str, headers: Mapping[str, str] 
     except ValueError as error:
         raise from_transport(name, error) from error
     if not isinstance(data, dict):
-        raise ProviderError(f"{name}: the answer is no JSON object: {str(data)[:200]!r}")
+        raise ProviderError(f"{name}: the answer is not a JSON object: {str(data)[:200]!r}")
     return data
 
 

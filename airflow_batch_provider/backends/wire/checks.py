@@ -1,4 +1,4 @@
-"""What can be told to be wrong with an address or an option before anything is sent."""
+"""What can be found wrong with an address or an option before anything is sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WITH_V1 = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"
 def mended(base_url: str) -> str:
     """The address that calls are appended to: without what people paste along, such as ``/chat/completions``.
 
-    :raises ConfigurationError: for what is no address, and for a query.
+    :raises ConfigurationError: for what is not an address, and for a query.
     """
     base_url = base_url.strip()
     check_address(base_url)
@@ -43,7 +43,7 @@ def mended(base_url: str) -> str:
 
 
 def check_address(base_url: str) -> None:
-    """Refuse what is no address of an HTTP server; an empty one is a missing field and told as such elsewhere.
+    """Refuse what is not the address of an HTTP server; an empty one is a missing field and reported elsewhere.
 
     :raises ConfigurationError: without the address where it holds a password or a key.
     """
@@ -51,18 +51,20 @@ def check_address(base_url: str) -> None:
         return
     shown = base_url.partition("?")[0].partition("#")[0]
     if re.search(r"\s", base_url):
-        raise ConfigurationError(f"The base URL {shown!r} holds a space or an end of line; remove it")
+        raise ConfigurationError(f"The base URL {shown!r} contains a space or a line break; remove it")
     try:
         parts = urlsplit(base_url)
         _ = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"The base URL {shown!r} is no URL: {error}") from None
+        raise ConfigurationError(f"The base URL {shown!r} is not a valid URL: {error}") from None
     if "@" in parts.netloc:
-        raise ConfigurationError("The base URL holds a user name or password; enter the key as the password instead")
+        raise ConfigurationError(
+            "The base URL contains a user name or password; set the key as the connection's password instead"
+        )
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"The base URL {shown!r} is no http or https URL")
+        raise ConfigurationError(f"The base URL {shown!r} is not an http or https URL")
     if parts.query or parts.fragment:
-        raise ConfigurationError(f"The base URL {shown!r} has a query or fragment behind it; remove it")
+        raise ConfigurationError(f"The base URL {shown!r} has a query or fragment; remove it")
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -71,9 +73,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     :raises ConfigurationError: naming the option.
     """
     for name, value in options.items():
-        wanted, told = _TYPES.get(name, (object, ""))
+        wanted, expected = _TYPES.get(name, (object, ""))
         if value is not None and not isinstance(value, wanted):
-            raise ConfigurationError(f"backend_options {name} must be {told}, not {type(value).__name__}")
+            raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
     if "input_file_id" in (options.get("extra_body") or {}):
         raise ConfigurationError("backend_options extra_body may not hold input_file_id, the run uploads its own file")
     metadata = {**((options.get("extra_body") or {}).get("metadata") or {}), **(options.get("metadata") or {})}

@@ -65,7 +65,7 @@ class _Client(openai.OpenAI):
 def make_client(route: Route, timeout: float, token: Callable[[], str] | None = None) -> openai.OpenAI:
     """A client for one route.
 
-    :param token: gives a bearer token that is valid now; asked before every call.
+    :param token: gives a bearer token that is valid now; called before every call.
     """
     with making("The HTTP client"):
         client = _Client(

@@ -31,7 +31,7 @@ _REMEDIES = {
     403: "; the key is accepted, but may not do this: check its permissions",
 }
 _FULL_OF_FILES = (
-    "the account keeps no further file: delete old uploads, or let them end by themselves with the backend option "
+    "the account's file storage is full: delete old uploads, or let them expire with the backend option "
     "expires_after; delete_inputs removes them when a run has ended"
 )
 _HINTS = {
@@ -73,7 +73,7 @@ def from_status(call: str, status: int, headers: Mapping[str, str], body: Any, u
 
 
 def from_sdk(call: str, error: Exception) -> BatchInferenceError:
-    """The error of a call by the official client: an answer that is not 2xx, no answer, or one that is no JSON."""
+    """The error of a call by the official client: an answer that is not 2xx, no answer, or one that is not JSON."""
     response = getattr(error, "response", None)
     if response is not None and not response.is_success:
         url = str(response.request.url)

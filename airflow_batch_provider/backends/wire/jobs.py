@@ -71,8 +71,8 @@ def read_job(batch: Mapping[str, Any]) -> Job:
     )
 
 
-def _counts(told: Any) -> RequestCounts:
-    counts = told if isinstance(told, dict) else {}
+def _counts(payload: Any) -> RequestCounts:
+    counts = payload if isinstance(payload, dict) else {}
     total, completed, failed = (to_int(counts.get(name)) for name in ("total", "completed", "failed"))
     if completed is not None or failed is not None:
         # Portkey adds Vertex AI's word for "unknown", -1, to the total.

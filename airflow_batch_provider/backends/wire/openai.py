@@ -1,6 +1,6 @@
 """OpenAI's Files and Batches API, and every provider and gateway that speaks it.
 
-What differs between them is data: a :class:`Route` says whom to ask and how to sign, :class:`WireFacts` what that
+What differs between them is data: a :class:`Route` says where to send and how to sign, :class:`WireFacts` what that
 provider takes. Only a provider with behaviour of its own needs a class.
 """
 
@@ -46,7 +46,7 @@ TIMEOUT_SECONDS = 600.0
 class OpenAIBackend(Backend):
     """Batches on the OpenAI wire.
 
-    :param route: whom to ask and how to sign.
+    :param route: where to send and how to sign.
     :param facts: what that provider takes.
     :param models: the connection's part of model resolution.
     """
@@ -104,7 +104,7 @@ class OpenAIBackend(Backend):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Type, base URL and what else tells accounts apart."""
+        """Type, base URL and what else distinguishes accounts."""
         return {"type": self.facts.name, "base_url": self.route.base_url, **self.facts.identity}
 
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -120,7 +120,7 @@ class OpenAIBackend(Backend):
         unfit = sorted(set(endpoints) - taken)
         if unfit:
             raise ConfigurationError(
-                f"{self.facts.name} takes no batches for {', '.join(unfit)}; it takes "
+                f"{self.facts.name} does not support batches for {', '.join(unfit)}; it supports "
                 f"{', '.join(self.limits.endpoints)}"
             )
         check_options(options)
@@ -147,7 +147,7 @@ class OpenAIBackend(Backend):
         except (openai.APIError, *NOT_JSON) as error:
             raise from_sdk(name, error) from error
         if not isinstance(answer, dict):
-            raise ProviderError(f"{name}: the answer is no JSON object: {str(answer)[:200]!r}")
+            raise ProviderError(f"{name}: the answer is not a JSON object: {str(answer)[:200]!r}")
         return answer
 
     def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
@@ -205,7 +205,7 @@ class OpenAIBackend(Backend):
         return job
 
     def retrieve(self, job_id: str) -> Job:
-        """One batch as it stands."""
+        """One batch, as it is now."""
         return read_job(self._call("GET", f"/batches/{_segment(job_id)}"))
 
     def job_pages(self, limit: int | None = None) -> Pages:
@@ -242,7 +242,7 @@ class OpenAIBackend(Backend):
         return stream(self.client, path)
 
     def cancel(self, job_id: str) -> None:
-        """Cancel; a batch that has ended already answers 400 or 409, which is no error."""
+        """Cancel; a batch that has ended already answers 400 or 409, which is not an error."""
         try:
             self._call("POST", f"/batches/{_segment(job_id)}/cancel")
         except (RequestRejectedError, ProviderError) as error:
@@ -272,7 +272,7 @@ class OpenAIBackend(Backend):
         return [read_job(batch) for batch in batches]
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel all, whatever becomes of one of them; a batch that has ended already is no error."""
+        """Cancel all, whatever becomes of one of them; a batch that has ended already is not an error."""
         call = await self._caller()
 
         async def one(job_id: str) -> None:
@@ -301,9 +301,9 @@ class OpenAIBackend(Backend):
             if self.route.base_url.endswith("/v1"):
                 raise
             raise ConfigurationError(
-                f"{error}; is the address complete? Most end with /v1, such as {self.route.base_url}/v1"
+                f"{error}; check the connection's host: most addresses end with /v1, such as {self.route.base_url}/v1"
             ) from error
-        return f"{self.route.base_url} answers; " + ("batches can be listed" if seen else "no batch was made yet")
+        return f"{self.route.base_url} answers; " + ("batches can be listed" if seen else "there are none yet")
 
 
 def _segment(identifier: str) -> str:

@@ -1,6 +1,6 @@
-"""Everything a batch has put out, over whichever of its files and gateway's addresses it is to be had.
+"""Everything a batch has put out, over whichever of its files and gateway's addresses it is available.
 
-A row that is not found here counts as unanswered and is asked, and paid, again. So an answer that only means "not now"
+A row that is not found here counts as unanswered and is sent, and paid, again. So an answer that only means "not now"
 is never taken for "nothing".
 """
 

@@ -29,7 +29,7 @@ OPENAI_LIMITS = Limits(
 
 @dataclass(frozen=True)
 class Route:
-    """Whom to ask and how to sign.
+    """Where to send and how to sign.
 
     :param base_url: without a slash at its end; paths like ``/batches`` are appended.
     :param headers: sent with every call; their values are secrets and are never shown.
@@ -51,8 +51,8 @@ class Route:
             # HTTP libraries quote the whole value when they refuse it.
             if not (value.isascii() and value.isprintable() and value == value.strip() and name.isascii() and name):
                 raise ConfigurationError(
-                    f"The value of header {name!r} holds a character that no header can carry, such as an end of line "
-                    "or a typographic dash; enter the key again"
+                    f"The value of header {name!r} contains a character that is not allowed in headers, such as a line "
+                    "break or a typographic dash; enter the key again"
                 )
 
 
@@ -67,7 +67,7 @@ class WireFacts:
     :param ascii_only: escape everything else in uploads.
     :param output_endpoint: results come from ``/batches/{id}/output``.
     :param console: the provider's page of a batch, with ``{id}``.
-    :param identity: who is asked beyond the base URL: organization, project, provider behind a gateway.
+    :param identity: who receives it beyond the base URL: organization, project, provider behind a gateway.
     :param extra_body: added to every create call.
     :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
     :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
