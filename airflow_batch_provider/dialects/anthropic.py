@@ -84,7 +84,7 @@ _NESTED = ChatKeys(
 class Anthropic(ChatDialect):
     """Claude.
 
-    :param model: named in answers that do not tell theirs.
+    :param model: named in answers that do not name theirs.
     """
 
     provider = "Claude"
@@ -128,14 +128,16 @@ class Anthropic(ChatDialect):
                 self._mark_tools(body["tools"], out)
         check_room(self._family.facts, out, self.note)
         if not self._family.facts.system and "system" in out:
-            told = out["system"]
-            merge_system(out, [self.text(told)] if isinstance(told, str) else told, self.note)
+            system_text = out["system"]
+            merge_system(out, [self.text(system_text)] if isinstance(system_text, str) else system_text, self.note)
         return out
 
     def _check_images(self, turns: list[JSON]) -> None:
         count = sum(block["type"] == "image" for turn in turns for block in turn["content"])
         if count > _MOST_IMAGES:
-            raise self.refuse("messages", f"Claude takes {_MOST_IMAGES} images a request, not {count}; split the row")
+            raise self.refuse(
+                "messages", f"Claude accepts at most {_MOST_IMAGES} images per request, not {count}; split the row"
+            )
         if count > _MANY_IMAGES:
             self.note("messages", f"with more than {_MANY_IMAGES} images, {_MANY_RULE}", "sent as it is")
 
@@ -145,9 +147,7 @@ class Anthropic(ChatDialect):
         if most is not None:
             return bounded_tokens(most, facts.max_output, self.note)
         written = min(facts.default_output, facts.max_output or facts.default_output)
-        reason = (
-            f"Claude requires one; {written} is written where a request names none, more where it is asked to think"
-        )
+        reason = f"Claude requires a limit: requests without one get {written}, or more where thinking is on"
         self.notes.setdefault("body.max_tokens", reason)
         return written
 
@@ -203,7 +203,7 @@ class Anthropic(ChatDialect):
             raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         kind = "image/jpeg" if blob.media_type == "image/jpg" else blob.media_type
         if kind not in _IMAGES:
-            raise self.refuse(f"{path}.image_url.url", f"{kind} is no png, jpeg, gif or webp")
+            raise self.refuse(f"{path}.image_url.url", f"{kind} is not png, jpeg, gif or webp")
         return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": blob.data}}
 
     def document(self, blob: Blob, path: str) -> JSON:
@@ -214,7 +214,7 @@ class Anthropic(ChatDialect):
             try:
                 text = base64.b64decode(blob.data).decode()
             except ValueError:
-                raise self.refuse(f"{path}.file.file_data", "the text is no UTF-8") from None
+                raise self.refuse(f"{path}.file.file_data", "the text is not valid UTF-8") from None
             source = {"type": "text", "media_type": "text/plain", "data": text}
         else:
             raise self.refuse(f"{path}.file.file_data", f"{blob.media_type} is neither a PDF nor plain text")
@@ -223,7 +223,7 @@ class Anthropic(ChatDialect):
     def call(self, call: ToolCall) -> JSON:
         """A tool_use block."""
         if not _ID.fullmatch(call.name):
-            raise self.refuse("messages", f"{call.name!r} is no name of a tool: letters, digits, _ and - make one")
+            raise self.refuse("messages", f"{call.name!r} is not a valid tool name: use letters, digits, _ and - only")
         self._called[call.name] = None
         return {"type": "tool_use", "id": _tool_id(call.id), "name": call.name, "input": call.arguments}
 
@@ -240,7 +240,7 @@ class Anthropic(ChatDialect):
         if number == 1 and (sampling == "none" or (sampling == "one" and body.get("top_p") not in (None, 1))):
             self.note("temperature", "1 is what it does anyway")
         elif sampling == "none":
-            raise self.refuse("temperature", f"{self._model} takes no temperature; leave it out")
+            raise self.refuse("temperature", f"{self._model} does not accept temperature; remove it")
         else:
             out["temperature"] = number
 
@@ -250,7 +250,7 @@ class Anthropic(ChatDialect):
         if number == 1 and sampling != "both":
             self.note("top_p", "1 is what it does anyway")
         elif sampling == "none":
-            raise self.refuse("top_p", f"{self._model} takes no top_p; leave it out")
+            raise self.refuse("top_p", f"{self._model} does not accept top_p; remove it")
         elif sampling == "one" and body.get("temperature") not in (None, 1):
             raise self.refuse("top_p", f"{self._model} takes temperature or top_p, not both; leave one out")
         else:
@@ -260,7 +260,7 @@ class Anthropic(ChatDialect):
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
         facts = self._family.facts
         if not facts.top_k:
-            raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
+            raise self.refuse("top_k", f"{self._model} does not accept top_k; remove it")
         out["top_k"] = read_whole("top_k", value, low=0, most=facts.max_top_k)
 
     def _stop(self, value: Any, body: JSON, out: JSON) -> None:
@@ -291,8 +291,12 @@ class Anthropic(ChatDialect):
         text: str | None = answers[0] if answers else "".join(texts)
         refusal = None
         if reason == "refusal":
-            told = object_of(output.get("stop_details")).get("explanation")
-            refusal, text = text or (told if isinstance(told, str) and told else "The model refused to answer."), None
+            explanation = object_of(output.get("stop_details")).get("explanation")
+            refusal, text = (
+                text
+                or (explanation if isinstance(explanation, str) and explanation else "The model refused to answer."),
+                None,
+            )
         body = completion(
             answer_id=f"chatcmpl-{output['id']}" if isinstance(output.get("id"), str) else made_id(output),
             model=output["model"] if isinstance(output.get("model"), str) else self._model,
@@ -324,14 +328,14 @@ def _thoughts(blocks: Any) -> list[JSON]:
     return found
 
 
-def _usage(told: JSON) -> JSON:
+def _usage(counts: JSON) -> JSON:
     """Claude counts cached tokens apart from ``input_tokens``."""
     return usage(
-        token_total(told, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
-        token_total(told, "output_tokens"),
-        cached=told.get("cache_read_input_tokens"),
-        cache_write=told.get("cache_creation_input_tokens"),
-        reasoning=object_of(told.get("output_tokens_details")).get("thinking_tokens"),
+        token_total(counts, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"),
+        token_total(counts, "output_tokens"),
+        cached=counts.get("cache_read_input_tokens"),
+        cache_write=counts.get("cache_creation_input_tokens"),
+        reasoning=object_of(counts.get("output_tokens_details")).get("thinking_tokens"),
     )
 
 
@@ -344,6 +348,6 @@ def _failure(output: JSON) -> Failure:
     error = object_of(output.get("error"))
     kind = error.get("type")
     if not isinstance(kind, str) or not kind:
-        return Failure(None, "The record's output is no message.")
+        return Failure(None, "The record's output is not a message.")
     status = _ERRORS.get(kind)
     return Failure(status, str(error.get("message") or kind), kind, status in (429, 500, 504, 529))

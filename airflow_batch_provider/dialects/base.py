@@ -14,14 +14,14 @@ TOKEN_LENGTH = 11
 def token(position: int) -> str:
     """A line's id on the wire: its 0-based position in the shard, as one letter and ten digits.
 
-    Every provider takes it as it is: it is short, plain, never looks like a number, and its length tells nothing, so
+    Every provider takes it as it is: it is short, plain, never looks like a number, and its length is constant, so
     that the size of a line is known before its shard is.
     """
     return "r%010d" % position  # noqa: UP031 - faster than an f-string, and called for every row
 
 
 def position_of(value: object) -> int | None:
-    """The position that a token carries, None for anything that is no token of ours."""
+    """The position that a token carries, None for anything that is not a token of ours."""
     if not isinstance(value, str) or len(value) != TOKEN_LENGTH or value[0] != "r":
         return None
     digits = value[1:]
@@ -33,7 +33,7 @@ class Sent:
     """What one shard sent, as far as reading its answers needs it.
 
     :param ids: the custom_ids in the order of the wire lines, or the ids of parts (``dialects.joining``); None where
-        nobody knows them, then the id on the wire is the row's id.
+        they are unknown; then the id on the wire is the row's id.
     :param wire: opens the wire lines anew, for the answer that has lost its id.
     :param own: whether the lines carry our tokens; False for a file that another tool has made, whose ids may look like
         them.
@@ -46,7 +46,7 @@ class Sent:
     _known: frozenset[str] | None = field(default=None, init=False)
 
     def row(self, value: object) -> str | None:
-        """The custom_id that an id on the wire stands for, None for what is none of this shard."""
+        """The custom_id that an id on the wire means, None for what is not one of this shard."""
         if self.ids is None:
             return value if isinstance(value, str) else None
         position = position_of(value) if self.own else None
@@ -89,13 +89,13 @@ class LineFormat(ABC):
         A row that :meth:`split` makes several of is as many lines, with line feeds between them.
 
         :param position: 0-based place of the row's first line in its shard.
-        :raises UntranslatableError: when the provider has no word for what the request asks.
+        :raises UntranslatableError: when the provider does not support what the request contains.
         """
 
     def variant(self, request: BatchRequest) -> int:
         """Which file the row may be in: rows of different variants never share one. 0 for most providers.
 
-        Asked in file order, by every pass over the same rows alike.
+        Called in file order, by every pass over the same rows alike.
 
         :raises UntranslatableError: when no file could take the row.
         """

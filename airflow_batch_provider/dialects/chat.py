@@ -58,24 +58,24 @@ class ChatDialect(Dialect):
         self.fields: dict[str, Write] = {
             "model": nothing,
             "messages": nothing,
-            "stream": self._no("a batch cannot stream"),
+            "stream": self._no("remove the field", "does not stream in batches"),
             "max_tokens": nothing,
             "max_completion_tokens": self._newer_tokens,
             "parallel_tool_calls": self._parallel,
             "n": self._one_choice,
-            "seed": self._dropped("answers are not repeatable there"),
-            "presence_penalty": self._no("it has no penalties; leave the field out"),
-            "frequency_penalty": self._no("it has no penalties; leave the field out"),
-            "logit_bias": self._no("single tokens cannot be weighed there; leave the field out"),
-            "verbosity": self._dropped("it has no such dial"),
-            "logprobs": self._no("log probabilities are not to be had there; leave the field out"),
-            "top_logprobs": self._no("log probabilities are not to be had there; leave the field out"),
+            "seed": self._dropped("it has no seed, so answers are not repeatable"),
+            "presence_penalty": self._no("remove the field"),
+            "frequency_penalty": self._no("remove the field"),
+            "logit_bias": self._no("remove the field"),
+            "verbosity": self._dropped("it has no such setting"),
+            "logprobs": self._no("remove the field", "does not return log probabilities"),
+            "top_logprobs": self._no("remove the field", "does not return log probabilities"),
             "functions": self._no("write tools instead"),
             "function_call": self._no("write tool_choice instead"),
-            "audio": self._no("audio answers are not to be had there"),
+            "audio": self._no("remove the field", "does not return audio"),
             "modalities": self._only_text,
             "prediction": self._dropped("predicted outputs only save time"),
-            "web_search_options": self._no("web search is not to be had there"),
+            "web_search_options": self._no("remove the field", "does not offer web search in batches"),
             **dict.fromkeys(UNHEARD, self._unheard),
         }
 
@@ -89,7 +89,7 @@ class ChatDialect(Dialect):
             if write is nothing or value is None:
                 continue
             if write is None:
-                raise UntranslatableError(f"body.{name}", f"{self.provider} has no such parameter; leave it out")
+                raise UntranslatableError(f"body.{name}", f"{self.provider} does not support this parameter; remove it")
             self._field = name
             write(value, body, out)
 
@@ -101,16 +101,21 @@ class ChatDialect(Dialect):
         return UntranslatableError(f"body.{field}", message)
 
     def note(self, field: str, reason: str, what: str = "left out") -> None:
-        """Tell, once in a run, that a key was left out, or what else became of it, wherever in the arrays it stands."""
+        """Note, once in a run, that a key was left out, or what else became of it, wherever in the arrays it is."""
         name = f"body.{pattern(field)}"
         if name not in self.notes:
             where = "" if "[" not in field else f" (first in body.{field})"
             self.notes[name] = f"{what} for {self.provider}: {reason}{where}"
 
-    def _no(self, remedy: str) -> Write:
+    def _no(self, remedy: str, lack: str = "") -> Write:
+        """A writer that refuses the field.
+
+        :param lack: what the provider does not do, where the name of the field does not say it.
+        """
+
         def write(value: Any, _body: JSON, _out: JSON) -> None:
             if value not in (False, 0, [], {}, ""):
-                raise self.refuse(self._field, f"{self.provider} cannot do this: {remedy}")
+                raise self.refuse(self._field, f"{self.provider} {lack or 'does not support ' + self._field}; {remedy}")
 
         return write
 
@@ -125,7 +130,7 @@ class ChatDialect(Dialect):
 
     def _one_choice(self, value: Any, body: JSON, out: JSON) -> None:
         if value != 1:
-            raise self.refuse("n", f"{self.provider} gives one answer a request; write {value} lines instead")
+            raise self.refuse("n", f"{self.provider} returns one answer per request; write {value} lines instead")
 
     def _only_text(self, value: Any, body: JSON, out: JSON) -> None:
         if value != ["text"]:
@@ -133,7 +138,7 @@ class ChatDialect(Dialect):
 
     def _newer_tokens(self, value: Any, body: JSON, out: JSON) -> None:
         if body.get("max_tokens") is not None:
-            self.note("max_tokens", "max_completion_tokens stands beside it")
+            self.note("max_tokens", "max_completion_tokens is set as well and is used")
 
     def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
         if value is not True:
@@ -179,7 +184,7 @@ class ChatDialect(Dialect):
                 turns.append({"role": turn, field: parts})
                 last = turn
         if not turns:
-            raise self.refuse("messages", f"{self.provider} needs a user message; system messages alone ask nothing")
+            raise self.refuse("messages", f"{self.provider} requires a user message; this row has system messages only")
         return system, turns
 
     def _check_keys(self, body: JSON) -> None:
@@ -208,7 +213,7 @@ class ChatDialect(Dialect):
     def _said(self, text: str, where: str, part: str) -> bool:
         """Whether a text says anything; white space alone is left out where it is not taken."""
         if not text.strip():
-            self.note(f"{where}.content{part}", "white space alone is not taken")
+            self.note(f"{where}.content{part}", "a text of white space only is not accepted")
             return False
         return True
 
@@ -216,8 +221,8 @@ class ChatDialect(Dialect):
         """The parts of any message but a system message."""
         where = f"messages[{index}]"
         if role not in self.turn_roles:
-            known = "system, developer, user, assistant and tool"
-            raise self.refuse(f"{where}.role", f"{role!r} is no role; {known} are")
+            known = "system, developer, user, assistant or tool"
+            raise self.refuse(f"{where}.role", f"{role!r} is not a role; use {known}")
         if role in ("tool", "function"):
             return [self._result(message, where, names)]
         parts = self._content(message.get("content"), where)
@@ -262,10 +267,10 @@ class ChatDialect(Dialect):
     """The media type that the author gives beside the file being read; it outranks every other sign of it."""
 
     def _read_type(self, part: JSON, inner: str, path: str) -> None:
-        told = given_type(part.get(inner), part)
-        if told is not None and told[1] is None:
-            raise self.refuse(f"{path}.{told[0]}", "is not a media type; write one such as image/png")
-        self.given_type = told[1] if told else None
+        stated = given_type(part.get(inner), part)
+        if stated is not None and stated[1] is None:
+            raise self.refuse(f"{path}.{stated[0]}", "is not a media type; write one such as image/png")
+        self.given_type = stated[1] if stated else None
 
     def _media(self, part: JSON, path: str) -> JSON:
         kind = part.get("type")
@@ -311,7 +316,7 @@ class ChatDialect(Dialect):
                 return blob
         except ValueError:
             pass
-        raise self.refuse(path, "what follows base64, is no base64 text")
+        raise self.refuse(path, "what follows base64, is not valid base64")
 
     def _result(self, message: JSON, where: str, names: Mapping[str, str]) -> JSON:
         call_id = str(message.get("tool_call_id") or message.get("name") or "")
@@ -319,7 +324,9 @@ class ChatDialect(Dialect):
         if message["role"] == "function" and call_id not in names:
             raise self.refuse(f"{where}.role", "write tool_calls and a tool message, which names its call, instead")
         if not name:
-            raise self.refuse(f"{where}.tool_call_id", f"{call_id!r} answers no call of an assistant message before it")
+            raise self.refuse(
+                f"{where}.tool_call_id", f"{call_id!r} is not the id of a call in an earlier assistant message"
+            )
         made = self.result(ToolResult(call_id, str(name), "".join(self._texts_of_result(message, where))))
         content = message.get("content")
         for given in (*(content if isinstance(content, list) else ()), message):
@@ -357,29 +364,29 @@ class ChatDialect(Dialect):
         if scheme == "data":
             raise self.refuse(f"{path}.image_url.url", "must read data:image/...;base64,...")
         remedy = "set download_images=True, or write it" if scheme in ("http", "https") else "write the image itself"
-        message = f"{self.provider} fetches no {scheme}: images in batches; {remedy} as a data: URL"
+        message = f"{self.provider} does not download {scheme}: images in batches; {remedy} as a data: URL"
         raise self.refuse(f"{path}.image_url.url", message)
 
     def document(self, blob: Blob, path: str) -> JSON:
         """A file that came with the message."""
-        raise self.refuse(f"{path}.file", f"{self.provider} takes no files")
+        raise self.refuse(f"{path}.file", f"{self.provider} does not accept files; remove them")
 
     def document_link(self, url: str, name: str, path: str) -> JSON:
         """A file that is somewhere else."""
-        message = f"{self.provider} fetches no files in batches; write file_data as a data: URL"
+        message = f"{self.provider} does not download files in batches; write file_data as a data: URL"
         raise self.refuse(f"{path}.file", message)
 
     def audio(self, given: JSON, path: str) -> JSON:
         """A recording: ``{"data": base64, "format": "wav" | "mp3"}``."""
-        raise self.refuse(f"{path}.input_audio", f"{self.provider} takes no audio")
+        raise self.refuse(f"{path}.input_audio", f"{self.provider} does not accept audio; remove it")
 
     def call(self, call: ToolCall) -> JSON:
         """A tool call of an earlier answer."""
-        raise self.refuse("messages", f"{self.provider} takes no tool calls")
+        raise self.refuse("messages", f"{self.provider} does not accept tool calls; remove them")
 
     def result(self, result: ToolResult) -> JSON:
         """What a tool returned."""
-        raise self.refuse("messages", f"{self.provider} takes no tool results")
+        raise self.refuse("messages", f"{self.provider} does not accept tool results; remove them")
 
 
 def nothing(value: Any, body: JSON, out: JSON) -> None:

@@ -26,7 +26,7 @@ _DIRECT = {"type": "direct"}
 
 
 def claude_leftovers(output: JSON) -> Leftovers:
-    """What no member of a completion tells.
+    """What no member of a completion holds.
 
     :param output: a Message.
     """
@@ -45,8 +45,8 @@ def claude_leftovers(output: JSON) -> Leftovers:
             continue
         kind = str(block.get("type"))
         # The content of a forced tool's answer is the tool's input, without the words around it.
-        told = not answers or index == answers[0] or (kind != "text" and index not in answers)
-        rest = unread(block, "type", *(_READ.get(kind, ()) if told else ()))
+        shown = not answers or index == answers[0] or (kind != "text" and index not in answers)
+        rest = unread(block, "type", *(_READ.get(kind, ()) if shown else ()))
         if rest.get("caller") == _DIRECT:
             del rest["caller"]
         if rest:

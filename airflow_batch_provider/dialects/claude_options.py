@@ -1,7 +1,7 @@
 """The options of a request to Claude that depend on each other: tools, answer format, thinking.
 
 A schema of the answer goes the first of these ways that the model takes: structured outputs, a tool that must be
-called, a tool that may be called and is asked for in words, words alone.
+called, a tool that may be called and is requested in words, words alone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_linked(facts: Facts, body: JSON, out: JSON, called: Sequence[str], not
     """Write tools, format and thinking.
 
     :param called: the functions that the history calls.
-    :param note: tells that a field was left out or changed, with the reason.
+    :param note: notes that a field was left out or changed, with the reason.
     """
     tools = read_tools(body["tools"]) if body.get("tools") else []
     choice = read_choice(body.get("tool_choice"), tools)
@@ -53,9 +53,9 @@ def write_linked(facts: Facts, body: JSON, out: JSON, called: Sequence[str], not
     if body.get("response_format") is not None:
         _write_format(facts, body, out, choice, thinks, note)
     if body.get("parallel_tool_calls") is False and out.get("tools"):
-        told = out.setdefault("tool_choice", {"type": "auto"})
-        if told["type"] != "none":
-            told["disable_parallel_tool_use"] = True
+        choice = out.setdefault("tool_choice", {"type": "auto"})
+        if choice["type"] != "none":
+            choice["disable_parallel_tool_use"] = True
     elif body.get("parallel_tool_calls") is False:
         note("parallel_tool_calls", "there are no tools")
 
@@ -78,9 +78,14 @@ def _check_forced(facts: Facts, thinks: Thinks, out: JSON, note: Note) -> None:
     if _may_force(facts, thinks, out, note):
         return
     if facts.forced_tools == "never" or thinks == "unasked":
-        message = f"this model refuses requests that force a tool call; write auto, and ask for the call, {REMEDY}"
+        message = (
+            f"this model refuses requests that force a tool call; write auto, and request the call in the "
+            f"prompt, {REMEDY}"
+        )
         raise refuse("tool_choice", message)
-    raise refuse("tool_choice", "a thinking Claude cannot be forced to call; write auto, or leave the thinking out")
+    raise refuse(
+        "tool_choice", "Claude cannot be forced to call a tool while it thinks; write auto, or turn thinking off"
+    )
 
 
 def _write_tools(facts: Facts, tools: list[Tool], choice: Choice, out: JSON, called: Sequence[str], note: Note) -> None:
@@ -100,16 +105,16 @@ def _write_tools(facts: Facts, tools: list[Tool], choice: Choice, out: JSON, cal
 def _tool(facts: Facts, tool: Tool, note: Note) -> JSON:
     path = f"{tool.path}.function.parameters"
     schema = check_tool_schema(tool.parameters or {"type": "object", "properties": {}}, path)
-    told: JSON = {"name": tool.name, "input_schema": schema}
+    written: JSON = {"name": tool.name, "input_schema": schema}
     if tool.description:
-        told["description"] = tool.description
+        written["description"] = tool.description
     if tool.strict:
         if facts.strict_tools and is_native(schema):
-            told["strict"] = True
+            written["strict"] = True
         else:
             reason = "this schema" if facts.strict_tools else "a tool's schema"
             note(f"{tool.path}.function.strict", f"the model cannot be held to {reason} strictly there")
-    return told
+    return written
 
 
 # ---- answer format -----------------------------------------------------------------------------------------------
@@ -125,25 +130,28 @@ def _write_format(facts: Facts, body: JSON, out: JSON, choice: Choice, thinks: T
     if out["messages"][-1]["role"] == "assistant":
         raise refuse("response_format", "Claude answers by a schema only when the user speaks last")
     if facts.schema == "none":
-        raise refuse("response_format", f"this model takes no schema; write json_object, {REMEDY}")
+        raise refuse("response_format", f"this model does not accept a schema; write json_object, {REMEDY}")
     schema = wanted.schema
     if wanted.description and "description" not in schema:
         schema = {"description": wanted.description, **schema}
     _check_citations(out)
     native = facts.schema == "native" and is_native(schema)
     if wanted.strict is not None:
-        note("response_format.json_schema.strict", HELD.reason if native else "what stands in is not held strictly")
+        note(
+            "response_format.json_schema.strict", HELD.reason if native else "its replacement is not enforced strictly"
+        )
     if native:
         out.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
     elif choice.mode == "required":
-        note("response_format", "tool_choice wants a call, not an answer")
+        note(
+            "response_format",
+            "tool_choice requires a call, so there is no answer that could follow a schema; remove one of them",
+        )
     elif facts.schema != "prompt" and _may_force(facts, thinks, out, note):
         _force_answer(answer_tool(wanted, schema), out, choice)
     else:
         _offer_answer(wanted, schema, out)
-        note(
-            "response_format", "the schema is asked for in words, and nothing enforces it; check the answers", "changed"
-        )
+        note("response_format", "the schema goes into the prompt and is not enforced; check the answers", "changed")
 
 
 def _check_citations(out: JSON) -> None:

@@ -100,7 +100,7 @@ def _optional(node: Any) -> Iterator[int]:
 def check_tool_schema(schema: JSON, path: str) -> JSON:
     """The schema of an author's tool as Claude takes it.
 
-    :param path: where it stands in the body.
+    :param path: its place in the body.
     :raises UntranslatableError: for what Claude refuses.
     """
     if schema.get("type", "object") != "object":

@@ -72,7 +72,7 @@ def switch_off(facts: Facts, out: JSON, field: str) -> None:
     :raises UntranslatableError: for a model that always thinks.
     """
     if facts.thinking_off == "never":
-        raise refuse(field, f"this model cannot be kept from thinking; leave it out, ask for low effort, {REMEDY}")
+        raise refuse(field, f"this model cannot be kept from thinking; leave it out, set a low effort, {REMEDY}")
     if facts.thinking_off != "absent":
         out["thinking"] = {"type": facts.thinking_off}
 
@@ -94,7 +94,7 @@ def _read_thinking(given: Any, facts: Facts) -> tuple[str | None, int | None]:
     if facts.thinking == "none":
         raise refuse("thinking", "this model does not think; leave it out")
     if kind == "adaptive" and facts.thinking == "budget":
-        raise refuse("thinking.type", "this model wants a budget: enabled, with budget_tokens")
+        raise refuse("thinking.type", "this model requires a budget: write enabled, with budget_tokens")
     if kind != "enabled":
         return kind, None
     least = _least(facts)
@@ -130,16 +130,16 @@ def _write_adaptive(facts: Facts, body: JSON, out: JSON, effort: str | None, not
     out["output_config"] = {"effort": level}
 
 
-def _write_budget(facts: Facts, body: JSON, out: JSON, told: int | None, meant: int) -> None:
-    """The budget as told, or as the effort means it, always below ``max_tokens``."""
+def _write_budget(facts: Facts, body: JSON, out: JSON, given: int | None, meant: int) -> None:
+    """The budget as given, or as the effort means it, always below ``max_tokens``."""
     most = read_max_tokens(body)
     least = _least(facts)
     meant = max(meant, least)
-    budget = told or min(meant, facts.max_budget or meant)
+    budget = given or min(meant, facts.max_budget or meant)
     if most is None:
         out["max_tokens"] = min(out["max_tokens"] + budget, facts.max_output or out["max_tokens"] + budget)
     if budget >= out["max_tokens"]:
-        if told:
+        if given:
             raise refuse("thinking.budget_tokens", f"must be below the {out['max_tokens']} tokens of the whole answer")
         if out["max_tokens"] <= least:
             message = f"Claude thinks with {least} tokens or more; allow more than that, or leave this out"
@@ -149,7 +149,7 @@ def _write_budget(facts: Facts, body: JSON, out: JSON, told: int | None, meant: 
 
 
 def check_beside_thinking(out: JSON) -> None:
-    """Refuse what a Claude that is asked to think refuses."""
+    """Refuse what Claude refuses while it thinks."""
     if out.get("temperature", 1) != 1:
         raise refuse("temperature", "must be 1 or left out while Claude thinks")
     if out.get("top_p", 1) < 0.95:
@@ -158,9 +158,9 @@ def check_beside_thinking(out: JSON) -> None:
         raise refuse("top_k", "must be left out while Claude thinks")
     last = out["messages"][-1]
     if last["role"] == "assistant":
-        raise refuse("messages", "a thinking Claude wants the user to speak last")
+        raise refuse("messages", "while Claude thinks, the last message must be a user message")
     if out["thinking"]["type"] == "enabled" and last["content"][0].get("type") == "tool_result":
         first = out["messages"][-2]["content"][0]
         if first["type"] not in ("thinking", "redacted_thinking"):
-            message = "a thinking Claude wants its signed thinking_blocks back in the message that called the tools"
+            message = "while Claude thinks, the message that called the tools must hold its signed thinking_blocks"
             raise refuse("messages", message)

@@ -1,9 +1,9 @@
 """Embeddings by Cohere on Bedrock: up to 96 texts a record.
 
 Shapes and bounds: AWS, "Cohere Embed v3" (2,048 characters a text, 1024 dimensions) and "Cohere Embed v4" (256, 512,
-1024 or 1536 dimensions): with ``embedding_types`` the vectors stand in an object by type, without it in a plain list.
-Whether batches count tokens is not documented; ``meta.billed_units`` is what Cohere's own service tells, and read.
-``input_type``, which Cohere wants and OpenAI has not, goes through as written.
+1024 or 1536 dimensions): with ``embedding_types`` the vectors are in an object by type, without it in a plain list.
+Whether batches count tokens is not documented; ``meta.billed_units`` is what Cohere's own service reports, and read.
+``input_type``, which Cohere requires and OpenAI has not, goes through as written.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _widen(value: JSON, column: str, mixed: set[str]) -> None:
 def pruned(value: Any, depth: int = 0) -> Any:
     """A copy without the nulls and empty objects that the importer takes nowhere; None for nothing left.
 
-    Elements of lists stay, so that none moves; what is nested too deeply stays for :func:`columns` to refuse.
+    Elements of lists are kept, so that none moves; what is nested too deeply is left for :func:`columns` to refuse.
     """
     if depth > MAX_DEPTH:
         return value

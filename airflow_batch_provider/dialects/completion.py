@@ -28,7 +28,7 @@ def completion(
     """An OpenAI chat completion with one choice.
 
     :param text: None for an empty one beside media.
-    :param created: seconds since the epoch; 0 where the provider's line tells no time.
+    :param created: seconds since the epoch; 0 where the provider's line has no time.
     :param reasoning: given as ``reasoning_content``, the field's common extension.
     :param calls: as :func:`tool_call` makes them.
     :param media: what :meth:`airflow_batch_provider.dialects.media.Media.fields` gives.
@@ -75,27 +75,30 @@ def usage(
     :param completion_kinds: the same of the output; media are billed at prices of their own.
     """
     known = {"prompt_tokens": prompt, "completion_tokens": completion_tokens}
-    told: JSON = {name: number for name, number in known.items() if number is not None}
+    members: JSON = {name: number for name, number in known.items() if number is not None}
     if prompt is not None and completion_tokens is not None:
-        told["total_tokens"] = prompt + completion_tokens
+        members["total_tokens"] = prompt + completion_tokens
     details = {"cached_tokens": count(cached), "cache_write_tokens": count(cache_write), **(prompt_kinds or {})}
     if any(details.values()):
-        told["prompt_tokens_details"] = {name: number for name, number in details.items() if number}
+        members["prompt_tokens_details"] = {name: number for name, number in details.items() if number}
     details = {"reasoning_tokens": count(reasoning), **(completion_kinds or {})}
     if any(details.values()):
-        told["completion_tokens_details"] = {name: number for name, number in details.items() if number}
-    return told
+        members["completion_tokens_details"] = {name: number for name, number in details.items() if number}
+    return members
 
 
-def token_total(told: JSON, needed: str, *parts: str) -> int | None:
+def token_total(counts: JSON, needed: str, *parts: str) -> int | None:
     """A total that a provider reports in parts, None where it cannot be known.
 
     :param needed: the part that is always reported.
     :param parts: those that a provider leaves out, or writes as null, when they are 0.
     """
-    counts = [read_count(told.get(needed)), *(read_count(told[name]) for name in parts if told.get(name) is not None)]
-    known = [number for number in counts if number is not None]
-    return sum(known) if len(known) == len(counts) else None
+    numbers = [
+        read_count(counts.get(needed)),
+        *(read_count(counts[name]) for name in parts if counts.get(name) is not None),
+    ]
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def count(value: Any) -> int:

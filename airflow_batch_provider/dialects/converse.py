@@ -63,13 +63,14 @@ _DOCUMENTS = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
-_NO_TOOLS = "Bedrock refuses tools in Converse batches; use Claude, Nova, gpt-oss, Qwen, DeepSeek V3 or Kimi"
+_TOOL_MODELS = "use Claude, Nova, gpt-oss, Qwen, DeepSeek V3 or Kimi"
+_NO_TOOLS = f"Bedrock Converse does not support tools in batches; {_TOOL_MODELS}"
 
 
 class Converse(ChatDialect):
     """Bedrock's chat models by their common request.
 
-    :param model: named in answers, which do not tell it themselves.
+    :param model: named in answers, which do not name it themselves.
     """
 
     provider = "Bedrock Converse"
@@ -88,7 +89,7 @@ class Converse(ChatDialect):
             "response_format": self._format,
             "reasoning_effort": self._effort,
             "thinking": self._thinking,
-            "tools": self._no(_NO_TOOLS),
+            "tools": self._no(_TOOL_MODELS, "does not support tools in batches"),
             "tool_choice": self._tool_choice,
         }
 
@@ -135,11 +136,11 @@ class Converse(ChatDialect):
             raise self.refuse(f"{path}.image_url", f"{self._model} takes text only")
         form = _IMAGES.get(blob.media_type)
         if form is None:
-            raise self.refuse(f"{path}.image_url.url", f"{blob.media_type} is no png, jpeg, gif or webp")
+            raise self.refuse(f"{path}.image_url.url", f"{blob.media_type} is not png, jpeg, gif or webp")
         return {"image": {"format": form, "source": {"bytes": blob.data}}}
 
     def document(self, blob: Blob, path: str) -> JSON:
-        """A document block, with a name as AWS wants them, each of its own."""
+        """A document block, with a name as AWS requires them, each of its own."""
         form = _DOCUMENTS.get(blob.media_type)
         if form is None:
             known = ", ".join(_DOCUMENTS.values())
@@ -152,7 +153,7 @@ class Converse(ChatDialect):
         for turn in turns:
             kinds = {kind for part in turn["content"] for kind in part}
             if "document" in kinds and "text" not in kinds:
-                raise self.refuse("messages", f"{self.provider} wants a text beside a file; say what to do with it")
+                raise self.refuse("messages", f"{self.provider} requires a text beside a file; say what to do with it")
 
     # ---- options -----------------------------------------------------------------------------------------------
 
@@ -194,18 +195,18 @@ class Converse(ChatDialect):
                 'write json_object, and the schema into the prompt, or set the schema of its model_facts to "prompt"'
             )
             raise self.refuse("response_format", f"{self._model} has no structured outputs on Bedrock; {remedy}")
-        told = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}
+        json_schema = {"schema": orjson.dumps(wanted.schema).decode(), "name": wanted.name}
         if wanted.description:
-            told["description"] = wanted.description
-        out["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": told}}}
+            json_schema["description"] = wanted.description
+        out["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": json_schema}}}
 
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
         read_effort(value)
-        self.note("reasoning_effort", "there is no such dial")
+        self.note("reasoning_effort", "there is no such setting")
 
     def _thinking(self, value: Any, body: JSON, out: JSON) -> None:
         if object_of(value).get("type") != "disabled":
-            raise self.refuse("thinking", f"{self._model} has no such dial; leave it out")
+            raise self.refuse("thinking", f"{self._model} has no such setting; remove the field")
 
     def _tool_choice(self, value: Any, body: JSON, out: JSON) -> None:
         if value not in ("auto", "none"):

@@ -20,7 +20,7 @@ _COUNTED = (
 
 
 def converse_leftovers(output: JSON) -> Leftovers:
-    """What stands around the parts.
+    """What is around the parts.
 
     :param output: a ConverseResponse.
     """
@@ -35,18 +35,18 @@ def converse_leftovers(output: JSON) -> Leftovers:
 
 
 def read_thoughts(block: JSON) -> list[str]:
-    """The text of a ``reasoningContent``; its signature stays."""
+    """The text of a ``reasoningContent``; its signature is kept."""
     reasoning = object_of(block.get("reasoningContent"))
-    told = object_of(reasoning.get("reasoningText"))
-    text = told.get("text")
+    thoughts = object_of(reasoning.get("reasoningText"))
+    text = thoughts.get("text")
     if not isinstance(text, str):
         return []
-    block["reasoningContent"] = unread({**reasoning, "reasoningText": unread(told, "text")})
+    block["reasoningContent"] = unread({**reasoning, "reasoningText": unread(thoughts, "text")})
     return [text]
 
 
 def read_cited(block: JSON) -> list[str]:
-    """The text of a ``citationsContent``, which is the answer's own; its citations stay."""
+    """The text of a ``citationsContent``, which is the answer's own; its citations are kept."""
     cited = object_of(block.get("citationsContent"))
     if not cited:
         return []

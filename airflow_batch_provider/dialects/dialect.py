@@ -1,4 +1,4 @@
-"""One provider's body format: what a dialect does, and what stands where an answer should be."""
+"""One provider's body format: what a dialect does, and what takes the place of an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_batch_provider.core.records import JSON
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What stands where an answer should be.
+    """What takes the place of an answer.
 
     :param status: the HTTP status it comes down to, None for a row that never ran.
     :param code: the provider's word, or one of OpenAI's for rows that never ran (``batch_expired``).
@@ -35,9 +35,9 @@ class Dialect(ABC):
 
     @abstractmethod
     def request(self, body: JSON) -> JSON:
-        """The provider's request for an OpenAI body, which stays untouched.
+        """The provider's request for an OpenAI body, which is not changed.
 
-        :raises UntranslatableError: naming the field, for what the provider cannot be asked.
+        :raises UntranslatableError: naming the field, because the provider does not support it.
         """
 
     @abstractmethod

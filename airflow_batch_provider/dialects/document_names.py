@@ -2,7 +2,7 @@
 
 AWS, API reference of Bedrock, DocumentBlock: letters, digits, single white space, hyphens, parentheses and square
 brackets; botocore, shape DocumentBlock: 1 to 200 characters. Of white space only a space is taken, live
-(aws-samples/generative-ai-use-cases#1671). A name may stand once in a request.
+(aws-samples/generative-ai-use-cases#1671). A name may occur once in a request.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def read_texts(given: Any, provider: str, longest: int | None = None) -> list[st
     """
     texts = [given] if isinstance(given, str) else given
     if isinstance(texts, list) and texts and not any(isinstance(item, str) for item in texts):
-        raise refuse("input", f"{provider} takes text, no token numbers; write the text itself")
+        raise refuse("input", f"{provider} accepts text only, not token numbers; write the text itself")
     if not isinstance(texts, list) or not texts:
         raise refuse("input", "must be a text or a list of texts")
     for index, text in enumerate(texts):
@@ -71,12 +71,12 @@ def split_texts(body: JSON, most: int) -> list[JSON]:
 
 
 def check_fields(body: JSON, known: frozenset[str], provider: str, notes: dict[str, str]) -> None:
-    """Refuse the fields that nobody knows there, and note those that change no vector."""
+    """Refuse the fields that are unknown there, and note those that change no vector."""
     for name, value in body.items():
         if value is None or name in known:
             continue
         if name not in _UNHEARD:
-            raise refuse(name, f"{provider} has no such parameter; leave it out")
+            raise refuse(name, f"{provider} does not support this parameter; remove it")
         notes.setdefault(f"body.{name}", f"left out for {provider}: it changes no answer")
 
 
@@ -109,7 +109,7 @@ def read_word(body: JSON, name: str, words: Mapping[str, str], provider: str) ->
 
 
 def wants_base64(body: JSON) -> bool:
-    """Whether ``encoding_format`` asks for base64."""
+    """Whether ``encoding_format`` is base64."""
     wish = body.get("encoding_format")
     if wish not in (None, "float", "base64"):
         raise refuse("encoding_format", "must be float or base64")
@@ -120,12 +120,12 @@ def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool, un
     """OpenAI's embeddings answer.
 
     OpenAI's vectors have length 1, so that a dot product is the cosine. Others' have not: Google normalizes
-    gemini-embedding-001 at 3072 dimensions only and asks the caller to do it for fewer ("Embeddings", on the quality of
+    gemini-embedding-001 at 3072 dimensions only and leaves it to the caller for fewer ("Embeddings", on the quality of
     smaller dimensions; AstroVela/vane#360).
 
     :param vectors: one for each text, in order.
     :param as_base64: little-endian 32-bit floats, as OpenAI writes them.
-    :param unit: bring each vector to length 1; False where the author asked for the raw one.
+    :param unit: bring each vector to length 1; False where the author wants the raw one.
     """
     if not isinstance(vectors, Sequence) or not vectors or not all(map(_is_vector, vectors)):
         return Failure(None, "The record's output holds no embedding.")
@@ -134,7 +134,7 @@ def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool, un
     try:
         written = [_base64(vector) for vector in vectors] if as_base64 else vectors
     except (OverflowError, struct.error):
-        return Failure(None, "The record's embedding holds a number that is no 32-bit float.")
+        return Failure(None, "The record's embedding holds a number that is not a 32-bit float.")
     return {
         "object": "list",
         "data": [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(written)],
@@ -144,7 +144,7 @@ def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool, un
 
 
 def with_truncation(answer: JSON | Failure, statistics: Any) -> JSON | Failure:
-    """Keep Google's word that a text was cut, which no member of OpenAI's answer tells."""
+    """Keep Google's word that a text was cut, which no member of OpenAI's answer holds."""
     if isinstance(answer, dict) and isinstance(statistics, dict) and statistics.get("truncated") is True:
         answer[FIELDS] = {"statistics": {"truncated": True}}
     return answer

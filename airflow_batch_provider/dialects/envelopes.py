@@ -28,7 +28,7 @@ _ID_FIELDS = ("custom_id", "key", "requestId")
 class Opened:
     """An output line without its envelope.
 
-    :param custom_id: the row, None when the line does not tell.
+    :param custom_id: the row, None when the line does not name it.
     :param found: the provider's answer, or why there is none.
     """
 
@@ -118,7 +118,7 @@ class VertexRecord(Envelope):
     """``{"custom_id", "request"}`` -> ``{"custom_id", "request", "response", "status"}``, of Claude and Gemini.
 
     Claude's lines have an official ``custom_id``. For Gemini the echo of a sibling key is seen live and undocumented,
-    so the id also travels as a label of the request, which is echoed as part of it; last, the request itself tells.
+    so the id also travels as a label of the request, which is echoed as part of it; last, by the request itself.
 
     :param labels: write the label too.
     """
@@ -190,7 +190,7 @@ class KeyedRecord(VertexRecord):
 class InstanceRecord(VertexRecord):
     """``{"content"}`` -> ``{"instance", "predictions", "status"}``: Google's older embeddings, which have no id.
 
-    The echoed instance tells the row; of equal ones each answer goes to the next row, which is as good. A file of
+    The echoed instance names the row; of equal ones each answer goes to the next row, which is as good. A file of
     somebody else's may carry an id beside the content.
     """
 

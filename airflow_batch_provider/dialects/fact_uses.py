@@ -61,6 +61,6 @@ def unknown_model(family: Family, model: str) -> dict[str, str]:
     if family.facts.known or family.endpoint != CHAT:
         return {}
     return {
-        "model": f"What {model} takes is not known: requests are written in the forms that no known model of its kind "
-        "refuses; say more in the connection's model_facts"
+        "model": f"The settings that {model} accepts are unknown: requests use only what every known model of its kind "
+        "accepts; describe the model in the connection's model_facts"
     }

@@ -2,7 +2,7 @@
 
 Sources: AWS "Supported Regions and models for batch inference", "Batch inference" (tools not with Converse), model
 parameter pages; Google "Batch inference with Gemini", "Claude on Vertex batch", "MaaS batch prediction". A model that
-no row matches, or a private name (an application inference profile, a custom model), is told by the connection's
+no row matches, or a private name (an application inference profile, a custom model), is named by the connection's
 ``model_families``: model or ARN -> a family's name, or the id of the model behind it.
 """
 
@@ -38,7 +38,7 @@ class Family:
     """How the lines of one family of models are written.
 
     :param pattern: a regular expression for the start of the bare model id.
-    :param endpoint: what the family is asked, in OpenAI's spelling.
+    :param endpoint: what the family answers, in OpenAI's spelling.
     :param invocation: Bedrock's ``modelInvocationType``.
     :param publisher: Vertex's publisher.
     :param like: the model whose facts hold where ``model_families`` names the family; the family's name unless set.
@@ -164,24 +164,24 @@ def _bare_bedrock(model: str) -> str:
 
 def _find(model: str, bare: str, table: tuple[Family, ...], overrides: Mapping[str, str]) -> tuple[Family, str]:
     """The family, and the bare id of the model whose facts hold."""
-    told = overrides.get(model)
+    named = overrides.get(model)
     for family in table:
-        if told == family.name:
+        if named == family.name:
             return family, family.like or family.name
-    # A private name may also be told by the id of the model behind it.
-    bare = _bare_bedrock(told) if told else bare
+    # A private name may also be given as the id of the model behind it.
+    bare = _bare_bedrock(named) if named else bare
     for family in table:
         if bare and re.match(family.pattern, bare):
             return family, bare
     _, slash, last = model.rpartition("/")
-    if slash and not told and any(re.match(family.pattern, _bare_bedrock(last)) for family in BEDROCK):
-        raise ConfigurationError(f"model {model!r} is not an id that Amazon Bedrock takes; write {last!r}, or an ARN")
+    if slash and not named and any(re.match(family.pattern, _bare_bedrock(last)) for family in BEDROCK):
+        raise ConfigurationError(f"model {model!r} is not a model id of Amazon Bedrock; write {last!r}, or an ARN")
     names = ", ".join(family.name for family in table)
-    if told:
+    if named:
         raise ConfigurationError(
-            f"model_families says that {model!r} is of family {told!r}; known are the id of a model and {names}"
+            f"model_families says that {model!r} is of family {named!r}; use the id of a known model, or one of {names}"
         )
     raise ConfigurationError(
-        f"It is not known how batches for model {model!r} are written; if the provider takes it in batches, set the "
-        f'connection\'s model_families to {{"{model}": one of {names}}}'
+        f"Unknown model {model!r}. If the provider runs it in batches, set its format in the connection's "
+        f'model_families: {{"{model}": FAMILY}}, with FAMILY one of {names}'
     )

@@ -1,6 +1,6 @@
 """The finish words of each provider in OpenAI's, one table a provider; a word that is not in it is handed on as it is.
 
-``content_filter`` stands for every word of a filter, ``length`` for every limit on tokens. Whatever is not the same in
+``content_filter`` is used for every word of a filter, ``length`` for every limit on tokens. Whatever is not the same in
 OpenAI's words keeps its own, in small letters: see :mod:`airflow_batch_provider.core.finish_words`.
 """
 

@@ -85,4 +85,4 @@ def _dialect(family: Family, model: str, endpoint: str) -> Dialect:
 
 def _check_endpoint(family: Family, model: str, endpoint: str) -> None:
     if endpoint != family.endpoint:
-        raise ConfigurationError(f"Model {model!r} takes batches for {family.endpoint}, not for {endpoint}")
+        raise ConfigurationError(f"Model {model!r} supports batches for {family.endpoint}, not for {endpoint}")

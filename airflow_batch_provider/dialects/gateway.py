@@ -1,8 +1,8 @@
 """OpenAI's lines for gateways that translate them for Bedrock and Vertex AI themselves, and translate some of it badly.
 
 A gateway leaves out what it does not know and says nothing. So each request is first put to our own dialect of the same
-model, which names what the provider cannot be asked at all; then it is written so that the gateway cannot go wrong; and
-what the gateway would lose, although it changes the answer, is an error of the row.
+model, which names what the provider does not support at all; then it is written so that the gateway cannot go wrong;
+and what the gateway would lose, although it changes the answer, is an error of the row.
 
 Source: Portkey's open-source gateway 1.15.2, read and run. TrueFoundry's matrix of files
 is the same, so the same is expected of it.
@@ -72,7 +72,7 @@ _LEFT_OUT: dict[str, frozenset[str]] = {
 }
 """What our own dialect of the same model leaves out with a note, whatever its value."""
 _CHEAPER = Left("the gateway does not send it on, which changes the price and not the answer")
-_LOST = Never("the gateway leaves it out without a word, which changes the answer; use the provider's own connection")
+_LOST = Never("the gateway silently drops it, which changes the answer; use the provider's own connection")
 _PARTS = Each(Keys({"cache_control": _CHEAPER}, others=READ))
 _KEPT: dict[str, Keys] = {
     "messages": Keys({"content": _PARTS, "cache_control": _CHEAPER, "thinking_blocks": _LOST}, others=READ),
@@ -119,7 +119,7 @@ def behind(
         if family.name.startswith(("llama", "mistral", "pixtral")):
             kind = next((word for word in ("llama3", "mistral") if word in model), None)
     if kind is None:
-        raise ConfigurationError(f"The gateway cannot write the lines of model {model!r}; {remedy}, which can")
+        raise ConfigurationError(f"The gateway does not support batches of model {model!r}; {remedy}, which can")
     return Behind(family, kind, remedy)
 
 
@@ -256,7 +256,7 @@ class GatewayFormat(LineFormat):
         """Where thinking must be switched off for a forced tool, the gateway would lose that."""
         facts = self._found.family.facts
         if facts.forced_tools == "unless_thinking" and facts.thinks_unasked:
-            message = f"a forced call wants thinking off, which the gateway leaves out; {self._found.remedy}"
+            message = f"a forced call requires thinking off, and the gateway drops that setting; {self._found.remedy}"
             raise UntranslatableError("body.tool_choice", message)
 
     def _claude_tool(self, tool: JSON, index: int) -> JSON:
@@ -276,7 +276,7 @@ class GatewayFormat(LineFormat):
         self.notes.setdefault(f"body.{field}", f"{what} for the model: {reason}")
 
     def _lost(self, name: str) -> UntranslatableError:
-        message = f"the gateway leaves it out without a word, which changes the answer; {self._found.remedy}"
+        message = f"the gateway silently drops it, which changes the answer; {self._found.remedy}"
         return UntranslatableError(f"body.{name}", message)
 
     # ---- embeddings --------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def for_prompt(given: list[JSON], remedy: str, *, merge_system: bool) -> list[JS
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
             if part.get("type") not in ("text", "refusal"):
-                raise _lost(f"messages[{index}].content[{number}]", "it keeps the text alone", remedy)
+                raise _lost(f"messages[{index}].content[{number}]", "it keeps the text only", remedy)
         text = _said(message, _text(content, "\n"))
         if system and merge_system and message["role"] == "user":
             text = f"{system['content']}\n{text}"
@@ -98,7 +98,7 @@ def _check_keywords(schema: Any, field: str, remedy: str) -> None:
     if not isinstance(schema, dict):
         return
     if isinstance(schema.get("type"), list):
-        raise _lost(field, "it keeps lists of types, which Gemini does not know", remedy)
+        raise _lost(field, "it keeps lists of types, which Gemini does not support", remedy)
     for item in schema.values():
         _check_keywords(item, field, remedy)
 
@@ -164,12 +164,12 @@ def _parts(content: Any, where: str, remedy: str) -> Any:
             url = address["url"] if isinstance(address, dict) else address
             blob = read_data_url(url)
             if blob is None:
-                raise _lost(path, "it keeps no image that is somewhere else, or guesses its type", remedy)
+                raise _lost(path, "it drops images that are not in the line, or guesses their type", remedy)
             made.append({"type": "image_url", "image_url": {"url": f"data:{blob.media_type};base64,{blob.data}"}})
         else:
-            raise _lost(path, f"it keeps no {kind}", remedy)
+            raise _lost(path, f"it drops {kind}", remedy)
     return made
 
 
 def _lost(field: str, what: str, remedy: str) -> UntranslatableError:
-    return UntranslatableError(f"body.{field}", f"the gateway cannot say this: {what}; {remedy}")
+    return UntranslatableError(f"body.{field}", f"the gateway does not support this: {what}; {remedy}")

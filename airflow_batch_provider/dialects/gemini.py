@@ -77,7 +77,7 @@ class GeminiDialect(GeminiConfig):
         body = self.opened(with_effort(body, self.note))
         system, turns = self.conversation(body)
         if turns[-1]["role"] == "model" and not self._facts.prefill:
-            raise self.refuse("messages", f"{self._model} wants the user to speak last; end with a user message")
+            raise self.refuse("messages", f"{self._model} requires a user message at the end; add one")
         if self.free and self._facts.thinking == "level":
             _sign(turns)
         config: JSON = {}
@@ -88,7 +88,11 @@ class GeminiDialect(GeminiConfig):
         self.check_room(config)
         if not self._facts.system and "systemInstruction" in out:
             turns[0]["parts"] = out.pop("systemInstruction")["parts"] + turns[0]["parts"]
-            self.note("messages.system", f"{self._model} knows no system messages; they stand first", "changed")
+            self.note(
+                "messages.system",
+                f"{self._model} does not support system messages; their text goes before the first user message",
+                "changed",
+            )
         if not config:
             del out["generationConfig"]
         return out
@@ -129,9 +133,7 @@ class GeminiDialect(GeminiConfig):
     def _stored(self, url: str, name: str, path: str) -> JSON:
         kind = self.given_type or type_of_name(name) or type_of_name(url)
         if kind is None:
-            message = (
-                f"{url!r} does not tell its media type; write format beside it, such as image/png, or end its name in"
-            )
+            message = f"{url!r} has no known media type; write format beside it, such as image/png, or end its name in"
             raise self.refuse(path, f"{message} one of {', '.join(sorted(MEDIA))}")
         return {"fileData": {"fileUri": url, "mimeType": self._taken(kind, path)}}
 
@@ -149,7 +151,7 @@ class GeminiDialect(GeminiConfig):
         made: JSON = {"name": call.name}
         arguments = pruned(call.arguments)
         if call.arguments and arguments != call.arguments:
-            reason = "nulls and empty objects in it have no type, which the importer wants"
+            reason = "nulls and empty objects in it have no type, which Vertex AI's importer requires"
             self.note("messages[].tool_calls[].function.arguments", reason)
         if arguments:
             made["args"] = arguments
@@ -174,7 +176,7 @@ class GeminiDialect(GeminiConfig):
             return
         config = out["generationConfig"]
         if isinstance(asked, Schema) and self._facts.schema == "none":
-            raise self.refuse("response_format", f"{self._model} takes no schema; write json_object")
+            raise self.refuse("response_format", f"{self._model} does not accept a schema; write json_object")
         config["responseMimeType"] = "application/json"
         if isinstance(asked, Schema) and self._facts.schema == "prompt":
             parts = out.setdefault("systemInstruction", {"parts": []})["parts"]

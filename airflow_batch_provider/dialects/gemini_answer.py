@@ -120,8 +120,8 @@ def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
     """
     call_id = function.get("id")
     if not isinstance(call_id, str) or not call_id:
-        told = orjson.dumps([response_id, index, function], option=orjson.OPT_SORT_KEYS)
-        call_id = "call_" + hashlib.blake2b(told, digest_size=12).hexdigest()
+        content = orjson.dumps([response_id, index, function], option=orjson.OPT_SORT_KEYS)
+        call_id = "call_" + hashlib.blake2b(content, digest_size=12).hexdigest()
     made = tool_call(call_id, str(function["name"]), function.get("args"))
     if isinstance(signature, str) and signature:
         made["extra_content"] = {"google": {"thought_signature": signature}}
@@ -129,7 +129,7 @@ def _call(function: JSON, signature: Any, response_id: str, index: int) -> JSON:
 
 
 def _written(output: JSON, model: str, text: str | None, finish: str, **more: Any) -> JSON:
-    told = object_of(output.get("usageMetadata"))
+    counts = object_of(output.get("usageMetadata"))
     return completion(
         answer_id=f"chatcmpl-{output['responseId']}" if output.get("responseId") else made_id(output),
         model=str(output.get("modelVersion") or model),
@@ -138,13 +138,13 @@ def _written(output: JSON, model: str, text: str | None, finish: str, **more: An
         created=_seconds(output.get("createTime")),
         # Gemini counts the results of its own tools apart from the prompt, and thoughts apart from the answer.
         usage=usage(
-            token_total(told, "promptTokenCount", "toolUsePromptTokenCount"),
+            token_total(counts, "promptTokenCount", "toolUsePromptTokenCount"),
             # A count of 0 is left out, as protocol buffers do in JSON.
-            token_total({"none": 0, **told}, "none", "candidatesTokenCount", "thoughtsTokenCount"),
-            cached=told.get("cachedContentTokenCount"),
-            reasoning=told.get("thoughtsTokenCount"),
-            prompt_kinds=_kinds(told.get("promptTokensDetails"), told.get("toolUsePromptTokensDetails")),
-            completion_kinds=_kinds(told.get("candidatesTokensDetails")),
+            token_total({"none": 0, **counts}, "none", "candidatesTokenCount", "thoughtsTokenCount"),
+            cached=counts.get("cachedContentTokenCount"),
+            reasoning=counts.get("thoughtsTokenCount"),
+            prompt_kinds=_kinds(counts.get("promptTokensDetails"), counts.get("toolUsePromptTokensDetails")),
+            completion_kinds=_kinds(counts.get("candidatesTokensDetails")),
         ),
         **more,
     )

@@ -34,7 +34,7 @@ _CONFIG = (
 )
 """Gemini's own parameters that go into ``generationConfig`` as they are written."""
 _NO_CACHE = (
-    "Vertex AI's batches take no cached content: write it into the messages; what prompts share is cached anyway"
+    "Vertex AI's batches do not accept cached content: write it into the messages; what prompts share is cached anyway"
 )
 """Google: "Model gemini-2.5-flash-001 does not support cached content with batch prediction."; python-genai#509."""
 
@@ -88,7 +88,7 @@ class GeminiConfig(ChatDialect):
             "stop": self._stop,
             "stop_sequences": self._stop,
             "candidate_count": self._one_choice,
-            "logit_bias": self._no("it has no biases of tokens; leave the field out"),
+            "logit_bias": self._no("remove the field"),
             "reasoning_effort": self._effort,
             "thinking_config": self._thinking,
             "thinking": self._claudes_thinking,
@@ -169,9 +169,9 @@ class GeminiConfig(ChatDialect):
             if type(value) not in (int, float) or not least <= value <= most:
                 raise self.refuse(self._field, f"must be a number from {least:g} to {most:g} for {self._model}")
             if name == "topK" and not self._facts.top_k:
-                raise self.refuse(self._field, f"{self._model} takes no top_k; leave the field out")
+                raise self.refuse(self._field, f"{self._model} does not accept top_k; remove it")
             if self._facts.sampling == "none":
-                self.note(self._field, f"{self._model} samples in its own way, whatever is asked")
+                self.note(self._field, f"{self._model} ignores sampling settings")
                 return
             if name != "topK":
                 check_sampling(self._facts, self._field, body, value)
@@ -187,7 +187,7 @@ class GeminiConfig(ChatDialect):
             if self._facts.penalties:
                 taken(value, body, out)
             elif value != 0:
-                raise self.refuse(self._field, f"{self._model} takes no penalties; leave the field out")
+                raise self.refuse(self._field, f"{self._model} does not accept penalties; remove the field")
 
         return write
 
@@ -205,11 +205,11 @@ class GeminiConfig(ChatDialect):
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
         effort = read_effort(value)
         if body.get("thinking_config") is not None:
-            raise self.refuse("reasoning_effort", "thinking_config says it, too; leave one of them out")
+            raise self.refuse("reasoning_effort", "thinking_config sets it as well; remove one of them")
         facts = self._facts
         if facts.thinking == "none" or not facts.efforts:
             if effort != "none":
-                self.note("reasoning_effort", f"{self._model} has no such dial")
+                self.note("reasoning_effort", f"{self._model} has no such setting")
             return
         written = _nearest(effort, facts.efforts)
         if written != effort and (effort, written) not in (("xhigh", "high"), ("max", "high")):
@@ -253,7 +253,7 @@ class GeminiConfig(ChatDialect):
             raise self.refuse("thinking.type", "must be enabled, adaptive or disabled")
         for other in ("reasoning_effort", "thinking_config"):
             if body.get(other) is not None:
-                raise self.refuse("thinking", f"{other} says it, too; leave one of them out")
+                raise self.refuse("thinking", f"{other} sets it as well; remove one of them")
         if value.get("display") is not None:
             self.note("thinking.display", "include_thoughts of thinking_config says whether thoughts come back")
         if self._facts.thinking == "none":
@@ -262,7 +262,7 @@ class GeminiConfig(ChatDialect):
         elif kind == "adaptive" and self._facts.thinking == "level":
             self.note("thinking", "the model decides by itself how long it thinks")
         elif kind == "disabled" and self._facts.thinking_off == "never":
-            message = f"{self._model} cannot be kept from thinking; leave it out, or ask for low reasoning_effort"
+            message = f"{self._model} cannot be kept from thinking; leave it out, or set reasoning_effort to low"
             raise self.refuse("thinking.type", message)
         else:
             budget = {"disabled": 0, "adaptive": -1}.get(kind, value.get("budget_tokens"))

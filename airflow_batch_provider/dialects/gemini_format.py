@@ -52,7 +52,7 @@ class _Table:
 class GeminiFormat(TranslatedFormat):
     """Gemini's lines.
 
-    :param dialect: tells whether a request needs looking into.
+    :param dialect: says whether a request needs looking into.
     """
 
     def __init__(self, dialect: GeminiDialect, envelope: Envelope) -> None:

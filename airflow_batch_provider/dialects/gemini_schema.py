@@ -39,7 +39,9 @@ def clean(schema: Any, path: str, note: Note) -> JSON:
     cleaner = _Cleaner(schema)
     made = cleaner.schema(schema, f"body.{path}", ())
     for keyword, place in cleaner.left.items():
-        note(f"{path}..{keyword}", f"it binds no answer, and the importer wants one type for a column: {place}")
+        note(
+            f"{path}..{keyword}", f"it binds no answer, and Vertex AI's importer requires one type per column: {place}"
+        )
     return made
 
 
@@ -69,7 +71,7 @@ class _Cleaner:
             elif name in _ANNOTATIONS:
                 self.left.setdefault(name, f"{path}.{name}")
             elif name[0:1] == "$" and name not in _DEFINITIONS:
-                raise UntranslatableError(f"{path}.{name}", "Gemini batches know no such rule; write it out")
+                raise UntranslatableError(f"{path}.{name}", "Gemini batches do not support this rule; write it out")
             elif value is not None and name not in _DEFINITIONS:
                 self._keyword(name, value, f"{path}.{name}", inside, out)
         return _one_type(out)
@@ -78,7 +80,7 @@ class _Cleaner:
         while isinstance(ref := schema.get("$ref"), str):
             if ref in inside:
                 name = ref.rpartition("/")[2] or "the schema"
-                message = f"{name!r} contains itself; Gemini batches cannot carry recursive schemas, unroll it"
+                message = f"{name!r} contains itself; Gemini batches do not support recursive schemas, unroll it"
                 raise UntranslatableError(path, message)
             inside = (*inside, ref)
             beside = {name: value for name, value in schema.items() if name != "$ref"}
@@ -91,7 +93,7 @@ class _Cleaner:
             plain = name.replace("~1", "/").replace("~0", "~")
             found = found.get(plain) if isinstance(found, dict) else None
         if not ref.startswith("#") or not isinstance(found, dict):
-            raise UntranslatableError(f"{path}.$ref", f"{ref!r} leads nowhere in this schema; write it out")
+            raise UntranslatableError(f"{path}.$ref", f"{ref!r} does not exist in this schema; write it out")
         return found
 
     def _keyword(self, name: str, value: Any, path: str, inside: tuple[str, ...], out: JSON) -> None:

@@ -1,6 +1,6 @@
 """Rows that became several wire lines, and how their answers are one again.
 
-A provider that embeds one text a record gets one record for each text of a row. A part is told from the others by an
+A provider that embeds one text a record gets one record for each text of a row. A part is known from the others by an
 id of its own between the wire and the row's result, so that lost, doubled and foreign lines are seen part by part.
 """
 
@@ -59,16 +59,16 @@ def _joined(custom_id: str, lines: Sequence[bytes]) -> bytes:
     try:
         return join(custom_id, lines)
     except Exception as error:  # noqa: BLE001 - a provider may have written anything
-        told = f"{type(error).__name__}: {error}; the parts: " + " ".join(
+        reasons = f"{type(error).__name__}: {error}; the parts: " + " ".join(
             line.decode("utf-8", "replace") for line in lines
         )
-        return error_line(custom_id, UNREADABLE, told)
+        return error_line(custom_id, UNREADABLE, reasons)
 
 
 def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
     """The embeddings of all parts as one answer, usage summed; or the reason why a part has none.
 
-    A reason that another try cannot help comes first, for it keeps the row from being asked again in vain.
+    A reason that another try cannot help comes first: it keeps the row from being sent again in vain.
     """
     parts = [read_line(line) for line in lines]
     failed = [part for part in parts if part.outcome != "succeeded"]
@@ -77,8 +77,8 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
             (part for part in failed if part.refusal is not None and not part.refusal.helped_by_round), failed[0]
         )
         return orjson.dumps({**orjson.loads(reason.line), "id": f"batch_req_{custom_id}", "custom_id": custom_id})
-    told: list[JSON] = [orjson.loads(part.line) for part in parts]
-    bodies = [line["response"]["body"] for line in told]
+    answers: list[JSON] = [orjson.loads(part.line) for part in parts]
+    bodies = [line["response"]["body"] for line in answers]
     vectors = [item for body in bodies for item in _data(body)]
     if not all(map(_data, bodies)):
         return error_line(custom_id, "provider_error", "A part of the row came back without an embedding.")
@@ -87,7 +87,7 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
         for name, number in (body.get("usage") or {}).items():
             usage[name] = usage.get(name, 0) + number if isinstance(number, int) else number
     whole = {**bodies[0], "data": [{**item, "index": index} for index, item in enumerate(vectors)], "usage": usage}
-    response = {**told[0]["response"], "body": whole}
+    response = {**answers[0]["response"], "body": whole}
     return orjson.dumps({"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": response, "error": None})
 
 

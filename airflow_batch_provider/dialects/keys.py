@@ -1,8 +1,8 @@
 """What becomes of the keys of a request, at every depth: each is written, left out with a note, or refused by its path.
 
 A dialect declares its keys as a tree (:class:`Keys`, :class:`Each`, :class:`ByKind`), and :func:`check` walks each body
-along it. A key that the tree does not hold is refused, for it is unknown whether it matters. Null and empty values say
-nothing and are passed over. The walk looks at names only where a row holds more than the tree calls ``READ``, so it
+along it. A key that the tree does not hold is refused, because it is unknown whether it matters. Null and empty values
+say nothing and are passed over. The walk looks at names only where a row holds more than the tree calls ``READ``, so it
 costs little on plain rows.
 """
 
@@ -44,7 +44,7 @@ class _Read:
 
 
 READ = _Read()
-UNKNOWN = Never("the key is unknown; leave it out")
+UNKNOWN = Never("unknown key; remove it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ Note: TypeAlias = "Callable[[str, str], None]"
 def check(value: Any, fate: Fate, path: str, note: Note, provider: str) -> None:
     """Walk a value along its fate.
 
-    :param path: where the value stands in the body.
+    :param path: the value's place in the body.
     :param provider: how the refusal calls it.
     :raises UntranslatableError: for a key that is never left out, naming its path.
     """
@@ -110,7 +110,7 @@ def check(value: Any, fate: Fate, path: str, note: Note, provider: str) -> None:
     elif value in ("", [], {}):
         return
     elif isinstance(fate, Never):
-        raise UntranslatableError(f"body.{path}", f"{provider} has no equivalent: {fate.remedy}")
+        raise UntranslatableError(f"body.{path}", f"{provider} does not support this: {fate.remedy}")
     elif isinstance(fate, Left):
         note(path, fate.reason)
 

@@ -2,7 +2,7 @@
 
 Parts of the answer that no dialect reads (Gemini's ``executableCode``, Claude's citations and server tools, Converse's
 ``guardContent``, types that are newer than this package) are listed in the message's ``provider_parts``, each with its
-place in the provider's answer. What stands around the parts (grounding and safety metadata, service tiers, traces) is
+place in the provider's answer. What is around the parts (grounding and safety metadata, service tiers, traces) is
 the body's ``provider_fields``, nested as the provider nests it.
 """
 
@@ -30,7 +30,7 @@ def unread(value: Any, *read: str) -> JSON:
 class Leftovers:
     """Collects what an answer holds beyond its translation.
 
-    :param fields: what stands around the parts; empty members are left out.
+    :param fields: what is around the parts; empty members are left out.
     """
 
     def __init__(self, **fields: Any) -> None:

@@ -31,14 +31,14 @@ _TYPE = re.compile(r"[\w.+-]+/[\w.+;= -]+")
 
 
 def type_of_name(name: str) -> str | None:
-    """The media type that a name's ending tells."""
+    """The media type by a name's ending."""
     return MEDIA.get(name.rpartition(".")[2].lower())
 
 
 def given_type(*places: Any) -> tuple[str, str | None] | None:
     """The type that is given beside a file: the key, and the type, which is None where the value is none.
 
-    :param places: the objects it may stand in, the nearest first.
+    :param places: the objects it may be in, the nearest first.
     """
     for place in places:
         for name in GIVEN if isinstance(place, dict) else ():

@@ -47,12 +47,12 @@ _LINKED = ("tools", "tool_choice", "response_format")
 class Nova(Converse):
     """Nova by InvokeModel.
 
-    :param model: named in answers, which do not tell it themselves.
+    :param model: named in answers, which do not name it themselves.
     """
 
     provider = "Nova"
     nested = ChatKeys(
-        format_strict=Left("its tools, which stand in for schemas, have no such mode"),
+        format_strict=Left("schemas are written as tools, which have no such mode"),
         tool_strict=Left("its tools have no such mode"),
     )
 
@@ -105,12 +105,12 @@ class Nova(Converse):
     def call(self, call: ToolCall) -> JSON:
         """A toolUse block."""
         if not _ID.fullmatch(call.name):
-            raise self.refuse("messages", f"{call.name!r} is no name of a tool: letters, digits, _ and - make one")
+            raise self.refuse("messages", f"{call.name!r} is not a valid tool name: use letters, digits, _ and - only")
         self._called.add(call.name)
         return {"toolUse": {"toolUseId": _tool_id(call.id), "name": call.name, "input": call.arguments}}
 
     def result(self, result: ToolResult) -> JSON:
-        """A toolResult block; blank texts, which no block may hold, stand in an object."""
+        """A toolResult block; blank texts, which no block may hold, go into an object."""
         text = result.content
         content: JSON = {"text": text} if text.strip() else {"json": {"output": text}}
         return {"toolResult": {"toolUseId": _tool_id(result.id), "content": [content]}}
@@ -120,7 +120,7 @@ class Nova(Converse):
     def _top_k(self, value: Any, body: JSON, out: JSON) -> None:
         facts = self._family.facts
         if not facts.top_k:
-            raise self.refuse("top_k", f"{self._model} takes no top_k; leave it out")
+            raise self.refuse("top_k", f"{self._model} does not accept top_k; remove it")
         out["inferenceConfig"]["topK"] = read_whole("top_k", value, low=0, most=facts.max_top_k)
 
     def _effort(self, value: Any, body: JSON, out: JSON) -> None:
@@ -134,7 +134,7 @@ class Nova(Converse):
         if level == "high":
             for name in ("temperature", "top_p", "max_tokens", "max_completion_tokens"):
                 if body.get(name) is not None:
-                    raise self.refuse(name, "must be left out while Nova thinks with high effort; or ask for medium")
+                    raise self.refuse(name, "must be left out while Nova thinks with high effort; or set medium")
         out["inferenceConfig"]["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": level}
 
     def _parallel(self, value: Any, body: JSON, out: JSON) -> None:
@@ -146,7 +146,7 @@ class Nova(Converse):
         choice = read_choice(body.get("tool_choice"), tools)
         allowed = [tool for tool in tools if choice.allowed is None or tool.name in choice.allowed]
         if self._called and not tools:
-            raise self.refuse("tools", "the messages call tools, and Nova wants them declared; write them here")
+            raise self.refuse("tools", "the messages call tools, so Nova requires their declaration; write them here")
         if choice.mode == "none" and tools:
             if self._called:
                 message = "Nova cannot be kept from calling the tools that its messages have called"
@@ -155,26 +155,26 @@ class Nova(Converse):
         if choice.mode == "required" and self._family.facts.forced_tools == "never":
             raise self.refuse("tool_choice", "this model refuses requests that force a tool call; write auto")
         specs = [{"toolSpec": self._tool(tool)} for tool in allowed]
-        told: JSON = {}
+        tool_choice: JSON = {}
         if choice.named:
-            told = {"tool": {"name": choice.named}}
+            tool_choice = {"tool": {"name": choice.named}}
         elif choice.mode == "required":
-            told = {"any": {}}
+            tool_choice = {"any": {}}
         wanted = "text" if body.get("response_format") is None else read_format(body["response_format"])
         if wanted == "json_object":
             out.setdefault("system", []).append({"text": JSON_ONLY})
         elif isinstance(wanted, Schema) and self._in_words():
             out.setdefault("system", []).append({"text": schema_in_words(wanted, self.note)})
         elif isinstance(wanted, Schema):
-            told = self._answer_tool(wanted, specs, told, choice)
+            tool_choice = self._answer_tool(wanted, specs, tool_choice, choice)
         if specs:
-            out["toolConfig"] = {"tools": specs, **({"toolChoice": told} if told else {})}
+            out["toolConfig"] = {"tools": specs, **({"toolChoice": tool_choice} if tool_choice else {})}
 
     def _in_words(self) -> bool:
         """Whether a schema is an instruction, because no tool stands in for it."""
         facts = self._family.facts
         if facts.schema == "none":
-            raise self.refuse("response_format", "this model takes no schema; write json_object")
+            raise self.refuse("response_format", "this model does not accept a schema; write json_object")
         return facts.schema == "prompt" or facts.forced_tools == "never"
 
     def _tool(self, tool: Tool) -> JSON:
@@ -184,11 +184,14 @@ class Nova(Converse):
         spec["inputSchema"] = {"json": tool_schema(tool.parameters, f"{tool.path}.function.parameters", self.note)}
         return spec
 
-    def _answer_tool(self, wanted: Schema, specs: list[JSON], told: JSON, choice: Choice) -> JSON:
+    def _answer_tool(self, wanted: Schema, specs: list[JSON], tool_choice: JSON, choice: Choice) -> JSON:
         """The tool whose input is the answer, beside the others, and what must be called."""
-        if told:
-            self.note("response_format", "tool_choice wants a call, not an answer")
-            return told
+        if tool_choice:
+            self.note(
+                "response_format",
+                "tool_choice requires a call, so there is no answer that could follow a schema; remove one of them",
+            )
+            return tool_choice
         described = wanted.description or "Give the answer, the whole answer and nothing but the answer."
         schema = tool_schema(wanted.schema, "response_format.json_schema.schema", self.note)
         free = bool(specs) and choice.mode == "auto"

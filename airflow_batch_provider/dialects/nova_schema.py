@@ -1,7 +1,7 @@
 """The JSON schemas of Nova's tools.
 
 AWS, Nova user guide, "Troubleshooting tool calls": at the top level only ``type`` (object), ``properties`` and
-``required``; so definitions, which stand there, are written out where they are used.
+``required``; so definitions, which are there, are written out where they are used.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _MOST_NODES = 20_000
 def tool_schema(schema: JSON | None, path: str, note: Callable[[str, str], None]) -> JSON:
     """A schema as Nova takes it.
 
-    :param path: where it stands in the body.
-    :param note: tells what was left out.
+    :param path: its place in the body.
+    :param note: notes what was left out.
     :raises UntranslatableError: for rules at the top level that Nova would ignore, and for recursion.
     """
     given = _Inliner(schema or {}, path).written(schema or {}, ())
@@ -66,7 +66,7 @@ class _Inliner:
         reference = None if names else node.get("$ref")
         if isinstance(reference, str):
             if reference in inside:
-                raise refuse(self._path, f"{reference} refers to itself; Nova's tools know no recursion")
+                raise refuse(self._path, f"{reference} refers to itself; Nova's tools do not support recursive schemas")
             beside = {name: item for name, item in node.items() if name != "$ref"}
             return self.written({**self._target(reference), **beside}, (*inside, reference))
         return {
@@ -81,5 +81,5 @@ class _Inliner:
             plain = step.replace("~1", "/").replace("~0", "~")
             found = found.get(plain) if isinstance(found, dict) else None
         if not isinstance(found, dict):
-            raise refuse(self._path, f"{reference!r} refers to nothing within the schema")
+            raise refuse(self._path, f"{reference!r} does not exist in the schema")
         return found

@@ -69,7 +69,7 @@ class OpenAIFormat(LineFormat):
         self._tokens = tokens
 
     def encode(self, request: BatchRequest, position: int) -> bytes:
-        """The wire line; the author's own bytes where they already are what the provider wants."""
+        """The wire line; the author's own bytes where they already are what the provider requires."""
         if not self._tokens and self._as_it_is(request):
             return request.raw
         return self.write(request.custom_id, load_exactly(request.raw)["body"], position)
@@ -142,7 +142,7 @@ def _is_bare_error(data: Any) -> bool:
 
 
 def is_too_deep(error: Exception) -> bool:
-    """orjson reads deeper than it writes, and tells so by a bare TypeError."""
+    """orjson reads deeper than it writes, and says so by a bare TypeError."""
     return "recursion" in str(error).lower()
 
 
@@ -155,7 +155,7 @@ def text_of(value: Any) -> str:
 
 
 def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
-    """The result that a line in OpenAI's exact shape tells.
+    """The result of a line in OpenAI's exact shape.
 
     :param line: the same as bytes, where they are at hand.
     """
@@ -227,8 +227,8 @@ def _normalise(data: dict[str, Any]) -> bool:
         response["status_code"] = 200 if response["status_code"] is None else response["status_code"]
     status = response["status_code"] if response else None
     if body is None and not _says(said) and (status is None or _is_good(status)):
-        told = before[:300].decode("utf-8", "replace")
-        said = {"code": "unreadable_answer", "message": f"The provider's line has neither answer nor error: {told}"}
+        start = before[:300].decode("utf-8", "replace")
+        said = {"code": "unreadable_answer", "message": f"The provider's line has neither answer nor error: {start}"}
     normal = {
         "id": data.get("id"),
         "custom_id": _id_of(data),

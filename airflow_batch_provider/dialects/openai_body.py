@@ -24,7 +24,7 @@ _APART = _UNHEARD | {"model", "stream"}
 class OpenAIBody(Dialect):
     """A body that goes as it is, but for what belongs to OpenAI's platform.
 
-    :param model: named in answers that do not tell theirs.
+    :param model: named in answers that do not name theirs.
     """
 
     def __init__(self, family: Family, model: str) -> None:
@@ -42,9 +42,9 @@ class OpenAIBody(Dialect):
         if body.get("stream"):
             raise _refuse("stream", "a batch cannot stream; leave it out")
         if out.get("n", 1) != 1:
-            raise _refuse("n", f"Bedrock gives one answer a request; write {out['n']} lines instead")
+            raise _refuse("n", f"Bedrock returns one answer per request; write {out['n']} lines instead")
         if out.get("logprobs"):
-            raise _refuse("logprobs", "Bedrock gives no log probabilities; leave the field out")
+            raise _refuse("logprobs", "Bedrock does not return log probabilities; remove the field")
         self._bound(out)
         messages: list[JSON] = out["messages"]
         if any(message["role"] == "developer" for message in messages):
@@ -91,7 +91,8 @@ class OpenAIBody(Dialect):
                     raise _refuse(path, f"{self._model} takes text only")
                 if not isinstance(url, str) or not url.lower().startswith("data:"):
                     message = (
-                        "Bedrock fetches no images in batches; set download_images=True, or write it as a data: URL"
+                        "Bedrock does not download images in batches; set download_images=True, or write "
+                        "it as a data: URL"
                     )
                     raise _refuse(f"{path}.image_url.url", message)
             elif kind not in ("text", "refusal"):
@@ -102,10 +103,10 @@ class OpenAIBody(Dialect):
         choices = objects_of(output.get("choices"))
         if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
             error = output.get("error")
-            told = object_of(error)
-            message = told.get("message") or (error if isinstance(error, str) else output.get("message"))
-            message = message or "The record's output is no completion."
-            return Failure(None, str(message), None if told.get("code") is None else str(told["code"]))
+            payload = object_of(error)
+            message = payload.get("message") or (error if isinstance(error, str) else output.get("message"))
+            message = message or "The record's output is not a completion."
+            return Failure(None, str(message), None if payload.get("code") is None else str(payload["code"]))
         return {
             **output,
             "id": output["id"] if isinstance(output.get("id"), str) else made_id(output),

@@ -1,4 +1,4 @@
-"""The options of an OpenAI chat body that need reading before any provider can be told: tools, formats, numbers.
+"""The options of an OpenAI chat body that need reading before any provider can take them: tools, formats, numbers.
 
 Shapes: OpenAI's API reference, "Create chat completion".
 """
@@ -30,7 +30,7 @@ class Tool:
     """A function the model may call.
 
     :param parameters: its JSON schema; None for a function without parameters.
-    :param path: where it stands in the body.
+    :param path: its place in the body.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Schema:
 
 
 class Note(Protocol):
-    """Tells, once in a run, what became of a field."""
+    """Says, once in a run, what became of a field."""
 
     def __call__(self, field: str, reason: str, what: str = "left out") -> None:
         """Note it."""
@@ -95,10 +95,10 @@ def read_tools(value: Any) -> list[Tool]:
 
 def _read_tool(entry: Any, path: str) -> Tool:
     if not isinstance(entry, dict) or entry.get("type", "function") != "function":
-        raise refuse(f"{path}.type", "only functions have an equivalent; describe the tool as a function")
+        raise refuse(f"{path}.type", "only function tools are supported; describe the tool as a function")
     function = entry.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise refuse(f"{path}.function.name", "missing; every tool has a name")
+        raise refuse(f"{path}.function.name", "missing; every tool requires a name")
     if not _NAME.fullmatch(function["name"]):
         raise refuse(f"{path}.function.name", "must be 1 to 64 letters, digits, _ or -")
     parameters, description = function.get("parameters"), function.get("description")
@@ -126,7 +126,7 @@ def read_choice(value: Any, tools: Sequence[Tool]) -> Choice:
         return Choice("required", named=_known_name(value, known, "tool_choice.function.name"))
     if kind == "allowed_tools":
         return _allowed(value.get("allowed_tools"), known)
-    raise refuse("tool_choice", "auto, none, required, a function and allowed_tools have an equivalent, this has none")
+    raise refuse("tool_choice", "unsupported: use auto, none, required, one function or allowed_tools")
 
 
 def _known_name(entry: Any, known: set[str], field: str) -> str:
@@ -155,7 +155,7 @@ def read_format(value: Any) -> Schema | Literal["text", "json_object"]:
     if kind == "json_object":
         return "json_object"
     if kind != "json_schema":
-        raise refuse("response_format.type", f"{kind!r} has no equivalent; text, json_object and json_schema have")
+        raise refuse("response_format.type", f"{kind!r} is unsupported: use text, json_object or json_schema")
     given = value.get("json_schema")
     schema = given.get("schema") if isinstance(given, dict) else None
     if not isinstance(schema, dict):
@@ -170,8 +170,8 @@ def read_format(value: Any) -> Schema | Literal["text", "json_object"]:
 
 
 def schema_in_words(wanted: Schema, note: Note) -> str:
-    """The instruction that stands in for a schema, with a note that nothing enforces it."""
-    reason = "the schema is asked for in words, and nothing enforces it; check the answers"
+    """The instruction in place of a schema, with a note that nothing enforces it."""
+    reason = "the schema goes into the prompt and is not enforced; check the answers"
     note("response_format", reason, "changed")
     return f"{JSON_ONLY} It must fit this JSON schema: {orjson.dumps(wanted.schema).decode()}"
 
@@ -210,7 +210,9 @@ def bounded_tokens(most: int, ceiling: int | None, note: Note) -> int:
     if ceiling is None or most <= ceiling:
         return most
     note(
-        "max_tokens", f"the model gives at most {ceiling:,} tokens, which is sent where a request names more", "changed"
+        "max_tokens",
+        f"the model gives at most {ceiling:,} tokens, which is sent where a request asks for more",
+        "changed",
     )
     return ceiling
 
@@ -246,7 +248,7 @@ def with_effort(body: JSON, note: Note) -> JSON:
 def check_sampling(facts: Facts, name: str, body: JSON, number: float) -> None:
     """Refuse a temperature or top_p that the model does not take: at all, so small, or beside the other."""
     if facts.sampling == "none":
-        raise refuse(name, f"this model takes no {name}; leave it out")
+        raise refuse(name, f"this model does not accept {name}; remove it")
     if facts.sampling == "one" and body.get("temperature") is not None and body.get("top_p") is not None:
         raise refuse(name, "this model takes temperature or top_p, not both; leave one out")
     check_least_top_p(facts, name, number)
@@ -282,7 +284,11 @@ def merge_system(out: JSON, system: list[JSON], note: Note) -> None:
     out.pop("system", None)
     first = out["messages"][0]
     first["content"] = system + first["content"]
-    note("messages.system", "this model knows no system messages; they stand before the user's first words", "changed")
+    note(
+        "messages.system",
+        "this model does not support system messages; their text goes before the first user message",
+        "changed",
+    )
 
 
 def check_turns(turns: list[JSON], provider: str, notes: dict[str, str], *, prefill: bool) -> None:
@@ -291,12 +297,12 @@ def check_turns(turns: list[JSON], provider: str, notes: dict[str, str], *, pref
     :param prefill: whether the assistant may speak last.
     """
     if turns[0]["role"] != "user":
-        raise refuse("messages", f"{provider} wants the user to begin the conversation; put a user message first")
+        raise refuse("messages", f"{provider} requires a user message at the start; put one first")
     last = turns[-1]
     if last["role"] == "user":
         return
     if not prefill:
-        raise refuse("messages", "this model wants the user to speak last; end with a user message")
+        raise refuse("messages", "this model requires a user message at the end; add one")
     part = last["content"][-1]
     if "text" in part and part["text"] != (bare := part["text"].rstrip()):
         part["text"] = bare

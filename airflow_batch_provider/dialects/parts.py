@@ -74,10 +74,10 @@ def read_data_url(url: str) -> Blob | None:
 def read_call(call: Any, path: str) -> ToolCall:
     """One entry of an assistant message's ``tool_calls``.
 
-    :param path: where it stands in the body, for the error.
+    :param path: its place in the body, for the error.
     """
     if isinstance(call, dict) and call.get("type") not in (None, "function"):
-        raise UntranslatableError(f"body.{path}.type", "only calls of functions have an equivalent")
+        raise UntranslatableError(f"body.{path}.type", "only function calls are supported")
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise UntranslatableError(f"body.{path}.function.name", "missing; every tool call names its function")
@@ -101,7 +101,7 @@ def stop_list(value: Any, provider: str, most: int | None = None) -> list[str]:
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
         raise UntranslatableError("body.stop", "must be a string or an array of strings")
     if any(not stop.strip() for stop in stops):
-        raise UntranslatableError("body.stop", f"{provider} takes no stop sequence of white space alone")
+        raise UntranslatableError("body.stop", f"{provider} does not accept a stop sequence of white space only")
     if most is not None and len(stops) > most:
         raise UntranslatableError("body.stop", f"{provider} takes at most {most} stop sequences")
     return stops

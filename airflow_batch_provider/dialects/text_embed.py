@@ -2,7 +2,7 @@
 
 Source: Google, "Get batch text embeddings": ``{"content"}`` in, ``{"instance", "predictions", "status"}`` out, at most
 30,000 a job; ``task_type`` and ``title`` as "Text embeddings API" has them. The number of dimensions is a parameter of
-the job there, so a row cannot choose it; all these models make 768 unless told otherwise.
+the job there, so a row cannot choose it; all these models make 768 by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_batch_provider.dialects.embeddings import (
 )
 
 _DIMENSIONS = 768
-_REMEDY = "use gemini-embedding-001, whose lines can tell it"
+_REMEDY = "use gemini-embedding-001, which supports it"
 
 
 class TextEmbedDialect(OneTextDialect):
@@ -34,13 +34,13 @@ class TextEmbedDialect(OneTextDialect):
         if dimensions is not None and (type(dimensions) is not int or dimensions != _DIMENSIONS):
             raise refuse("dimensions", f"{self._model} makes {_DIMENSIONS} dimensions in batches; {_REMEDY}")
         if wants_base64(body):
-            raise refuse("encoding_format", f"an answer of {self._model} cannot tell who wants base64; {_REMEDY}")
+            raise refuse("encoding_format", f"{self._model} does not support base64 in batches; {_REMEDY}")
         return out
 
     def answer(self, output: JSON) -> JSON | Failure:
         """The vector as OpenAI's list of one embedding."""
-        told = [object_of(one.get("embeddings")) for one in objects_of(output.get("predictions"))]
-        found = told[0] if told else {}
+        embeddings = [object_of(one.get("embeddings")) for one in objects_of(output.get("predictions"))]
+        found = embeddings[0] if embeddings else {}
         statistics = object_of(found.get("statistics"))
         made = embedding_list([found.get("values")], self._model, count(statistics.get("token_count")), as_base64=False)
         return with_truncation(made, statistics)

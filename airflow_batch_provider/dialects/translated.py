@@ -38,7 +38,7 @@ class TranslatedFormat(LineFormat):
         for part, body in enumerate(bodies):
             try:
                 lines.append(self._line(body, position + part))
-            except UntranslatableError as error:  # noqa: PERF203 - each part is told by itself
+            except UntranslatableError as error:  # noqa: PERF203 - each part has its own error
                 raise _of_text(error, part * self.dialect.texts_per_record) from None
         return b"\n".join(lines)
 

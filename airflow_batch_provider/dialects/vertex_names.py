@@ -2,7 +2,7 @@
 
 Google's REST takes ``publishers/P/models/M`` and, for tuned models, ``projects/P/locations/L/models/ID``. Google's
 OpenAI-compatible endpoint writes ``google/M``, the Gemini API ``models/M``, LiteLLM ``vertex_ai/M`` and ``gemini/M``.
-An endpoint is not what a batch asks: its deployed model is (BerriAI/litellm#39668, where a publisher path made of an
+An endpoint is not the model of a batch: its deployed model is (BerriAI/litellm#39668, where a publisher path made of an
 endpoint's number was answered with 404).
 """
 
@@ -29,7 +29,7 @@ _ENDPOINT = re.compile(r"(?:.*/)?endpoints/\d+|(?:gemini/|models/)?\d+")
 class VertexName:
     """A model's name, taken apart.
 
-    :param bare: the id alone; empty for a tuned model, whose name does not tell its kind.
+    :param bare: the id alone; empty for a tuned model, whose name does not show its kind.
     :param publisher: empty where the author names none.
     :param resource: the resource name, where the author wrote one.
     """
@@ -49,7 +49,7 @@ def read_vertex_name(model: str) -> VertexName:
         return VertexName(found[2], found[1], name)
     if _ENDPOINT.fullmatch(name):
         raise ConfigurationError(
-            f"model {model!r} is an endpoint or a number; a batch asks the model that is deployed there: write its "
+            f"model {model!r} is an endpoint or a number; a batch requires the model deployed there: write its "
             "resource name, projects/PROJECT/locations/REGION/models/MODEL, and its kind in model_families"
         )
     if _TUNED.fullmatch(name):

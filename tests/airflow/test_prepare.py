@@ -142,7 +142,7 @@ def test_a_limit_that_is_none(source: Path, tmp_path: Path, limit: Any) -> None:
 
 def test_a_broken_template_is_an_import_error() -> None:
     """A template that cannot work for any row is refused when the DAG is parsed."""
-    with pytest.raises(ConfigurationError, match="prompt: ds is not known"):
+    with pytest.raises(ConfigurationError, match="prompt: ds is unknown"):
         operator(source="a.csv", output_path="b.jsonl", prompt="{{ ds }} {{ row.text }}")
 
 

@@ -440,7 +440,7 @@ def test_a_schema_in_words() -> None:
         Converse(bedrock_family(model), model).request(body)
     made = Converse(bedrock_family(model, model_facts={model: {"schema": "prompt"}}), model)
     assert '{"type":"object"}' in made.request(body)["system"][0]["text"]
-    assert "nothing enforces it" in made.notes["body.response_format"]
+    assert "not enforced" in made.notes["body.response_format"]
 
 
 def test_an_unknown_mistral() -> None:

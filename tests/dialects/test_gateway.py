@@ -203,7 +203,7 @@ def test_what_changes_the_meaning(provider: str, model: str, field: dict[str, An
 def test_what_only_the_gateway_loses(way: tuple[str, str], field: dict[str, Any]) -> None:
     """Where a direct connection could, the refusal says so."""
     told = refused(*way, messages=USER, tools=[TOOL], **field)
-    assert "the gateway leaves it out without a word" in told
+    assert "the gateway silently drops it" in told
     assert f"{way[0]}_batch" in told
 
 

@@ -157,8 +157,12 @@ def test_own_parameters_that_pass() -> None:
 @pytest.mark.parametrize(
     ("more", "field", "reason"),
     [
-        ({"cached_content": "c"}, "cached_content", "batches take no cached content"),
-        ({"extra_body": {"google": {"cached_content": "c"}}}, "extra_body.google.cached_content", "no cached content"),
+        ({"cached_content": "c"}, "cached_content", "do not accept cached content"),
+        (
+            {"extra_body": {"google": {"cached_content": "c"}}},
+            "extra_body.google.cached_content",
+            "not accept cached content",
+        ),
         ({"tools": [{"google_search": {}}]}, "tools[0].google_search", "takes no empty object"),
         ({"tools": [{"googleSearch": {}}]}, "tools[0].google_search", "exclude_domains"),
         ({"tools": [{"type": "url_context"}]}, "tools[0].url_context", "there is none"),
@@ -166,11 +170,11 @@ def test_own_parameters_that_pass() -> None:
         ({"tools": [{"google_search": {"a": 1}}, {"type": "function"}]}, "tools", "not both"),
         ({"labels": {"Team": "x"}}, "labels.Team", "lower-case"),
         ({"labels": {"airflow_batch_row": "x"}}, "labels.airflow_batch_row", "choose another name"),
-        ({"google": {"nonsense": 1}}, "nonsense", "no such parameter"),
+        ({"google": {"nonsense": 1}}, "nonsense", "does not support this parameter"),
         ({"response_schema": {}}, "response_schema", "response_format"),
         ({"thinking_config": THINK, "google": {"thinking_config": {"thinking_budget": 5}}}, "google.", "given twice"),
         ({"thinking_config": {"thinking_level": "low"}}, "thinking_config.thinking_level", "takes thinking_budget"),
-        ({"thinking_config": THINK, "reasoning_effort": "low"}, "reasoning_effort", "leave one of them out"),
+        ({"thinking_config": THINK, "reasoning_effort": "low"}, "reasoning_effort", "remove one of them"),
     ],
 )
 def test_true_reasons(more: JSON, field: str, reason: str) -> None:

@@ -120,7 +120,7 @@ def verdict(name: str, endpoint: str, case: Case, number: int) -> str:
         return f"vanished: refused for something else: {found.text}"
     if matters(name, endpoint, case, number, found):
         return "translated"
-    if case.path in PAIRED and "no call" in outcome(name, endpoint, mispaired(case.bodies[number])).text:
+    if case.path in PAIRED and "not the id of a call" in outcome(name, endpoint, mispaired(case.bodies[number])).text:
         return "translated"
     if case.values[number] in DEFAULTS.get(case.path, ()):
         return "default"

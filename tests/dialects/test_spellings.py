@@ -90,7 +90,7 @@ def test_claudes_thinking(model: str, thinking: JSON, written: str) -> None:
         (GEMINI, {"type": "enabled", "budget_tokens": 50_000}, "body.thinking.budget_tokens"),
         ("gemini-2.0-flash", {"type": "enabled", "budget_tokens": 2000}, "does not think"),
         (OSS, {"type": "disabled"}, "write reasoning_effort"),
-        (LLAMA, {"type": "enabled", "budget_tokens": 2000}, "no such dial"),
+        (LLAMA, {"type": "enabled", "budget_tokens": 2000}, "no such setting"),
         (CLAUDE, {"type": "enabled", "budget_tokens": 1000}, "body.thinking.budget_tokens"),
     ],
 )

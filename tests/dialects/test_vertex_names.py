@@ -65,7 +65,7 @@ def test_tuned_models() -> None:
         ("anthropic/gemini-2.5-flash", "published by google"),
         ("publishers/meta/models/gemini-2.5-flash", "published by google"),
         ("google/claude-haiku-4-5", "published by anthropic"),
-        ("google/unheard-of", "It is not known"),
+        ("google/unheard-of", "Unknown model"),
     ],
 )
 def test_forms_that_are_refused(model: str, reason: str) -> None:

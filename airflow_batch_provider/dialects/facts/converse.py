@@ -1,4 +1,4 @@
-"""Models that are asked by Converse on Bedrock.
+"""Models that take Converse requests on Bedrock.
 
 Converse's own bounds of temperature are 0 and 1 (botocore, InferenceConfiguration). AWS, "Supported models and model
 features" of Converse: which models see images and know system messages.

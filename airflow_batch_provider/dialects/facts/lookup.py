@@ -34,7 +34,7 @@ def plain_name(model: str) -> str:
 def facts_of(cloud: Cloud, bare: str, model: str = "", overrides: ModelFacts | None = None) -> Facts:
     """What is known of a model.
 
-    :param bare: its id without region and ARN, or the id of the model whose facts stand for it.
+    :param bare: its id without region and ARN, or the id of the model whose facts hold for it.
     :param model: as the author writes it, for ``overrides``.
     :param overrides: the connection's ``model_facts``.
     """

@@ -26,10 +26,10 @@ def check_model_facts(given: Any) -> ModelFacts:
     """
     if not isinstance(given, Mapping):
         raise ConfigurationError("model_facts must be an object: from a model, or a pattern with *, to its facts")
-    for model, told in given.items():
-        if not isinstance(told, Mapping):
+    for model, facts in given.items():
+        if not isinstance(facts, Mapping):
             raise ConfigurationError(f'model_facts: {model!r} must be an object such as {{"schema": "tool"}}')
-        for name, value in told.items():
+        for name, value in facts.items():
             if name not in _TYPES:
                 raise ConfigurationError(
                     f"model_facts: {name!r} of {model!r} is unknown; known are {', '.join(sorted(_TYPES))}"
@@ -48,13 +48,13 @@ def overridden(facts: Facts, names: Iterable[str], overrides: ModelFacts) -> Fac
     """
     wanted = [name for name in names if name]
     matching = [key for key in overrides if any(name == key or fnmatchcase(name, key) for name in wanted)]
-    told: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for key in sorted(matching, key=lambda key: (key in wanted, len(key))):
-        told |= overrides[key]
-    if not told:
+        given |= overrides[key]
+    if not given:
         return facts
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    values |= {"known": True, "source": "model_facts of the connection", "given": frozenset(told)}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    values |= {"known": True, "source": "model_facts of the connection", "given": frozenset(given)}
     return replace(facts, **values)
 
 

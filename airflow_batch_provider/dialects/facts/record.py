@@ -17,13 +17,13 @@ class Facts:
     """What one model takes at one provider. A connection's ``model_facts`` overrides any field but the first two.
 
     :param source: where the facts were read.
-    :param known: False for a row that stands for unknown models: the cautious choice, with a warning.
+    :param known: False for the row of unknown models: the cautious choice, with a warning.
     :param schema: how an answer is held to a JSON schema: the provider's structured outputs (``native``), a tool that
         must be called (``tool``), the schema as an instruction, which nothing enforces (``prompt``), not at all
         (``none``).
     :param strict_tools: whether a tool may say ``strict``.
-    :param forced_tools: whether a request may force a tool call. Where it may not, a tool that stands in for a schema
-        is offered, and asked for in words.
+    :param forced_tools: whether a request may force a tool call. Where it may not, a tool in place of a schema
+        is offered, and requested in words.
     :param sampling: which of temperature and top_p are taken together: both, one of them, none.
     :param max_temperature: the largest temperature.
     :param min_top_p: the smallest top_p.
@@ -32,7 +32,7 @@ class Facts:
     :param top_k_field: Converse only: where below ``additionalModelRequestFields`` top_k belongs, with dots between the
         levels.
     :param penalties: whether presence and frequency penalties are taken.
-    :param thinking: how thinking is asked for: a token budget, adaptively, a level, OpenAI's own word.
+    :param thinking: how thinking is requested: a token budget, adaptively, a level, OpenAI's own word.
     :param thinks_unasked: whether the model thinks when a request does not mention it.
     :param thinking_off: what "off" is on the wire: no mention, Claude's ``{"type": "disabled"}`` or
         ``{"type": "between_tools"}``, or impossible.
@@ -42,7 +42,7 @@ class Facts:
     :param default_output: output tokens written where a request names none and the provider requires a number.
     :param prefill: whether the conversation may end with the assistant's words.
     :param images: whether images are taken.
-    :param system: whether system messages are taken; otherwise they stand before the user's first words.
+    :param system: whether system messages are taken; otherwise they go before the user's first words.
     :param media_out: whether answers may hold pictures or sound.
     :param given: the fields that ``model_facts`` has overridden.
     """
