@@ -136,11 +136,11 @@ def test_every_bad_image_is_a_problem_of_its_row(images: Images, tmp_path: Path)
     told = str(caught.value)
     assert "11 problems; nothing was sent" in told
     for number, words in {
-        2: "/gone cannot be sent: its server answered 404",
+        2: "/gone cannot be sent: its server returned 404",
         3: "it is text/html and no image",
         4: "it is not png, jpeg, gif or webp",
         5: "it has more than 4,000 bytes",
-        6: "its server answered 503, asked 3 times",
+        6: "its server returned 503, after 3 attempts",
         7: "it is redirected more than 5 times",
         8: "its host has an address that is not public",
         9: "it is not an http or https URL",
@@ -183,7 +183,7 @@ def test_errors_of_a_select_quote_no_address(images: Images, tmp_path: Path) -> 
     inliner = Inliner(RunDirectory(str(tmp_path)), ImagePolicy(**OPTIONS), "The SELECT", show_values=False)
     with pytest.raises(InputError) as caught:
         list(inliner.lines([(7, line)]))
-    assert "line 7, body.x.image_url: the image cannot be sent: its server answered 404" in str(caught.value)
+    assert "line 7, body.x.image_url: the image cannot be sent: its server returned 404" in str(caught.value)
     assert "patient" not in str(caught.value)
 
 

@@ -88,7 +88,7 @@ def shard(model: str | None, endpoint: str = CHAT) -> Shard:
         ({"bucket": None}, "set aws_s3_bucket"),
         ({"role_arn": None}, "role_arn is missing; set it to the service role"),
         ({"keys": {}}, "set aws_access_key_id and aws_secret_access_key"),
-        ({"output_uri": "gs://b/x"}, "output_uri is no s3:// address"),
+        ({"output_uri": "gs://b/x"}, "output_uri must begin with s3://"),
     ],
 )
 def test_what_bedrock_lacks(changes: dict[str, Any], told: str) -> None:

@@ -202,12 +202,12 @@ def test_every_create_is_one_that_google_can_read() -> None:
     ("place", "options", "said"),
     [
         ({"region": "us-central1-a"}, {}, "without a zone"),
-        ({"region": "evil.example/us-central1"}, {}, "no region's name"),
+        ({"region": "evil.example/us-central1"}, {}, "not the name of a region"),
         ({"bucket": "gs://b"}, {}, "without gs://"),
         ({"output_prefix": "s3://b/x"}, {}, "output_prefix"),
         ({"labels": {"9a": "x"}}, {}, "'9a' is not a valid label name"),
         ({"labels": {f"l{n}": "" for n in range(64)}}, {}, "at most 64"),
-        ({}, {"labels": {"a": "b" * 64}}, "is no value"),
+        ({}, {"labels": {"a": "b" * 64}}, "is not a valid label value"),
         ({}, {"job_name": 7}, "job_name must be a string"),
     ],
 )

@@ -122,7 +122,7 @@ def missing_of(
         missing.append("role_arn is missing; set it to the service role that reads and writes the bucket for Bedrock")
     scheme = "s3://" if is_aws else "gs://"
     if place.output_uri and not place.output_uri.startswith(scheme):
-        missing.append(f"output_uri is not a {scheme} address")
+        missing.append(f"output_uri must begin with {scheme}")
     if signs and not (_signs_aws(has) if is_aws else _signs_google(has, headers)):
         missing.append(
             "the AWS keys are missing; set aws_access_key_id and aws_secret_access_key"
