@@ -1,7 +1,7 @@
 """``airflow-batch``: what can be done without a DAG.
 
-Exit codes: 0 well, 1 the file or the connection has problems, 2 the command itself is wrong. What is asked for goes to
-standard output, problems go to standard error. Each command imports what it needs when it runs.
+Exit codes: 0 success, 1 problems in the file or the connection, 2 wrong usage. Results are written to standard output,
+problems to standard error. Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 
 from airflow_batch_provider import __version__
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, InputError, Problem
 
 if TYPE_CHECKING:
@@ -52,16 +53,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    validate = commands.add_parser("validate", help="check a request file; every problem by its line")
+    validate = commands.add_parser("validate", help="check a request file and report every problem by its line number")
     _add_file_arguments(validate)
     validate.set_defaults(run=_validate)
 
     plan = commands.add_parser("plan", help="check a request file and show the jobs it would become")
     _add_file_arguments(plan)
-    plan.add_argument("--max-jobs-in-flight", type=int, metavar="N", help="as the operator's: jobs alive at once")
-    plan.add_argument("--max-enqueued-tokens", type=int, metavar="N", help="as the operator's: tokens queued at once")
-    plan.add_argument("--expected-output-tokens", type=int, metavar="N", help="of a row that names no max_tokens")
-    plan.add_argument("--prices", metavar="JSON", help="as the connection's: USD for a million tokens, by model or *")
+    plan.add_argument(
+        "--max-jobs-in-flight", type=int, metavar="N", help="jobs that may run at once, as in the operator"
+    )
+    plan.add_argument(
+        "--max-enqueued-tokens", type=int, metavar="N", help="tokens that may be queued at once, as in the operator"
+    )
+    plan.add_argument(
+        "--expected-output-tokens", type=int, metavar="N", help="the longest answer of a row without max_tokens"
+    )
+    plan.add_argument("--prices", metavar="JSON", help="USD for a million tokens by model or *, as in the connection")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.set_defaults(run=_plan)
 
@@ -70,18 +77,18 @@ def _parser() -> argparse.ArgumentParser:
     ways.add_argument("--to", metavar="PROVIDER", help="bedrock or vertex_ai: OpenAI requests to the provider's lines")
     ways.add_argument("--from", dest="back", metavar="PROVIDER", help="the provider's output lines to OpenAI's results")
     translate.add_argument("file", metavar="FILE", help="JSONL, also gzipped; a path or s3://, gs://, abfs://")
-    translate.add_argument("--model", help="asked instead of the lines' models; needed with --from")
-    translate.add_argument("--endpoint", help="asked instead of the lines' url")
+    translate.add_argument("--model", help="model to use instead of the lines' models; required with --from")
+    translate.add_argument("--endpoint", help="endpoint to use instead of the lines' url")
     translate.add_argument(
-        "--requests", metavar="FILE", help="with --from: the requests, whose custom_ids are given back"
+        "--requests", metavar="FILE", help="with --from: the request file, to restore its custom_ids"
     )
     translate.set_defaults(run=_translate)
 
-    check = commands.add_parser("check", help="ask the provider of a connection whether it can be used; pays nothing")
-    check.add_argument("conn_id", metavar="CONN_ID", help="a connection that Airflow knows")
+    check = commands.add_parser("check", help="test a connection with one free call to its provider")
+    check.add_argument("conn_id", metavar="CONN_ID", help="id of an Airflow connection")
     check.set_defaults(run=_check)
 
-    show = commands.add_parser("show", help="what became of a run, and what happens next; reads its directory only")
+    show = commands.add_parser("show", help="show the state of a run and what happens next; reads only its directory")
     show.add_argument("directory", metavar="RUN_DIR", help="a run directory; a path or s3://, gs://, abfs://")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     show.set_defaults(run=_show)
@@ -96,10 +103,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="JSONL of requests, also gzipped; a path or s3://, gs://, abfs://")
-    parser.add_argument("--to", required=True, metavar="CONNECTION_TYPE", help="whose limits hold, e.g. openai_batch")
-    parser.add_argument("--behind", metavar="PROVIDER", help="gateways: who is behind it, e.g. azure_openai")
-    parser.add_argument("--model", help="asked instead of the lines' models, as the operator's model")
-    parser.add_argument("--endpoint", help="asked instead of the lines' url, as the operator's endpoint")
+    parser.add_argument(
+        "--to", required=True, metavar="CONNECTION_TYPE", help="connection type whose limits apply, e.g. openai_batch"
+    )
+    parser.add_argument("--behind", metavar="PROVIDER", help="provider behind the gateway, e.g. azure_openai")
+    parser.add_argument("--model", help="model to use instead of the lines' models, as in the operator")
+    parser.add_argument("--endpoint", help="endpoint to use instead of the lines' url, as in the operator")
 
 
 def _validate(arguments: argparse.Namespace) -> int:
@@ -111,7 +120,9 @@ def _validate(arguments: argparse.Namespace) -> int:
         plan = Plan.of(arguments.file, backend, RunOptions(model=arguments.model, endpoint=arguments.endpoint))
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{plan.path}: {plan.rows:,} rows for {arguments.to}, no problems; jobs: {len(plan.shards)}")
+    print(
+        f"{plan.path}: no problems for {arguments.to}; {counted(plan.rows, 'row')}, {counted(len(plan.shards), 'job')}"
+    )
     return 0
 
 
@@ -131,13 +142,13 @@ def _plan(arguments: argparse.Namespace) -> int:
         plan = Plan.of(arguments.file, backend, options)
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    told = {**plan.told(), "to": arguments.to}
-    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if arguments.json else plan.table())
+    summary = {**plan.told(), "to": arguments.to}
+    print(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode() if arguments.json else plan.table())
     return 0
 
 
 def _airflow_logs_apart() -> contextlib.AbstractContextManager[object]:
-    """Airflow logs to what standard output is when it is imported; ours is for what was asked for."""
+    """Airflow logs to what standard output is when it is imported; ours is for results."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
@@ -194,7 +205,7 @@ def _to_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, out:
         print(f"warning: {warning}", file=sys.stderr)
     files = len(report.groups)
     if files > 1:
-        print(f"warning: these lines belong into {files} files, by model, endpoint or schema", file=sys.stderr)
+        print(f"warning: split these lines into {files} files, by model, endpoint or schema", file=sys.stderr)
     report.raise_for_problems()
     return 0
 
@@ -205,7 +216,7 @@ def _rows(path: str, lines: Lines, line_format: LineFormat) -> Iterator[tuple[st
         try:
             row = orjson.loads(line)
             yield str(row["custom_id"]), len(line_format.split(row.get("body") or {}))
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:  # noqa: PERF203 - each line is told by itself
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:  # noqa: PERF203 - each line is reported by itself
             raise InputError(path, [Problem(number, "custom_id", f"cannot be read: {error!r}")]) from error
 
 
@@ -218,7 +229,7 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
 
     model = backend.models.resolve(arguments.model)
     if model is None:
-        raise ConfigurationError("--model is missing; it says how the lines are to be read")
+        raise ConfigurationError("--model is missing; it decides how the lines are read")
     line_format = backend.line_format(model, normal_endpoint(arguments.endpoint or "/v1/chat/completions"))
     parts = None
     if arguments.requests:
@@ -229,16 +240,17 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
     for number, line in lines:
         result = line_format.decode(line, sent)
         if result.custom_id is None:
-            problems.append(
-                Problem(number, "", f"the line is no output line of {backend.name}, or of none of these rows")
-            )
+            problems.append(Problem(number, "", f"not an output line of {backend.name}, or not of a row of --requests"))
         elif parts and parts.several:
             kept[result.custom_id] = result.line
         else:
             out.write(result.line)
     if parts and parts.several:
-        told = (kept.get(part) or error_line(part, "missing", "No line answers it.") for part in parts.ids)
-        for row in parts.joined(told):
+        lines_of = (
+            kept.get(part) or error_line(part, "missing", "No output line has an answer to this row.")
+            for part in parts.ids
+        )
+        for row in parts.joined(lines_of):
             out.write(row)
     if problems:
         raise InputError(arguments.file, problems)
@@ -246,7 +258,7 @@ def _from_wire(arguments: argparse.Namespace, backend: Backend, lines: Lines, ou
 
 
 def backend_of(conn_type: str, behind: str | None, *, prices: str | None = None) -> Backend:
-    """The backend of a connection type as an empty connection gives it: its limits and lines, with nobody to call."""
+    """The backend of a connection type as an empty connection gives it: limits and lines, no calls to a provider."""
     import json
 
     from airflow.sdk import Connection
@@ -256,11 +268,11 @@ def backend_of(conn_type: str, behind: str | None, *, prices: str | None = None)
 
     known = connection_types()
     if conn_type not in known:
-        raise ConfigurationError(f"--to {conn_type!r} is no connection type of ours; use one of {', '.join(known)}")
+        raise ConfigurationError(f"unknown connection type {conn_type!r}; use one of {', '.join(known)}")
     try:
         extra = {"behind": behind, "prices": json.loads(prices or "{}")}
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f"--prices is no JSON: {error}") from error
+        raise ConfigurationError(f"--prices is not valid JSON: {error}") from error
     extra = {name: value for name, value in extra.items() if value}
     connection = Connection(conn_id=conn_type, conn_type=conn_type, extra=json.dumps(extra) if extra else None)
     return hook_class(conn_type, conn_type)(conn_type, connection=connection).backend
@@ -272,7 +284,7 @@ def _print_problems(error: InputError) -> None:
     hidden = error.total - len(error.problems)
     if hidden:
         print(f"{error.path}: ... and {hidden:,} more", file=sys.stderr)
-    print(f"{error.total:,} problem{'' if error.total == 1 else 's'}", file=sys.stderr)
+    print(counted(error.total, "problem"), file=sys.stderr)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -282,8 +294,8 @@ def _show(arguments: argparse.Namespace) -> int:
         from airflow_batch_provider.run.show import describe, table
         from airflow_batch_provider.run.storage import RunDirectory
 
-        told = describe(RunDirectory(arguments.directory), time.time())
-    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if arguments.json else table(told))
+        state = describe(RunDirectory(arguments.directory), time.time())
+    print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode() if arguments.json else table(state))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Writes connections.md and cli.md from what the code says of itself: ``python docs/reference.py``."""
+"""Writes connections.md and cli.md from the code: ``python docs/reference.py``."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ COMMANDS = """# Command line
 
 This page is generated from the code by `python docs/reference.py`; a test holds the two together.
 
-`airflow-batch` does what can be done without a DAG. What is asked for goes to standard output, problems go to standard
-error. Exit codes: 0 well, 1 the file or the connection has problems, 2 the command itself is wrong. Paths may be local
+`airflow-batch` does what can be done without a DAG. Results are written to standard output, problems to standard error.
+Exit codes: 0 success, 1 problems in the file or the connection, 2 wrong usage. Paths may be local
 or `s3://`, `gs://`, `abfs://`, as Airflow opens them.
 """
 EXAMPLES = {
@@ -82,10 +82,10 @@ def connections() -> str:
     """The page of the connections' fields."""
     rows = get_provider_info()["connection-types"]
     shared = set.intersection(*(set(row["conn-fields"]) for row in rows))
-    page, told = [CONNECTIONS.rstrip()], ""
+    page, shared_fields = [CONNECTIONS.rstrip()], ""
     for row in rows:
         own = {field: spec for field, spec in row["conn-fields"].items() if field not in shared}
-        told = SHARED + "\n".join(
+        shared_fields = SHARED + "\n".join(
             _fields({field: row["conn-fields"][field] for field in row["conn-fields"] if field in shared})
         )
         provider = row["connection-type"].removesuffix("_batch")
@@ -105,9 +105,9 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
         value = "" if action.nargs == 0 or not action.option_strings else str(action.metavar or action.dest.upper())
         if action.choices:
             value = ", ".join(map(str, action.choices))
-        needed = " (needed)" if action.required else ""
+        required = " (required)" if action.required else ""
         said = (action.help or "") % {"default": action.default, "prog": parser.prog}
-        yield f"| `{name}`{needed} | {_cell(value)} | {_cell(said)} |"
+        yield f"| `{name}`{required} | {_cell(value)} | {_cell(said)} |"
 
 
 def commands() -> str:

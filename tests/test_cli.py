@@ -98,7 +98,7 @@ def test_a_cost_that_is_unknown(
 def test_prices_that_are_none(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Prices that are no JSON are misuse, told by the option's name."""
     assert main(["plan", str(requests_file), "--to", "openai_batch", "--prices", "cheap"]) == 2
-    assert "--prices is no JSON" in capsys.readouterr().err
+    assert "--prices is not valid JSON" in capsys.readouterr().err
 
 
 def test_a_valid_file(requests_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,7 @@ def test_a_valid_file(requests_file: Path, capsys: pytest.CaptureFixture[str]) -
     packed = requests_file.with_name("requests.jsonl.gz")
     packed.write_bytes(gzip.compress(requests_file.read_bytes()))
     assert main(["validate", str(packed), "--to", "openai_batch"]) == 0
-    assert capsys.readouterr().out == f"{packed}: 3 rows for openai_batch, no problems; jobs: 2\n"
+    assert capsys.readouterr().out == f"{packed}: no problems for openai_batch; 3 rows, 2 jobs\n"
 
 
 @pytest.mark.parametrize("command", ["validate", "plan"])
@@ -119,7 +119,7 @@ def test_every_problem_by_line(command: str, requests_file: Path, capsys: pytest
     lines = told.err.splitlines()
     assert told.out == ""
     assert lines[0].startswith(f"{requests_file}: line 4: the line is blank")
-    assert lines[1].startswith(f"{requests_file}: line 5: the line is a comment")
+    assert lines[1].startswith(f"{requests_file}: line 5: JSON Lines allow no comments")
     assert (
         lines[31]
         == f"{requests_file}: line 35, custom_id: '0' was used on line 1 already; ids must be unique in the file"
@@ -160,7 +160,7 @@ def test_what_the_operator_would_be_given(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["absent.jsonl", "--to", "openai_batch"], 1, "absent.jsonl: file: there is no such file"),
-        (["x.jsonl", "--to", "nobody"], 2, "'nobody' is no connection type of ours; use one of azure_openai_batch"),
+        (["x.jsonl", "--to", "nobody"], 2, "unknown connection type 'nobody'; use one of azure_openai_batch"),
         (["x.jsonl", "--to", "openai_batch", "--behind", "x"], 2, "'behind'"),
         (["abfs://c/x.jsonl", "--to", "openai_batch"], 2, "pip install 'airflow-batch-provider[abfs]'"),
     ],
@@ -230,7 +230,7 @@ def test_serve_is_the_local_server(tmp_path: Path, capsys: pytest.CaptureFixture
     """`serve` hands over to the embedded server, whose refusals end with 2."""
     arguments = ["serve", "--engine", "echo", "--data-dir", str(tmp_path), "--host", "0.0.0.0", "--no-token"]
     assert main(arguments) == 2
-    assert "drop --no-token" in capsys.readouterr().err
+    assert "remove --no-token" in capsys.readouterr().err
 
 
 def test_help_needs_no_airflow() -> None:

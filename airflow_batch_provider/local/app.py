@@ -123,8 +123,8 @@ class _Api:
         if upload.fields.get("purpose") != "batch":
             given = upload.fields.get("purpose")
             raise ApiError(400, f"Invalid purpose {given!r}; this server takes 'batch'.", param="purpose")
-        told = {name: upload.fields.get(f"expires_after[{name}]") for name in ("anchor", "seconds")}
-        life = lifetime(told if any(told.values()) else None)
+        expiry = {name: upload.fields.get(f"expires_after[{name}]") for name in ("anchor", "seconds")}
+        life = lifetime(expiry if any(expiry.values()) else None)
         return file_object(file_id, filename=upload.filename, purpose="batch", size=upload.size, life=life)
 
     def _file(self, file_id: str) -> JSON:

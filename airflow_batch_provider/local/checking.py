@@ -130,7 +130,7 @@ class _Check:
 
 
 def parse_line(raw: bytes) -> JSON | None:
-    """One line of an input file, None when it is no JSON object."""
+    """One line of an input file, None when it is not a JSON object."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:

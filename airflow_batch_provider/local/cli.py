@@ -16,22 +16,24 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``serve``."""
-    parser.add_argument("--engine", choices=ENGINES, default="llama", help="what answers (default: %(default)s)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="llama", help="what answers the requests (default: %(default)s)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8900, help="port, 0 for any free one (default: %(default)s)")
     parser.add_argument("--data-dir", type=Path, required=True, help="where files and batches are kept")
     parser.add_argument(
-        "--token", help="bearer token of every call (default: $AIRFLOW_BATCH_TOKEN, else one is made and printed)"
+        "--token", help="bearer token of every call (default: $AIRFLOW_BATCH_TOKEN, else one is generated and printed)"
     )
-    parser.add_argument("--no-token", action="store_true", help="take calls without a token, on loopback only")
+    parser.add_argument("--no-token", action="store_true", help="accept calls without a token, on loopback only")
     parser.add_argument(
         "--allow-host",
         metavar="NAME",
         action="append",
         default=[],
-        help="take calls to this host name, too; repeatable",
+        help="also accept calls to this host name; repeatable",
     )
-    parser.add_argument("--slots", type=int, default=4, help="requests under way at a time (default: %(default)s)")
+    parser.add_argument("--slots", type=int, default=4, help="requests answered at a time (default: %(default)s)")
     parser.add_argument("--window", type=float, default=86_400, help="seconds until a batch expires (default: 24 h)")
     parser.add_argument("--latency", type=float, default=0, help="echo: seconds that every answer takes")
     parser.add_argument("--model-path", help="llama: a .gguf file, or a folder that holds one")
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until told to stop.
+    """Serve until the process is stopped.
 
     :return: the exit code; 2 when an option or an installed part is missing or wrong.
     """
@@ -69,11 +71,11 @@ def _serve(args: argparse.Namespace) -> None:
 
     token = args.token or os.environ.get("AIRFLOW_BATCH_TOKEN")
     if args.no_token and token:
-        raise ConfigurationError("--no-token and a token are given; drop one of them")
+        raise ConfigurationError("--no-token and a token are given; remove one of them")
     if args.slots < 1 or args.window <= 0:
         raise ConfigurationError("--slots must be at least 1 and --window more than 0")
     if args.no_token and args.host not in _LOOPBACK:
-        raise ConfigurationError(f"--host {args.host} is reachable from outside: drop --no-token")
+        raise ConfigurationError(f"--host {args.host} is reachable from other machines; remove --no-token")
     store = Store(args.data_dir)
     made = not token and not args.no_token
     token = kept_token(args.data_dir) if made else token

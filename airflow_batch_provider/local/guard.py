@@ -87,7 +87,7 @@ def _is_same(headers: Mapping[str, str], host: str) -> bool:
 
 
 def _wrong_type(scope: Scope, headers: Mapping[str, str]) -> Response | None:
-    """The refusal of a body that does not say what it is, which is what browsers send without asking."""
+    """The refusal of a body without a content type of its own, which browsers send without a preflight request."""
     if scope["method"] != "POST":
         return None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 class ApiError(RequestRejectedError):
-    """A call the server refuses, as it is told to the client.
+    """A call the server refuses, as it is reported to the client.
 
     :param kind: OpenAI's ``type``.
     """
@@ -121,7 +121,7 @@ def problem(code: str, message: str, *, line: int | None = None, param: str | No
 
 
 def output_line(custom_id: str, status: int, body: JSON) -> JSON:
-    """The line of a row that was asked."""
+    """The line of a row that was sent to the engine."""
     response = {"status_code": status, "request_id": new_id("req_"), "body": body}
     return {"id": new_id("batch_req_"), "custom_id": custom_id, "response": response, "error": None}
 
@@ -133,7 +133,7 @@ _UNRUN = {
 
 
 def unrun_line(custom_id: str, status: str) -> JSON:
-    """The line of a row that was not asked because the batch expired or was cancelled."""
+    """The line of a row that was not sent to the engine because the batch expired or was cancelled."""
     code, message = _UNRUN[status]
     error = {"code": code, "message": message}
     return {"id": new_id("batch_req_"), "custom_id": custom_id, "response": None, "error": error}

@@ -66,7 +66,7 @@ class Stop:
 
 
 class Hooks:
-    """Where a fake provider departs from the honest server. Every method is asked per batch or per row, so that a
+    """Where a fake provider departs from the honest server. Every method is called per batch or per row, so that a
     test can change its mind while the server runs."""
 
     def job_errors(self, batch: JSON) -> list[JSON]:

