@@ -94,7 +94,7 @@ def connections() -> str:
         page += ["| field | in the form | |", "|---|---|---|", *_standard(row["ui-field-behaviour"])]
         if own:
             page += ["", "| field of *Extra* | type | |", "|---|---|---|", *_fields(own)]
-    return "\n".join(page) + "\n" + told + "\n"
+    return "\n".join(page) + "\n" + shared_fields + "\n"
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[str]:

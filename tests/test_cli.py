@@ -122,7 +122,7 @@ def test_every_problem_by_line(command: str, requests_file: Path, capsys: pytest
     assert lines[1].startswith(f"{requests_file}: line 5: JSON Lines allow no comments")
     assert (
         lines[31]
-        == f"{requests_file}: line 35, custom_id: '0' was used on line 1 already; ids must be unique in the file"
+        == f"{requests_file}: line 35, custom_id: '0' is already used on line 1; ids must be unique in the file"
     )
     assert lines[32:] == ["32 problems"]
 
