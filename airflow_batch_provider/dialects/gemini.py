@@ -42,7 +42,7 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
 _NESTED = ChatKeys(
-    filename=Left("its files have no names; the name's ending tells the type where nothing else does"),
+    filename=Left("its files have no names; the type is taken from the name's ending where nothing else states it"),
     signature=Keys({"google": Keys({"thought_signature": READ})}),
     tool_strict=Left("its functions have no such mode"),
 )

@@ -137,11 +137,11 @@ def test_every_bad_image_is_a_problem_of_its_row(images: Images, tmp_path: Path)
     assert "11 problems; nothing was sent" in told
     for number, words in {
         2: "/gone cannot be sent: its server returned 404",
-        3: "it is text/html and no image",
+        3: "it is text/html, not an image",
         4: "it is not png, jpeg, gif or webp",
         5: "it has more than 4,000 bytes",
         6: "its server returned 503, after 3 attempts",
-        7: "it is redirected more than 5 times",
+        7: "it redirects more than 5 times",
         8: "its host has an address that is not public",
         9: "it is not an http or https URL",
         10: "its address contains a user name or password",
