@@ -101,6 +101,11 @@ class Books:
         """How many of them have an answer, of use or not, and no error."""
         return sum(entry is not None and entry[0] in ("succeeded", "invalid") for entry in self._places.values())
 
+    @property
+    def refused(self) -> int:
+        """How many of them the provider tried, with an error as the end."""
+        return sum(entry is not None and entry[0] == "failed" for entry in self._places.values())
+
     def places(self) -> Iterable[tuple[str, int | None]]:
         """Every row in request order with the place of its line, None where none came."""
         for custom_id, entry in self._places.items():
@@ -154,7 +159,7 @@ def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled:
 
     :param asked: how many lines were sent.
     :param found: how many of them have a line, errors without an id included.
-    :param made: how many of these are answers.
+    :param made: how many of these are answers, or errors that the job may count as completed.
     :param gone: what the provider said of a file of the job that is not there; empty where all were read.
     :param unlabelled: how many lines without an id may be answers to the others.
     """

@@ -46,6 +46,7 @@ _OUTCOMES: dict[str, Outcome] = {
 """What became of a row that has no answer, by OpenAI's code and ours; any other failed."""
 _LARGEST = 10**12
 """No count is larger; JSON's integers end at 64 bits, also for the sum of all rows."""
+_ID = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
@@ -113,6 +114,9 @@ def read_line(line: bytes) -> BatchResult:
     """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
     data, mended = _load(line)
     custom_id = _id_of(data) if isinstance(data, dict) else None
+    if custom_id is None and data is None and (custom_id := _id_in(line)) is not None:
+        told = f"The provider's line is not JSON: {line.decode('utf-8', 'replace')}"
+        return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", told)))
     if custom_id is None:
         return BatchResult(None, "failed" if _is_bare_error(data) else "invalid", line)
     try:
@@ -128,6 +132,18 @@ def _id_of(data: dict[str, Any]) -> str | None:
     """A line's id; servers that keep it in a typed column give back a number where it looks like one."""
     custom_id = data.get("custom_id")
     return str(custom_id) if type(custom_id) in (str, int) else None
+
+
+def _id_in(line: bytes) -> str | None:
+    """The id that stands in a line that was cut or torn, so that it holds up its own row and no other; None where it
+    holds none, or those of several rows."""
+    found = set(_ID.findall(line)) if line.lstrip().startswith(b"{") else set()
+    if len(found) != 1:
+        return None
+    try:
+        return str(orjson.loads(found.pop()))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _is_bare_error(data: Any) -> bool:
@@ -198,13 +214,14 @@ def load_line(line: bytes) -> Any:
 
 def _load(line: bytes) -> tuple[Any, bool]:
     """The line's JSON, None where it is none, and whether it had to be mended: half a surrogate pair of a cut answer,
-    ``NaN``, broken UTF-8 and numbers beyond a double are strangers to JSON, but the row was answered and paid."""
+    ``NaN``, broken UTF-8, numbers beyond a double and the comma of a list are strangers to JSON Lines, but the row was
+    answered and paid."""
     try:
         return orjson.loads(line), False
     except orjson.JSONDecodeError:
         pass
     try:
-        data = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_float=_finite)
+        data = json.loads(line.decode("utf-8", "replace").rstrip(", "), parse_constant=lambda _: None, parse_float=_finite)
         text = json.dumps(data, ensure_ascii=False)
         return orjson.loads(_SURROGATE.sub("\ufffd", text)), True
     except (ValueError, RecursionError):

@@ -28,7 +28,10 @@ OTHERS = {
     "file_upload_failed": JobStatus.FAILED,
     "batch_start_failed": JobStatus.FAILED,
     "in-progress": JobStatus.IN_PROGRESS,
-    "success": JobStatus.UNKNOWN,
+    "SUCCESS": JobStatus.COMPLETED,
+    "TIMEOUT_EXCEEDED": JobStatus.EXPIRED,
+    "CANCELLATION_REQUESTED": JobStatus.CANCELLING,
+    "complete": JobStatus.UNKNOWN,
     "failure": JobStatus.UNKNOWN,
     "": JobStatus.UNKNOWN,
 }
@@ -52,6 +55,32 @@ def test_other_words(word: str, status: JobStatus) -> None:
     """Capitals, dashes and providers' own words are known; a new word is unknown, and waited for."""
     job = read_job({"id": "b", "status": word})
     assert (job.status, job.raw_status) == (status, word)
+
+
+ENDED = {
+    "completed_at": 1711471533,
+    "output_file_id": "file-1",
+    "request_counts": {"total": 3, "completed": 2, "failed": 1},
+}
+
+
+@pytest.mark.parametrize("word", ["paused", "done", "complete", "ended", ""])
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, JobStatus.COMPLETED),
+        ({"output_file_id": None, "error_file_id": "file-2"}, JobStatus.COMPLETED),
+        ({"completed_at": None}, JobStatus.UNKNOWN),
+        ({"completed_at": 0}, JobStatus.UNKNOWN),
+        ({"output_file_id": ""}, JobStatus.UNKNOWN),
+        ({"request_counts": {"total": 3, "completed": 2, "failed": 0}}, JobStatus.UNKNOWN),
+        ({"request_counts": {"total": 0, "completed": 0, "failed": 0}}, JobStatus.UNKNOWN),
+        ({"request_counts": None}, JobStatus.UNKNOWN),
+    ],
+)
+def test_an_unknown_word_for_a_job_that_has_ended(word: str, changed: dict[str, Any], status: JobStatus) -> None:
+    """A1: a job with the time of its end, a file and every row counted has ended, whatever that is called."""
+    assert read_job({"id": "b", "status": word, **ENDED, **changed}).status is status
 
 
 @pytest.mark.parametrize(

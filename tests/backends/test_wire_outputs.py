@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ def read(
 def test_files_in_order() -> None:
     """Output first, then errors, each ended with an end of line."""
     assert read({"o": [b"1\n2", b"3"], "e": [b"4\n"]}) == [b"1\n2", b"3", b"\n", b"4\n"]
-    assert read({"o": [], "e": [b""]}) == [b""]
+    assert b"".join(read({"o": [], "e": [b""]})) == b""
     assert read({"o": [b"1", b""]}) == [b"1", b"", b"\n"]
     assert read({}) == []
 
@@ -115,3 +116,39 @@ def test_one_line_in_many_chunks(end: bytes) -> None:
     assert b"".join(read({"o": [b"1\n", *chunks, *([end] if end else [])]}, [])) == b"1\n" + line + b"\n"
     with pytest.raises(ProviderError, match="in the middle of a line"):
         read({"o": [b"1\n", *chunks[:-1]]}, [])
+
+
+TEXT = b"".join(b'{"custom_id":"row-%d","answer":"gr\xc3\xbc\xc3\x9fe"}\n' % number for number in range(40))
+AS_STORED = {
+    "gzip": gzip.compress(TEXT),
+    "gzip in two parts": gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]),
+    "gzip with padding": gzip.compress(TEXT) + b"\x00" * 20,
+    "UTF-16": TEXT.decode().encode("utf-16"),
+    "UTF-16BE": b"\xfe\xff" + TEXT.decode().encode("utf-16-be"),
+    "UTF-32": TEXT.decode().encode("utf-32"),
+    "UTF-16 in gzip": gzip.compress(TEXT.decode().encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("stored", AS_STORED.values(), ids=AS_STORED)
+def test_a_file_as_it_was_stored(stored: bytes, size: int) -> None:
+    """A1, A6: packed or in another encoding without a header that says so, it was paid and is read; it is not cut."""
+    chunks = [stored[at : at + size] for at in range(0, len(stored), size)]
+    assert b"".join(read({"o": chunks})) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (gzip.compress(TEXT)[:-9], "cut"),
+        (b"\x1f\x8b" + b"no gzip at all" * 9, "cannot be unpacked"),
+        (TEXT.decode().encode("utf-16")[:-1], "cut"),
+        (b"PK\x03\x04" + b"x" * 90, "ZIP archive"),
+        (b"\x28\xb5\x2f\xfd" + b"x" * 90, "zstd"),
+    ],
+)
+def test_a_file_that_cannot_be_text(stored: bytes, said: str) -> None:
+    """A6, A20: it is named for what it is, typed, and no row of it counts as unanswered."""
+    with pytest.raises(ProviderError, match=said):
+        read({"o": [stored]})

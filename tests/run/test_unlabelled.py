@@ -52,7 +52,6 @@ SHAPES = {
     "the id is a list": (renamed(custom_id=["row-1"]), 3),
     "no line has one": (by_line(lambda one: json.dumps({**one, "custom_id": None}).encode()), 0),
     "several lines for one": (by_line(lambda one: json.dumps(one, indent=1).encode()), 0),
-    "one array": (lambda data: b"[\n" + data.rstrip(b"\n").replace(b"\n", b",\n") + b"\n]\n", 1),
     "one line for all": (lambda data: b"[" + data.rstrip(b"\n").replace(b"\n", b",") + b"]\n", 0),
     "cut in the middle": (lambda data: data.replace(b'"custom_id":"row-1"', b'"custom_id":"ro\n'), 3),
 }
@@ -169,3 +168,64 @@ def test_an_answer_about_the_job_that_leaves_out_its_id(tmp_path, monkeypatch):
         summary = bench.finish()
         assert [job["id"] for job in summary.jobs] == [fake.batches[0]["id"]]
         assert summary.cost_usd > 0
+
+
+def test_answers_in_one_list_of_many_lines(tmp_path, monkeypatch):
+    """A1: the brackets and commas of a JSON list take no answer away."""
+    spoil(monkeypatch, lambda data: b"[\n" + data.rstrip(b"\n").replace(b"\n", b",\n") + b"\n]\n")
+    with FakeProvider() as fake:
+        summary = bench_of(tmp_path, fake).finish()
+        assert (summary.outcomes["succeeded"], len(fake.batches)) == (4, 1)
+
+
+@pytest.mark.parametrize("size", [-1, -40, 60])
+def test_a_torn_line_holds_up_its_own_row_alone(tmp_path, monkeypatch, size):
+    """X4: a line that is cut behind its id is an unreadable answer of that row; the rows that ran out of time are sent
+    again, the torn one is not."""
+    torn = []
+
+    def change(data):
+        if not torn and b'"row-0"' in data:
+            torn.append(data)
+            lines = data.split(b"\n")
+            cut = next(number for number, one in enumerate(lines) if b'"row-0"' in one)
+            at = lines[cut].index(b'"row-0"') + size if size > 0 else size
+            lines[cut] = lines[cut][:at]
+            return b"\n".join(lines)
+        return data
+
+    spoil(monkeypatch, change)
+    with FakeProvider() as fake:
+        fake.faults.expire_after_rows = 2
+        fake.faults.jobs = 1
+        bench = bench_of(tmp_path, fake)
+        summary = bench.finish()
+        assert (summary.outcomes["succeeded"], summary.outcomes["invalid"]) == (3, 1)
+        assert [job["rows"] for job in summary.jobs] == [4, 2]
+        assert summary.lost == ()
+        assert summary.cost_usd is None
+        [error] = bench.failed()
+        assert (error["custom_id"], error["error"]["code"]) == ("row-0", "unreadable_answer")
+
+
+def test_failed_rows_that_are_counted_as_completed(tmp_path, monkeypatch):
+    """A1: vllm-project/aibrix#2253 never counts a row as failed; its error stands for one that is counted as completed,
+    so that a job that was stopped is neither doubted nor lost."""
+    with FakeProvider() as fake:
+        fake.faults.fail_rows = {"row-0": 400}
+        fake.faults.cancel_after_rows = 2
+        fake.faults.silent_unrun = True
+        fake.faults.jobs = 1
+        bench = bench_of(tmp_path, fake)
+        retrieve = bench.backend.retrieve
+
+        def counting(job_id):
+            job = retrieve(job_id)
+            done = (job.counts.completed or 0) + (job.counts.failed or 0)
+            return replace(job, counts=replace(job.counts, completed=done, failed=0))
+
+        monkeypatch.setattr(bench.backend, "retrieve", counting)
+        summary = bench.finish()
+        assert (summary.outcomes["succeeded"], summary.outcomes["failed"]) == (3, 1)
+        assert summary.lost == ()
+        assert bench.clock.ahead < 60

@@ -40,6 +40,10 @@ STATUSES: dict[str, JobStatus] = {
     "cancelled": JobStatus.CANCELLED,
     "canceled": JobStatus.CANCELLED,
     "stopped": JobStatus.CANCELLED,
+    # Mistral's (BatchJobStatus of its OpenAPI document), which has QUEUED, RUNNING, FAILED and CANCELLED beside them.
+    "success": JobStatus.COMPLETED,
+    "timeout_exceeded": JobStatus.EXPIRED,
+    "cancellation_requested": JobStatus.CANCELLING,
 }
 _ENDED = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 _MILLISECONDS_ABOVE = 1e11
@@ -47,22 +51,26 @@ _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def read_job(batch: Mapping[str, Any]) -> Job:
-    """Normalise a batch object; a status that is missing or new becomes ``unknown``."""
+    """Normalise a batch object; a status that is missing or new becomes ``unknown``, unless all else says that it ended."""
     raw = str(batch.get("status") or "")
     # A gateway's list over Bedrock has the provider's own words, such as PartiallyCompleted.
     status = STATUSES.get(_WORD_END.sub("_", raw).lower().replace("-", "_"), JobStatus.UNKNOWN)
     metadata = batch.get("metadata")
     files = (batch.get("output_file_id"), batch.get("error_file_id"))
     usage = read_usage(batch) if batch.get("usage") else None
+    counts = _counts(batch.get("request_counts"))
+    outputs = tuple(handle for file in files if (handle := _handle(file)))
+    if status is JobStatus.UNKNOWN and outputs and to_seconds(batch.get("completed_at")) and _is_whole(counts):
+        status = JobStatus.COMPLETED
     return Job(
         id=unquote(str(batch.get("id") or "")),
         status=status,
         raw_status=raw,
-        counts=_counts(batch.get("request_counts")),
+        counts=counts,
         created_at=to_seconds(batch.get("created_at")),
         ended_at=_ended_at(batch, status),
         input_id=_handle(batch.get("input_file_id")),
-        outputs=tuple(handle for file in files if (handle := _handle(file))),
+        outputs=outputs,
         errors=tuple(read_errors(batch.get("errors"))),
         metadata={str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
         usage=usage if usage != Usage() else None,
@@ -78,6 +86,11 @@ def _counts(payload: Any) -> RequestCounts:
         # Portkey adds Vertex AI's word for "unknown", -1, to the total.
         total = max(total or 0, (completed or 0) + (failed or 0))
     return RequestCounts(total, completed, failed)
+
+
+def _is_whole(counts: RequestCounts) -> bool:
+    """Whether every row is counted as done, and there is one."""
+    return bool(counts.total) and (counts.completed or 0) + (counts.failed or 0) == counts.total
 
 
 def _ended_at(batch: Mapping[str, Any], status: JobStatus) -> float | None:

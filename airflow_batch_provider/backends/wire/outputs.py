@@ -13,6 +13,7 @@ from typing import TypeAlias
 import orjson
 
 from airflow_batch_provider.backends.wire.errors import HONO_HINT
+from airflow_batch_provider.backends.wire.texts import as_text
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
 from airflow_batch_provider.core.jsonl import BOM
 from airflow_batch_provider.core.records import Job, JobStatus
@@ -65,12 +66,12 @@ def _output(job: Job, read_output: Callable[[], Iterator[bytes]]) -> Iterator[by
 
 
 def _whole(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The same chunks, ended by an end of line.
+    """The same bytes as text in UTF-8, ended by an end of line.
 
     :raises ProviderError: when they stop within a line: a proxy that gave up may end an answer as if that were all.
     """
     tail: list[bytes] = []  # joined once: one line may be larger than all others together
-    for chunk in chunks:
+    for chunk in as_text(chunks, f"download of {name}"):
         yield chunk
         _, end, rest = chunk.rpartition(b"\n")
         if end:
