@@ -159,7 +159,7 @@ def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled:
 
     :param asked: how many lines were sent.
     :param found: how many of them have a line, errors without an id included.
-    :param made: how many of these are answers, or errors that the job may count as completed.
+    :param made: how many of these are answers.
     :param gone: what the provider said of a file of the job that is not there; empty where all were read.
     :param unlabelled: how many lines without an id may be answers to the others.
     """
@@ -188,7 +188,7 @@ def is_lost(job: Job, asked: int, found: int, made: int, *, gone: bool, unlabell
     """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
     failed and have no line, or of which none was ever written.
 
-    :param made: as in :func:`doubt_of`.
+    :param made: how many answers were found, and errors that the job counts as completed.
     :param unlabelled: as in :func:`doubt_of`.
     """
     if unlabelled and found < asked:

@@ -221,7 +221,9 @@ def _load(line: bytes) -> tuple[Any, bool]:
     except orjson.JSONDecodeError:
         pass
     try:
-        data = json.loads(line.decode("utf-8", "replace").rstrip(", "), parse_constant=lambda _: None, parse_float=_finite)
+        data = json.loads(
+            line.decode("utf-8", "replace").rstrip(", "), parse_constant=lambda _: None, parse_float=_finite
+        )
         text = json.dumps(data, ensure_ascii=False)
         return orjson.loads(_SURROGATE.sub("\ufffd", text)), True
     except (ValueError, RecursionError):

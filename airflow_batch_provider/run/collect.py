@@ -178,12 +178,12 @@ def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
     asked, unlabelled = books.expected_lines, books.unlabelled
     # An error that has lost its id answers some row; what may be an answer, or cannot be read, answers none for sure.
     found = books.answered + books.nameless - unlabelled
+    what = doubt_of(job, asked, found, books.made, "; ".join(gone), unlabelled)
+    if what is None:
+        return None
     failed = job.counts.failed
     # Some count a failed row as completed (vllm-project/aibrix#2253): errors beyond those counted as failed are these.
     made = books.made + (0 if failed is None else max(0, books.refused - failed))
-    what = doubt_of(job, asked, found, made, "; ".join(gone), unlabelled)
-    if what is None:
-        return None
     return _Doubt(what, is_lost(job, asked, found, made, gone=bool(gone), unlabelled=unlabelled))
 
 

@@ -28,7 +28,7 @@ OTHERS = {
     "file_upload_failed": JobStatus.FAILED,
     "batch_start_failed": JobStatus.FAILED,
     "in-progress": JobStatus.IN_PROGRESS,
-    "SUCCESS": JobStatus.COMPLETED,
+    "SUCCESS": JobStatus.UNKNOWN,
     "TIMEOUT_EXCEEDED": JobStatus.EXPIRED,
     "CANCELLATION_REQUESTED": JobStatus.CANCELLING,
     "complete": JobStatus.UNKNOWN,
@@ -64,7 +64,7 @@ ENDED = {
 }
 
 
-@pytest.mark.parametrize("word", ["paused", "done", "complete", "ended", ""])
+@pytest.mark.parametrize("word", ["paused", "done", "complete", "SUCCESS", ""])
 @pytest.mark.parametrize(
     ("changed", "status"),
     [

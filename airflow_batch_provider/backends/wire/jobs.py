@@ -40,8 +40,7 @@ STATUSES: dict[str, JobStatus] = {
     "cancelled": JobStatus.CANCELLED,
     "canceled": JobStatus.CANCELLED,
     "stopped": JobStatus.CANCELLED,
-    # Mistral's (BatchJobStatus of its OpenAPI document), which has QUEUED, RUNNING, FAILED and CANCELLED beside them.
-    "success": JobStatus.COMPLETED,
+    # Mistral's (BatchJobStatus of its OpenAPI document). Its SUCCESS is not here: Portkey answers a cancel with it.
     "timeout_exceeded": JobStatus.EXPIRED,
     "cancellation_requested": JobStatus.CANCELLING,
 }
@@ -51,7 +50,7 @@ _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def read_job(batch: Mapping[str, Any]) -> Job:
-    """Normalise a batch object; a status that is missing or new becomes ``unknown``, unless all else says that it ended."""
+    """Normalise a batch object; a status that is missing or new is ``unknown``, unless all else says that it ended."""
     raw = str(batch.get("status") or "")
     # A gateway's list over Bedrock has the provider's own words, such as PartiallyCompleted.
     status = STATUSES.get(_WORD_END.sub("_", raw).lower().replace("-", "_"), JobStatus.UNKNOWN)

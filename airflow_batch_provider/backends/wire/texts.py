@@ -53,7 +53,7 @@ def _head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
         head += chunk
         if len(head) >= _ENOUGH or b"\n" in head:
             break
-    return head, itertools.chain([head], chunks)
+    return head, itertools.chain([head] if head else [], chunks)
 
 
 def _unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
@@ -62,11 +62,11 @@ def _unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     try:
         for chunk in chunks:
             rest = chunk
-            while rest:
+            while rest := rest.lstrip(b"\x00") if unpacker.eof else rest:
                 if unpacker.eof:
                     unpacker = zlib.decompressobj(_WINDOW)
                 yield unpacker.decompress(rest, _MOST)
-                rest = unpacker.unconsumed_tail or unpacker.unused_data.lstrip(b"\x00")
+                rest = unpacker.unconsumed_tail or unpacker.unused_data
     except zlib.error as error:
         raise ProviderError(f"{name}: its gzip cannot be unpacked ({error})") from None
     if not unpacker.eof:
