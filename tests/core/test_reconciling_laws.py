@@ -42,7 +42,7 @@ JUNK = st.sampled_from(
         b"[1]",
         b'"a"',
         b"\xff\xfe",
-        b'{"custom_id": "a", "response"',
+        b'{"response": {}, "custom_id": "a',
         b'{"custom_id": null, "response": null, "error": null}',
         b'{"custom_id": ["a"]}',
         BARE_ERROR,
