@@ -14,7 +14,13 @@ from airflow_batch_provider.testing.vertex import FakeVertex
 
 KEY, WRONG, SECRET = "Kq7zMarkedKey4Gx1", "Wr0ngMarkedKey8Hy2", "Zs3tMarkedSecret9Jv5"
 ACCESS_KEY, SESSION, HEADER = "AKIAMARKEDKEY7QX42ZP", "Sn6tMarkedSession1Bm3", "Hd5rMarkedHeader2Lw8"
-MARKS = (KEY, WRONG, SECRET, ACCESS_KEY, SESSION, HEADER)
+BODY, VIRTUAL, BEARER, PRIVATE = (
+    "Xb4vMarkedBody6Nk3",
+    "Vk2gMarkedVirtual5Sp7",
+    "Br8nMarkedBearer3Fd1",
+    "Pv6cMarkedPrivate9Wt4",
+)
+MARKS = (KEY, WRONG, SECRET, ACCESS_KEY, SESSION, HEADER, BODY, VIRTUAL, BEARER, PRIVATE)
 
 
 def spellings(mark):
@@ -85,6 +91,14 @@ def connection_of(route, *, right=True):
         made["password"] = key
     if made["conn_type"] in ("truefoundry_batch", "portkey_batch"):
         extra["extra_headers"] = {"x-team": HEADER}
+        extra["extra_body"] = {"auth": {"api_key": BODY}}
+    if made["conn_type"] == "portkey_batch":
+        extra["bearer"] = BEARER
+    if "virtual_key" in extra:
+        extra["virtual_key"] = VIRTUAL
+    if route.name == "portkey_vertex":
+        account = {"type": "service_account", "project_id": "p", "private_key": PRIVATE}
+        extra["vertex_service_account_json"] = json.dumps(account)
     if "aws_secret_access_key" in extra:
         extra["aws_access_key_id"], extra["aws_secret_access_key"] = ACCESS_KEY, key
     return made

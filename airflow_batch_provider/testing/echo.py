@@ -24,8 +24,9 @@ _KEPT = frozenset(_NAMES.split())
 
 
 def text_of(call: Call) -> str:
-    """What is quoted of a call: every header as it came."""
-    return " ".join(f"{name}: {value}" for name, value in call.headers.items())
+    """What is quoted of a call: every header as it came, and a body of JSON."""
+    headers = " ".join(f"{name}: {value}" for name, value in call.headers.items())
+    return f"{headers} {orjson.dumps(call.body).decode()}" if call.body else headers
 
 
 def echoed(answer: Answer, text: str) -> Answer:

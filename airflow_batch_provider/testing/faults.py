@@ -86,7 +86,8 @@ class FaultPlan:
     :param empty_error_file: a batch without failures has an error file, or its bucket another object, of zero bytes.
     :param no_output: a completed batch names no output and no error file; a gateway's ``/output`` has it.
     :param lost_output: the output of a batch is not to be had, whatever the batch names.
-    :param echo_headers: every text of every answer, error and output line quotes the caller's headers, keys included.
+    :param echo_headers: every text of every answer, error and output line quotes the caller's headers and JSON
+        body, keys included.
     :param heard: what is quoted in output lines; set by the fake.
     :param late_output: after its end a batch has no output for so many polls, although it is completed and counts its
         answers (openai-cookbook#1564, langextract#470); a cloud's bucket then holds none.

@@ -4,13 +4,11 @@ import contextlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 from airflow_batch_provider.testing.airflow_stack import base_env
+from tests.airflow.dag_process import returned_by
 from tests.airflow.world import CONNECTIONS, provider
-from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 RUN_ALL = """
@@ -22,12 +20,11 @@ with create_session() as session:
     session.add(Connection(conn_id="in_database", **json.loads(os.environ["IN_DATABASE"])))
 batch_inference.FIRST_LOOK_SECONDS = 1.0  # no scheduler here that could be outrun
 from quickstart import answers
-states = {}
+returned = {}
 for name in sys.argv[1:]:
     conn_id = "in_database" if name == "local_batch" else name
     run = answers.dag.test(run_conf={"conn_id": conn_id, "model": "m", "rows": 12})
-    states[name] = [str(run.state), run.run_id]
-print("STATES", json.dumps(states))
+    returned[name] = [str(run.state), run.run_id]
 """
 
 
@@ -51,19 +48,9 @@ def test_one_dag_file_on_every_connection(tmp_path, migrate):
         local = json.loads(env.pop("AIRFLOW_CONN_LOCAL_BATCH"))
         env["IN_DATABASE"] = json.dumps({**local, "extra": json.dumps(local["extra"])})
         migrate(tmp_path / "airflow")
-        done = subprocess.run(
-            [sys.executable, "-c", RUN_ALL, *CONNECTIONS],
-            env=env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        states = json.loads(done.stdout.rpartition("STATES ")[2].splitlines()[0])
+        states, printed = returned_by(RUN_ALL, env, *CONNECTIONS)
         assert {name: len(fake.batches) for name, fake in fakes.items()} == dict.fromkeys(CONNECTIONS, 1)
-    assert [state for state, _ in states.values()] == ["success"] * len(CONNECTIONS), done.stdout[-3000:]
+    assert [state for state, _ in states.values()] == ["success"] * len(CONNECTIONS), printed[-3000:]
     tables = {name: table(database, run_id) for name, (_, run_id) in states.items()}
     assert len(tables["local_batch"]) == 12
     assert tables["local_batch"][0][0] == "review-0"

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.clouds import cloud
-from tests.patience import PATIENCE
+from tests.airflow.dag_process import returned_by
 
 ROOT = Path(__file__).parents[2]
 ROWS = 150
@@ -21,13 +19,12 @@ RUN_ALL = """
 import importlib, json, sys
 from airflow_batch_provider.triggers import batch_inference
 batch_inference.FIRST_LOOK_SECONDS = 1.0  # no scheduler here that could be outrun
-runs = {}
+returned = {}
 for name in sys.argv[1:]:
     dag = importlib.import_module(name).answers.dag
     for conf in ({}, {"conn_id": "openai", "model": "m"}):
         run = dag.test(run_conf=conf)
-        runs[f"{name} {conf.get('conn_id', 'cloud')}"] = [str(run.state), run.run_id]
-print("RUNS", json.dumps(runs))
+        returned[f"{name} {conf.get('conn_id', 'cloud')}"] = [str(run.state), run.run_id]
 """
 CLOUDS = {
     "bedrock_batch": "bedrock",
@@ -68,20 +65,9 @@ def world(tmp_path_factory, migrate):
             {"conn_type": "openai_batch", "host": openai.base_url, "password": openai.api_key}
         )
         migrate(folder / "airflow")
-        done = subprocess.run(
-            [sys.executable, "-c", RUN_ALL, *CLOUDS],
-            env=env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            check=False,
-        )
-        told = done.stdout[-4000:] + done.stderr[-4000:]
-        assert done.returncode == 0, told
+        runs, printed = returned_by(RUN_ALL, env, *CLOUDS)
         jobs = {name: len(fake.batches) for name, fake in fakes.items()}
-    runs = json.loads(done.stdout.rpartition("RUNS ")[2].splitlines()[0])
-    return database, runs, jobs, told
+    return database, runs, jobs, printed[-8000:]
 
 
 @pytest.mark.parametrize("name", CLOUDS)

@@ -4,15 +4,13 @@ import contextlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.routes import fake_route
-from tests.patience import PATIENCE
+from tests.airflow.dag_process import returned_by
 
 ROOT = Path(__file__).parents[2]
 ROWS = 12
@@ -20,11 +18,10 @@ RUN_ALL = """
 import importlib, json, sys
 from airflow_batch_provider.triggers import batch_inference
 batch_inference.FIRST_LOOK_SECONDS = 1.0  # no scheduler here that could be outrun
-runs = {}
+returned = {}
 for name, conf in json.loads(sys.argv[1]):
     run = importlib.import_module(name).answers.dag.test(run_conf=conf)
-    runs[name] = [str(run.state), run.run_id]
-print("RUNS", json.dumps(runs))
+    returned[name] = [str(run.state), run.run_id]
 """
 # DAG file: its table, and what its parameters are; conn_id is the connection it is written for, or any.
 DAGS = {
@@ -64,20 +61,9 @@ def world(tmp_path_factory, migrate):
             connection = {**made.connection, "extra": {**made.connection["extra"], "prices": PRICES}}
             env[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
         migrate(folder / "airflow")
-        done = subprocess.run(
-            [sys.executable, "-c", RUN_ALL, json.dumps(asked)],
-            env=env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            check=False,
-        )
-        told = done.stdout[-4000:] + done.stderr[-4000:]
-        assert done.returncode == 0, told
+        runs, printed = returned_by(RUN_ALL, env, json.dumps(asked))
         jobs = {name: len(fake.batches) for name, fake in fakes.items()}
-    runs = json.loads(done.stdout.rpartition("RUNS ")[2].splitlines()[0])
-    return database, runs, jobs, told
+    return database, runs, jobs, printed[-8000:]
 
 
 def rows(database, table, columns="custom_id, outcome, content"):

@@ -2,15 +2,13 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
 
 from airflow_batch_provider.testing.airflow_stack import base_env
+from tests.airflow.dag_process import returned_by
 from tests.airflow.world import provider, request, write
-from tests.patience import PATIENCE
 
 DAG_FILE = """
 from airflow.sdk import DAG
@@ -47,17 +45,16 @@ with DAG("mapped", schedule=None):
 """
 
 RUNNER = """
-import json, sys
+import sys
 
 sys.path.insert(0, sys.argv[1])
 from steps_dag import answers, submitted
 
-states = {}
+returned = {}
 for dag in (submitted.dag, answers.dag):
     run = dag.test()
     tasks = [[ti.task_id, ti.map_index, str(ti.state)] for ti in run.get_task_instances()]
-    states[dag.dag_id] = [str(run.state), run.run_id, sorted(tasks)]
-print("STATES", json.dumps(states))
+    returned[dag.dag_id] = [str(run.state), run.run_id, sorted(tasks)]
 """
 
 
@@ -79,19 +76,8 @@ def ended(tmp_path_factory, migrate):
             "AIRFLOW_VAR_FOLDER": str(folder),
         }
         migrate(folder / "airflow")
-        done = subprocess.run(
-            [sys.executable, "-c", RUNNER, str(folder / "dags")],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-4000:]
-        states = json.loads(done.stdout.rpartition("STATES ")[2].splitlines()[0])
-        return folder, states, fake.creates, done.stdout
+        states, printed = returned_by(RUNNER, env, str(folder / "dags"))
+        return folder, states, fake.creates, printed
 
 
 def answered(folder, table):

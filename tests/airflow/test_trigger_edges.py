@@ -10,6 +10,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.module_loading import import_string
 
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.polling import Watch
 from airflow_batch_provider.triggers import batch_inference
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
 from tests.airflow.world import curl_batch, provider, request
@@ -118,6 +121,51 @@ async def test_airflow_away_is_borne(world, monkeypatch):
     other = curl_batch(fake, [request(9)])
     event = (await asyncio.wait_for(anext(trigger(other).run()), 20)).payload
     assert (event["reason"], failures) == ("jobs_ended", [])
+
+
+@pytest.mark.parametrize("wrong", [ValueError("Unknown scheme for proxy URL"), ImportError("socksio"), RuntimeError()])
+async def test_what_no_one_foresaw_does_not_end_the_wait(world, monkeypatch, capsys, wrong):
+    """A14: an exception of no known type in a look, as of a client that an odd environment breaks, is logged and the
+    next look goes on; a trigger that died would leave a paid batch behind."""
+    fake, _ = world
+    fake.faults.hold_after_rows = None
+    look, failures = OpenAIBackend.apoll, [wrong, wrong]
+
+    async def stumbling(self, job_ids):
+        if failures:
+            raise failures.pop()
+        return await look(self, job_ids)
+
+    monkeypatch.setattr(OpenAIBackend, "apoll", stumbling)
+    event = (await asyncio.wait_for(anext(trigger(curl_batch(fake, [request(9)])).run()), 20)).payload
+    assert (event["reason"], failures) == ("jobs_ended", [])
+    printed = capsys.readouterr().out
+    assert f"Look 2 at the jobs failed: ProviderError: A look at the jobs failed: {type(wrong).__name__}" in printed
+
+
+@pytest.mark.parametrize("stays", [False, True])
+async def test_an_odd_environment_of_the_triggerer(stays, world, monkeypatch, capsys):
+    """A14: a proxy that only the triggerer has is named; mended, the wait goes on; for good, the task is woken with
+    the reason, and nothing was cancelled."""
+    fake, _ = world
+    fake.faults.hold_after_rows = None
+    batch = curl_batch(fake, [request(9)])
+    monkeypatch.setenv("ALL_PROXY", "socks://:pa55word-77@127.0.0.1:1")
+    decide = Watch.after
+
+    def mended(self, seen, now, jitter):
+        if isinstance(seen, ConfigurationError) and not stays:
+            monkeypatch.delenv("ALL_PROXY", raising=False)
+        return decide(self, seen, now, jitter)
+
+    monkeypatch.setattr(Watch, "after", mended)
+    event = (await asyncio.wait_for(anext(trigger(batch).run()), 20)).payload
+    assert event["reason"] == ("polling_failed" if stays else "jobs_ended")
+    printed = capsys.readouterr().out
+    assert "ALL_PROXY" in printed
+    assert "pa55word" not in printed + json.dumps(event)
+    assert not fake.calls("cancel")
+    assert stays == ("ALL_PROXY" in event["message"])
 
 
 async def test_one_job_of_two_wakes_a_waiting_shard(world, monkeypatch):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from airflow_batch_provider.testing.airflow_stack import base_env
 from airflow_batch_provider.testing.server_process import ServerProcess
+from tests.airflow.dag_process import returned_by
 from tests.clients.servers import Watched, jsonl, request, said
-from tests.patience import PATIENCE
 
 DAG_FILE = """
 from airflow.providers.common.ai.operators.llm_batch import LLMBatchOperator
@@ -44,7 +42,7 @@ with DAG("theirs", schedule=None) as dag:
     decorated(3)
 """
 RUNNER = """
-import json, sys
+import sys
 from airflow.providers.common.ai.operators import llm_batch
 
 llm_batch._MIN_POLL_INTERVAL = 0  # half a minute else
@@ -53,7 +51,7 @@ from theirs_dag import dag
 
 run = dag.test()
 tasks = {ti.task_id: [str(ti.state), ti.xcom_pull(task_ids=ti.task_id)] for ti in run.get_task_instances()}
-print("TOLD", json.dumps([str(run.state), tasks]))
+returned = [str(run.state), tasks]
 """
 
 
@@ -75,20 +73,9 @@ def ended(tmp_path_factory, migrate):
             "AIRFLOW_VAR_FOLDER": str(folder),
         }
         migrate(folder / "airflow")
-        done = subprocess.run(
-            [sys.executable, "-c", RUNNER, str(folder / "dags")],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-4000:]
-        state, tasks = json.loads(done.stdout.rpartition("TOLD ")[2].splitlines()[0])
-        assert state == "success", done.stdout[-4000:]
-        yield server, tasks, done.stdout
+        (state, tasks), printed = returned_by(RUNNER, env, str(folder / "dags"))
+        assert state == "success", printed[-4000:]
+        yield server, tasks, printed
         server.close()
 
 

@@ -14,11 +14,19 @@ from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.testing import fake_route
 from airflow_batch_provider.testing.routes import DISTINCT, FakeRoute
 from tests.backends.scripted import Scripted, answer
-from tests.marked import ACCESS_KEY, HEADER, KEY, SECRET, connection_of, fakes_with_marks, scan, scan_folder
+from tests.marked import (
+    ACCESS_KEY,
+    BODY,
+    HEADER,
+    KEY,
+    MARKS,
+    connection_of,
+    fakes_with_marks,
+    scan,
+    scan_folder,
+)
 from tests.run.benching import Bench, line
 
-EXTRA = "Xb4vMarkedBody6Nk3"
-MARKS = (KEY, SECRET, ACCESS_KEY, HEADER, EXTRA)
 KINDS = {
     "all is well": {},
     "rows fail": {"fail_rows": {"*": 400}},
@@ -54,8 +62,6 @@ def route(request):
 
 def backend_of(route, **changes):
     connection = {**connection_of(route), **changes}
-    if connection["conn_type"] in ("truefoundry_batch", "portkey_batch"):
-        connection["extra"]["extra_body"] = {"auth": {"api_key": EXTRA}}
     return FakeRoute(route.name, route.fake, connection, route.model, route.min_rows).backend()
 
 
@@ -143,12 +149,12 @@ def test_answers_that_are_no_objects(route, body):
 def test_extra_body_is_sent_and_not_recorded(tmp_path):
     """X17: a secret in extra_body reaches the gateway; the ledger and run.json have a word in its place."""
     with fake_route("portkey") as route:
-        route.connection["extra"]["extra_body"] = {"auth": {"api_key": EXTRA}, "team": "a"}
+        route.connection["extra"]["extra_body"] = {"auth": {"api_key": BODY}, "team": "a"}
         bench = EchoBench(tmp_path, route, route.backend())
         bench.finish(backend_options={"extra_body": {"webhook_secret": HEADER}})
         sent = route.fake.creates[0].body
         bench.backend.close()
-    assert (sent["auth"], sent["team"], sent["webhook_secret"]) == ({"api_key": EXTRA}, "a", HEADER)
+    assert (sent["auth"], sent["team"], sent["webhook_secret"]) == ({"api_key": BODY}, "a", HEADER)
     assert scan_folder(tmp_path) == {}
     intent = json.loads(next((tmp_path / "run" / "ledger").glob("*.intent.json")).read_text())
     assert intent["request"]["auth"] == {"api_key": "(not recorded: a secret)"}
