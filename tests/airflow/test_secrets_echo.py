@@ -1,8 +1,9 @@
 """A provider that quotes every header and body it was sent in every free text of every answer, in a real Airflow.
 
-Submit, fetch (deferred) and load into a table, and a task that fails with the provider's words, for every connection
-type and every cloud behind a gateway. Nothing of a secret is in the run directory, the log, what is printed, Airflow's
-own tables (XCom, rendered fields, the link, triggers, what a task resumes with), nor in the table of results.
+A deferred task and the load of its answers into a table, and a submit whose fetch fails with the provider's words, for
+every connection type and every cloud behind a gateway. Nothing of a secret is in the run directory, the log, what is
+printed, Airflow's own tables (XCom, rendered fields, the link, triggers, what a task resumes with), nor in the table
+of results.
 """
 
 import contextlib
