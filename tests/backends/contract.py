@@ -32,10 +32,63 @@ from tests.backends.harness import CHAT, KEY, LEAK, NOWHERE, Harness, new_token
 from tests.backends.scripted import free_port
 from tests.backends.tools import Feed, chain, known_by, sha
 
-__all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "new_token"]
+__all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "RouteContract", "new_token"]
 
 
-class BackendContract(Harness):
+class RouteContract(Harness):
+    """The promises that hang on who is asked and by which credentials; enough for a further way to the same wire."""
+
+    # ---- credentials -------------------------------------------------------------------------------------------
+
+    async def test_wrong_key(self, world: Any) -> None:
+        """A wrong key is AuthenticationError on every way, which says so and never tells the key."""
+        backend: Any = self.make(world, self.wrong_secret)
+        job = self.stranger(backend)
+        errors: list[BaseException] = []
+        for call in self.guarded(backend).values():
+            with pytest.raises(AuthenticationError, match=self.words.get("wrong key")) as caught:
+                call()
+            errors.append(caught.value)
+        with pytest.raises(AuthenticationError) as caught:
+            await backend.apoll([job])
+        errors.append(caught.value)
+        with pytest.raises(AuthenticationError) as caught:
+            await backend.acancel([job])
+        errors.append(caught.value)
+        backend.close()
+        for error in errors:
+            for link in chain(error):
+                assert self.wrong_secret not in f"{link} {link!r}"
+
+    async def test_nothing_leaks_from_the_environment(self, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The worker's variables change neither address nor headers nor who pays."""
+        plain = self.make(world, self.secret)
+        identity = dict(plain.identity)
+        plain.close()
+        for name, value in self.leaks.items():
+            monkeypatch.setenv(name, value)
+        backend: Any = self.make(world, self.secret)
+        before = len(world.requests)
+        job = self.until(backend, self.send(backend, 1))
+        list(backend.outputs(job))
+        backend.probe()
+        await backend.apoll([job.id])
+        assert dict(backend.identity) == identity
+        backend.close()
+        calls = world.requests[before:]
+        assert self.kinds <= {call.kind for call in calls}
+        for call in calls:
+            assert LEAK not in f"{call.headers} {call.query} {call.body}"
+            self.check_call(backend, call)
+
+    def test_nothing_shows_the_secrets(self, backend: Any) -> None:
+        """Neither the backend nor its identity shows what no log may hold, and the identity says who is asked."""
+        assert self.secret not in self.shown(backend)
+        assert backend.identity["type"] == backend.name
+        assert backend.identity["base_url"]
+
+
+class BackendContract(RouteContract):
     """The promises that an honest server is enough to test."""
 
     # ---- upload and create -------------------------------------------------------------------------------------
@@ -198,55 +251,6 @@ class BackendContract(Harness):
         assert await backend.apoll([]) == []
         with pytest.raises(NotFoundError):
             await backend.apoll([jobs[0].id, self.stranger(backend)])
-
-    # ---- credentials -------------------------------------------------------------------------------------------
-
-    async def test_wrong_key(self, world: Any) -> None:
-        """A wrong key is AuthenticationError on every way, which says so and never tells the key."""
-        backend: Any = self.make(world, self.wrong_secret)
-        job = self.stranger(backend)
-        errors: list[BaseException] = []
-        for call in self.guarded(backend).values():
-            with pytest.raises(AuthenticationError, match=self.words.get("wrong key")) as caught:
-                call()
-            errors.append(caught.value)
-        with pytest.raises(AuthenticationError) as caught:
-            await backend.apoll([job])
-        errors.append(caught.value)
-        with pytest.raises(AuthenticationError) as caught:
-            await backend.acancel([job])
-        errors.append(caught.value)
-        backend.close()
-        for error in errors:
-            for link in chain(error):
-                assert self.wrong_secret not in f"{link} {link!r}"
-
-    async def test_nothing_leaks_from_the_environment(self, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The worker's variables change neither address nor headers nor who pays."""
-        plain = self.make(world, self.secret)
-        identity = dict(plain.identity)
-        plain.close()
-        for name, value in self.leaks.items():
-            monkeypatch.setenv(name, value)
-        backend: Any = self.make(world, self.secret)
-        before = len(world.requests)
-        job = self.until(backend, self.send(backend, 1))
-        list(backend.outputs(job))
-        backend.probe()
-        await backend.apoll([job.id])
-        assert dict(backend.identity) == identity
-        backend.close()
-        calls = world.requests[before:]
-        assert self.kinds <= {call.kind for call in calls}
-        for call in calls:
-            assert LEAK not in f"{call.headers} {call.query} {call.body}"
-            self.check_call(backend, call)
-
-    def test_nothing_shows_the_secrets(self, backend: Any) -> None:
-        """Neither the backend nor its identity shows what no log may hold, and the identity says who is asked."""
-        assert self.secret not in self.shown(backend)
-        assert backend.identity["type"] == backend.name
-        assert backend.identity["base_url"]
 
     async def test_connection_refused(self, world: Any) -> None:
         """Where nobody listens, nothing can have been created, and the error says so."""

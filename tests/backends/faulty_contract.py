@@ -22,6 +22,7 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.records import Job, JobStatus
 from tests.backends.contract import BackendContract, new_token
+from tests.backends.harness import Harness
 from tests.backends.tools import heartbeat, known_by
 
 ERRORS: dict[int, type[BatchInferenceError]] = {
@@ -34,33 +35,16 @@ ERRORS: dict[int, type[BatchInferenceError]] = {
 }
 
 
-class FaultyContract(BackendContract):
-    """The promises that need a provider having a bad day.
+class FakeWorld(Harness):
+    """The fake of a class of tests.
 
     A subclass gives ``fake``, whose ``faults`` is a :class:`~airflow_batch_provider.testing.FaultPlan`.
     """
-
-    apoll_kind: ClassVar[str] = "poll"
-    """The kind of call that ``apoll`` makes."""
-    full_queue: ClassVar[type[BatchInferenceError]] = QuotaError
-    tells_retry_after: ClassVar[bool] = True
-    new_word: ClassVar[str] = "awaiting_moonrise"
-    """The status nobody knows, as the backend passes it on in ``raw_status``."""
-    names_unrun: ClassVar[bool] = True
-    """Whether an ended job has a line also for a row that never ran."""
-    tells_early: ClassVar[bool] = False
-    """Whether answers can be had while the job still runs."""
-    expired: ClassVar[JobStatus] = JobStatus.EXPIRED
-    """How a job ends that ran out of time in mid-work."""
 
     @classmethod
     def fake(cls) -> Any:
         """The provider, as a context manager, accepting ``secret``."""
         raise TypeError("each provider has its own fake")
-
-    def error_of(self, kind: str, status: int) -> type[BatchInferenceError]:
-        """What an HTTP status means on a kind of call."""
-        return ERRORS[status]
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -76,6 +60,27 @@ class FaultyContract(BackendContract):
         fresh = type(provider.faults)()
         for field in dataclasses.fields(fresh):
             setattr(provider.faults, field.name, getattr(fresh, field.name))
+
+
+class FaultyContract(FakeWorld, BackendContract):
+    """The promises that need a provider having a bad day."""
+
+    apoll_kind: ClassVar[str] = "poll"
+    """The kind of call that ``apoll`` makes."""
+    full_queue: ClassVar[type[BatchInferenceError]] = QuotaError
+    tells_retry_after: ClassVar[bool] = True
+    new_word: ClassVar[str] = "awaiting_moonrise"
+    """The status nobody knows, as the backend passes it on in ``raw_status``."""
+    names_unrun: ClassVar[bool] = True
+    """Whether an ended job has a line also for a row that never ran."""
+    tells_early: ClassVar[bool] = False
+    """Whether answers can be had while the job still runs."""
+    expired: ClassVar[JobStatus] = JobStatus.EXPIRED
+    """How a job ends that ran out of time in mid-work."""
+
+    def error_of(self, kind: str, status: int) -> type[BatchInferenceError]:
+        """What an HTTP status means on a kind of call."""
+        return ERRORS[status]
 
     # ---- create ------------------------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
 from tests.backends.contract import KEY
-from tests.backends.wire_contract import FaultyWireContract
+from tests.backends.wire_contract import FakedWireRoute
 
 
-class TestPlainProviderName(FaultyWireContract):
-    """The contract through Portkey to Azure, by Azure's plain name and nothing else."""
+class TestPlainProviderName(FakedWireRoute):
+    """Through Portkey to Azure, by Azure's plain name and nothing else; the wire is that of a config to Azure."""
 
     flavor = "portkey"
     has_bearer = False

@@ -13,7 +13,7 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY, new_token
-from tests.backends.wire_contract import FaultyWireContract
+from tests.backends.wire_contract import FakedWireRoute, FaultyWireContract
 
 
 class TestVirtualKey(FaultyWireContract):
@@ -59,8 +59,8 @@ class TestVirtualKey(FaultyWireContract):
         assert json.loads(data)["body"]["messages"][0]["content"] == "né \U0001f600 0"
 
 
-class TestSlugOnOwnAddress(FaultyWireContract):
-    """The contract by an integration's slug on a gateway of one's own, which wants the key as bearer."""
+class TestSlugOnOwnAddress(FakedWireRoute):
+    """By an integration's slug on a gateway of one's own, which wants the key as bearer; else as by a virtual key."""
 
     flavor = "portkey"
 

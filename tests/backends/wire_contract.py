@@ -1,6 +1,7 @@
 """What only backends on OpenAI's wire promise, beside what all do.
 
-:class:`WireContract` asks an honest server, :class:`FaultyWireContract` also a ``FakeProvider`` that fails.
+:class:`WireContract` asks an honest server, :class:`FaultyWireContract` also a ``FakeProvider`` that fails. Where two
+connections differ only in their headers, one class holds the whole contract and the other :class:`FakedWireRoute`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.records import Job, JobError, JobStatus
 from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing import FakeProvider
-from tests.backends.contract import CHAT, LEAK, NOWHERE, BackendContract, new_token
-from tests.backends.faulty_contract import FaultyContract
+from tests.backends.contract import CHAT, LEAK, NOWHERE, BackendContract, RouteContract, new_token
+from tests.backends.faulty_contract import FakeWorld, FaultyContract
 from tests.backends.tools import known_by
 
 LEAKS = {
@@ -43,8 +44,8 @@ LEAKS = {
 }
 
 
-class WireContract(BackendContract):
-    """OpenAI's wire on an honest server. Subclasses give ``world`` and ``make``."""
+class WireRouteContract(RouteContract):
+    """A way to OpenAI's wire: whom it asks, and that rows come back. Another class holds the wire's whole contract."""
 
     has_bearer: ClassVar[bool] = True
     """Whether the route signs by ``Authorization``."""
@@ -106,6 +107,26 @@ class WireContract(BackendContract):
         assert not (theirs - expected.keys()) & call.headers.keys()
         assert dict(backend.route.query).items() <= call.query.items()
 
+    def test_good_rows_as_they_came(self, backend: OpenAIBackend) -> None:
+        """The lines themselves carry the custom_ids, and decode without knowing what was sent."""
+        job = self.until(backend, self.send(backend, 5))
+        assert set(self.rows(backend, job)) == set(self.ids(5))
+        decode = backend.line_format("m", CHAT).decode
+        for line in b"".join(backend.outputs(job)).split(b"\n")[:-1]:
+            result = decode(line, Sent())
+            assert result.outcome == "succeeded"
+            assert result.usage.input_tokens > 0
+
+    def test_route_holds_the_secret(self, backend: OpenAIBackend) -> None:
+        """The secret is a header's value, and whom to ask is told as the route and the facts have it."""
+        assert any(self.secret in value for _, value in backend.route.headers)
+        assert backend.identity["base_url"] == backend.route.base_url
+        assert backend.identity["type"] == backend.facts.name
+
+
+class WireContract(WireRouteContract, BackendContract):
+    """OpenAI's wire on an honest server. Subclasses give ``world`` and ``make``."""
+
     def test_create_body(self, backend: OpenAIBackend) -> None:
         """The create call names the file, the window, and the author's metadata with the token."""
         shard = self.shard(b"{}\n")
@@ -139,25 +160,9 @@ class WireContract(BackendContract):
         for asked in (request, None):
             assert [found.id for found in backend.find([known_by(token, asked)]).jobs] == [job.id]
 
-    def test_good_rows_as_they_came(self, backend: OpenAIBackend) -> None:
-        """The lines themselves carry the custom_ids, and decode without knowing what was sent."""
-        job = self.until(backend, self.send(backend, 5))
-        assert set(self.rows(backend, job)) == set(self.ids(5))
-        decode = backend.line_format("m", CHAT).decode
-        for line in b"".join(backend.outputs(job)).split(b"\n")[:-1]:
-            result = decode(line, Sent())
-            assert result.outcome == "succeeded"
-            assert result.usage.input_tokens > 0
 
-    def test_route_holds_the_secret(self, backend: OpenAIBackend) -> None:
-        """The secret is a header's value, and whom to ask is told as the route and the facts have it."""
-        assert any(self.secret in value for _, value in backend.route.headers)
-        assert backend.identity["base_url"] == backend.route.base_url
-        assert backend.identity["type"] == backend.facts.name
-
-
-class FaultyWireContract(WireContract, FaultyContract):
-    """OpenAI's wire on a bad day; ``flavor`` and ``options`` choose the fake."""
+class FakedWireRoute(FakeWorld, WireRouteContract):
+    """A way to the wire of a fake; ``flavor`` and ``options`` choose it."""
 
     flavor: ClassVar[Any] = "openai"
     options: ClassVar[dict[str, Any]] = {}
@@ -165,6 +170,10 @@ class FaultyWireContract(WireContract, FaultyContract):
     @classmethod
     def fake(cls) -> FakeProvider:
         return FakeProvider(flavor=cls.flavor, api_key=cls.secret, **cls.options)
+
+
+class FaultyWireContract(FakedWireRoute, WireContract, FaultyContract):
+    """OpenAI's wire on a bad day."""
 
     @pytest.mark.parametrize(
         ("status", "kind"),
