@@ -140,7 +140,8 @@ async def test_what_no_one_foresaw_does_not_end_the_wait(world, monkeypatch, cap
     event = (await asyncio.wait_for(anext(trigger(curl_batch(fake, [request(9)])).run()), 20)).payload
     assert (event["reason"], failures) == ("jobs_ended", [])
     printed = capsys.readouterr().out
-    assert f"Look 2 at the jobs failed: ProviderError: A look at the jobs failed: {type(wrong).__name__}" in printed
+    assert "Look 2 at the jobs failed: ProviderError: " in printed
+    assert type(wrong).__name__ in printed
 
 
 @pytest.mark.parametrize("stays", [False, True])
