@@ -221,7 +221,7 @@ def tell(log: Logger, job: Job, end: End) -> None:
     for error in job.errors[:20]:
         log.error("Job %s: %s", job.id, error)
     if end.lines["foreign"] or end.lines["nameless"] or end.lines["duplicates"]:
-        log.warning("Job %s returned lines that do not fit: %s", job.id, end.lines)
+        log.warning("Job %s returned duplicate, unknown or unlabelled lines: %s", job.id, end.lines)
 
 
 def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterator[bytes]:

@@ -150,7 +150,7 @@ class Driver:
                     raise RunConflictError(
                         f"{self.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
                         f"rows than create {attempt.number} sent. Restore the directory, or the input as it was; or "
-                        "use another output_path, which asks everything anew."
+                        "use another output_path, which sends every row again."
                     )
 
     def _pass(self, a_round: Round) -> Waiting | bool:

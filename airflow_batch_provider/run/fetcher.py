@@ -114,7 +114,7 @@ class Fetcher:
         if is_believed(doubt.first, doubt.looks, now):
             self.log.error("Job %s is given up after %d looks: %s", job_id, doubt.looks, what)
             return None
-        self.log.warning("Job %s: %s; it is looked at anew before that is believed", job_id, what)
+        self.log.warning("Job %s: %s; looking again before that is taken as final", job_id, what)
         return next_look(doubt.first, now)
 
     def _patient(self, call: Callable[[], T]) -> T:
@@ -148,7 +148,7 @@ class Fetcher:
         cancelled = []
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id and attempt.is_borrowed:
-                message = "Job %s was made by another run directory and is left alone; it may still bill"
+                message = "Job %s was created by another run directory and is left alone; it may still bill"
                 self.log.warning(message, attempt.job_id)
             elif attempt.job_id:
                 if self._stops(attempt.job_id):

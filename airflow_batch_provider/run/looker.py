@@ -98,7 +98,7 @@ class Looker:
         try:
             return self.look(wanted, beside)
         except BatchInferenceError as error:
-            self.log.warning("The provider's jobs cannot be listed: %s", error)
+            self.log.warning("The provider's jobs could not be listed: %s", error)
             return {shard.name: Seen(complete=False, broken=str(error)) for shard, _ in wanted}
 
     # ---- second jobs -------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Looker:
         try:
             shown = self.look(wanted, () if unsure else beside)
         except BatchInferenceError as error:
-            told = "Whether a create made a second job is not known, the provider's jobs cannot be listed: %s"
+            told = "Whether a create made a second job is unknown; the provider's jobs could not be listed: %s"
             self.log.warning(told, error)
             return {}
         for shard, attempts in wanted:

@@ -163,7 +163,7 @@ class Planner:
         try:
             plan_shards(self.directory.uri, [group], self.backend.limits, 0)
         except InputError as error:
-            self.log.error("Not asked again: %s", error)
+            self.log.error("Not sent again: %s", error)
             return False
         return True
 

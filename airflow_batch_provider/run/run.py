@@ -108,7 +108,7 @@ class BatchRun:
         elif archived:
             first_try = True  # nothing was sent since the run before was put away
         if not rounds and not first_try and not self.ledger.is_unsent():
-            message = "The record of %s is gone, and this is not the first try: jobs are looked for before any is made"
+            message = "The record of %s is gone on a later try: its jobs are searched for before any is created"
             self.log.warning(message, self.directory.uri)
             self._was_lost = True
         if record is None or not rounds:
@@ -200,9 +200,9 @@ class BatchRun:
             return False
         if self.options.on_changed_input == "fail":
             raise RunConflictError(
-                f"{self.input_path}, or the model or endpoint it asks, changed since {self.directory.uri} was begun. "
+                f"{self.input_path}, or its model or endpoint, changed since {self.directory.uri} was begun. "
                 'Restore it, use another output_path, or set on_changed_input="restart" to keep what was answered '
-                "under history/ and ask everything anew."
+                "under history/ and send every row again."
             )
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id is None:
@@ -212,7 +212,7 @@ class BatchRun:
             if isinstance(look, BatchInferenceError):
                 raise look
             if look not in (True, False):
-                self.log.error("What job %s answered is not kept, for it is not to be found", attempt.job_id)
+                self.log.error("The answers of job %s are not kept: they were not found", attempt.job_id)
         self.cancel()
         self.directory.archive(f"{record.fingerprint[:8]}-{int(self._clock())}")
         self.ledger = Ledger(self.directory)
@@ -294,7 +294,7 @@ class BatchRun:
                 if summary.retryable or (summary.lost and self.options.on_lost_job == "resubmit"):
                     self.log.info("Rows that the last try left to send again: %d", summary.retryable)
                     if record.identity != dict(self.backend.identity):
-                        raise self._elsewhere(record, "to ask them") from None
+                        raise self._elsewhere(record, "to send them") from None
                     place.settle(self.directory, record, self.log)
                     # In this order: killed in between, the next try finds the summary and does the same.
                     self.ledger.write_tries(Tries(len(rounds), tries.deadline))

@@ -95,7 +95,7 @@ def _state(attempt: Attempt | None) -> str:
 
 def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | None, *, ended: bool, now: float) -> str:
     if ended:
-        return f"nothing: it has ended; results are in {directory.uri}/results"
+        return f"nothing, the run has ended; results are in {directory.uri}/results"
     if not rounds:
         return "the plan was never finished; the task's next try plans"
     states = [_state(rounds[-1].last(shard)) for shard in rounds[-1].shards]

@@ -193,7 +193,7 @@ class RunDirectory:
                 return value
         raise RunConflictError(
             f"{self.uri}/{name} is not the JSON object that was written there; restore it from a copy. Without it "
-            "nobody can say what was sent, so nothing is sent."
+            "what was sent is unknown, so nothing is sent."
         )
 
     def write(self, name: str, data: bytes) -> None:

@@ -140,7 +140,9 @@ class Submitter:
         assert attempt.intent is not None
         if refusal := self._budget.refusal([], self._ledger.rounds):
             raise BudgetError(refusal)
-        self._log.warning("The create of %s is sent again; the provider knows it by its token", shard.name)
+        self._log.warning(
+            "Sending the create of %s again; its token keeps the provider from making a second job", shard.name
+        )
         try:
             made = self._send(shard, attempt.number, attempt.intent)
         except WaitError as error:
@@ -195,7 +197,7 @@ class Submitter:
         except ProviderError as error:
             if not error.ambiguous:
                 raise
-            self._log.warning("The answer to creating %s was lost, looking for it: %s", shard.name, error)
+            self._log.warning("No answer to the create of %s; searching for its job: %s", shard.name, error)
             return Unsure()
         return self._record_job(shard, number, job, found=False)
 
@@ -300,7 +302,7 @@ class Submitter:
     def _borrow(self, shard: Shard, job: Job) -> str | float:
         if not self._note_found(shard, job, borrowed=True):
             return self._another(shard)
-        told = "Job %s asks what %s would send and was made by another run directory: it is read and never cancelled"
+        told = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
         self._log.warning(told, job.id, shard.name)
         self.borrowed.add(job.id)
         return self._record_job(shard, 1, job, found=True, borrowed=True)
@@ -320,17 +322,17 @@ class Submitter:
             if not content_of(token):
                 self._log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
                 continue
-            self._log.warning("Job %s of %s is cancelled; what it answered is not kept", job.id, shard.name)
+            self._log.warning("Job %s of %s is being cancelled; its answers are not kept", job.id, shard.name)
             self._read(lambda job=job: self._backend.cancel(job.id))  # type: ignore[misc]
         if not found:
-            told = "The create of %s was not answered and no job shows; one tagged %r may still bill"
+            told = "No answer to the create of %s, and no job was found; one tagged %r may still bill"
             self._log.error(told, shard.name, token)
 
     def _forgotten(self, shard: Shard, reason: str) -> RunConflictError:
         return RunConflictError(
             f"{self._directory.uri}: the record of {shard.name} was deleted. It was sent, since a later round was "
             f"planned, but {reason}. Nothing is sent again. Restore the directory, or use another output_path, which "
-            "asks everything anew."
+            "sends every row again."
         )
 
     def _lost(self, shard: Shard, attempt: Attempt | None, reason: str) -> LostCreateError:
