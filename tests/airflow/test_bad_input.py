@@ -80,7 +80,7 @@ def refused(world, content, **options):
         (b"[" + one() + b"]", "line 1: a JSON array"),
         (one() + b"\n" + one(), "line 2, custom_id: 'a' is already used on line 1"),
         (json.dumps({k: v for k, v in GOOD.items() if k != "custom_id"}).encode(), "line 1, custom_id: missing"),
-        (one(url="/v1/chat"), "line 1, url: '/v1/chat' is not an endpoint of this connection; it supports /v1/chat/comp"),
+        (one(url="/v1/chat"), "line 1, url: '/v1/chat' is not an endpoint of this connection; it supports /v1/ch"),
         (None, "there is no such file"),
     ],
     ids=["empty", "blank", "comment", "not JSON", "array", "duplicate id", "missing id", "wrong url", "no file"],
