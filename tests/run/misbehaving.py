@@ -88,6 +88,11 @@ class Batch:
     is_too_late: bool = False
     counts: RequestCounts = field(default_factory=RequestCounts)
 
+    def seems_failed(self, row):
+        """Whether a row has an error's line, and its answer comes only when everybody believes that it never will."""
+        mine = [one for one in self.output.splitlines() if f'"custom_id": "{row}"'.encode() in one]
+        return self.is_too_late and any(b" answers " not in one for one in mine)
+
     def __str__(self):
         return f"{self.id} of {self.shard}, {self.status.value}"
 

@@ -285,7 +285,7 @@ class Story(RuleBasedStateMachine):
                 self.world.breaches.append(f"{shared} asked in {batch} while alive in {other}")
             if not self.lost_directory:
                 for row in shared:
-                    if f'{other.id} answers {row}"'.encode() in other.output:
+                    if f'{other.id} answers {row}"'.encode() in other.output and not other.seems_failed(row):
                         self.world.breaches.append(f"{row} asked again in {batch}, answered in {other}")
 
     @invariant()
