@@ -88,7 +88,7 @@ def test_a_download_that_ends_early_at_a_lines_end_is_read_anew(bench):
 def test_an_output_that_never_comes_ends_in_a_typed_error(bench):
     """A1: looked for over minutes, then an error that names the job; nothing was paid again, and the next try looks."""
     bench.write([line(n) for n in range(3)])
-    with pytest.raises(LostJobError, match=r"job batch_\w+ \(3 rows\).*counts 3 answers and 0 were found") as caught:
+    with pytest.raises(LostJobError, match=r"job batch_\w+ \(3 rows\).*counts 3 answers, but 0 were found") as caught:
         judged(bench)
     assert bench.clock.ahead >= DOUBT_SECONDS
     assert bench.fake.batches[0]["id"] in str(caught.value)
