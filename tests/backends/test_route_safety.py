@@ -83,7 +83,9 @@ def test_endpoints() -> None:
     """An endpoint that the provider takes no batches for is refused by name; both spellings of a good one pass."""
     azure = azure_backend("https://r", KEY)
     azure.check_route(["m"], [CHAT, "/chat/completions", "/v1/responses"], {})
-    with pytest.raises(ConfigurationError, match=r"no batches for /v1/embeddings; it takes /v1/chat/completions"):
+    with pytest.raises(
+        ConfigurationError, match=r"does not support batches for /v1/embeddings; it supports /v1/chat/completions"
+    ):
         azure.check_route(["m"], ["/v1/embeddings"], {})
     truefoundry_backend("https://x/api/llm", KEY, "p").check_route(["m"], ["/v1/embeddings"], {})
 
