@@ -288,13 +288,14 @@ class FaultyContract(FakeWorld, BackendContract):
     # ---- waiting and cancelling without blocking ---------------------------------------------------------------
 
     async def test_new_word_is_waited_for(self, backend: Any, world: Any) -> None:
-        """A status nobody knows is told as it is and is no end, whoever looks."""
-        world.faults.unknown_status_polls = 1_000_000
+        """An unknown status of a job that goes on is reported as it is and is not an end, whoever looks."""
+        world.faults.unknown_status_polls, world.faults.hold_after_rows = 1_000_000, 0
         job = self.send(backend, 1)
         for seen in (backend.retrieve(job.id), *await backend.apoll([job.id])):
             assert (seen.status, seen.raw_status, seen.status.is_terminal) == (JobStatus.UNKNOWN, self.new_word, False)
-        world.faults.unknown_status_polls = 0
-        assert self.until(backend, job).status is JobStatus.COMPLETED
+        backend.cancel(job.id)
+        world.faults.unknown_status_polls, world.faults.hold_after_rows = 0, None
+        assert self.until(backend, self.send(backend, 1)).status is JobStatus.COMPLETED
 
     @pytest.mark.alone
     async def test_apoll_does_not_block(self, backend: Any, world: Any) -> None:
