@@ -90,7 +90,8 @@ class Batch:
 
     def seems_failed(self, row):
         """Whether a row has an error's line, and its answer comes only when everybody believes that it never will."""
-        mine = [one for one in self.output.splitlines() if f'"custom_id": "{row}"'.encode() in one]
+        (custom_id,) = [one["custom_id"] for one in self.rows if one["name"] == row]
+        mine = [one for one in self.output.splitlines() if f'"custom_id": "{custom_id}"'.encode() in one]
         return self.is_too_late and any(b" answers " not in one for one in mine)
 
     def __str__(self):
