@@ -287,9 +287,11 @@ def _kind(call: Call) -> tuple[str, str]:
 
 @functools.cache
 def _shapes() -> Any:
-    import botocore.session
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
 
-    model = botocore.session.get_session().get_service_model("bedrock")
+    # A session would read the profile that the environment names, which a fake has no use for.
+    model = ServiceModel(Loader().load_service_model("bedrock", "service-2"))
     return model.operation_model("CreateModelInvocationJob").input_shape
 
 

@@ -174,10 +174,12 @@ class _Schema:
 
 @functools.cache
 def _converse_schema() -> _Schema:
-    import botocore.session
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
     from botocore.validate import ParamValidator
 
-    model = botocore.session.get_session().get_service_model("bedrock-runtime")
+    # A session would read the profile that the environment names, which a fake has no use for.
+    model = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
     return _Schema(model.operation_model("Converse").input_shape, ParamValidator())
 
 
