@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
@@ -241,10 +242,11 @@ def test_resuming_elsewhere_is_refused(tmp_path, fake):
 
 def test_the_console_link_is_right_after_resuming(tmp_path, fake, monkeypatch):
     """The provider's page of the job, read from the ledger by whoever ran the segment."""
-    from airflow_batch_provider.hooks import openai
+    from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 
-    monkeypatch.setattr(openai, "OPENAI_URL", fake.base_url)
-    monkeypatch.setattr(openai, "CONSOLE", "https://console.test/{id}")
+    row = OpenAIBatchHook.row
+    wire = replace(row.wire, base_url=fake.base_url, console="https://console.test/{id}")
+    monkeypatch.setattr(OpenAIBatchHook, "row", replace(row, wire=wire))
     task = operator(tmp_path)
     with pytest.raises(TaskDeferred) as caught:
         task.execute({"ti": TaskInstance()})
