@@ -99,6 +99,8 @@ class OpenAIFormat(LineFormat):
     def decode(self, line: bytes, sent: Sent) -> BatchResult:
         """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
         result = read_line(line)
+        if result.custom_id is None:
+            result = _torn(line) or result
         custom_id = sent.row(result.custom_id) if self._tokens else None
         if custom_id is None:
             return result
@@ -114,9 +116,6 @@ def read_line(line: bytes) -> BatchResult:
     """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
     data, mended = _load(line)
     custom_id = _id_of(data) if isinstance(data, dict) else None
-    if custom_id is None and data is None and (custom_id := _id_in(line)) is not None:
-        told = f"The provider's line is not JSON: {line.decode('utf-8', 'replace')}"
-        return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", told)))
     if custom_id is None:
         return BatchResult(None, "failed" if _is_bare_error(data) else "invalid", line)
     try:
@@ -132,6 +131,14 @@ def _id_of(data: dict[str, Any]) -> str | None:
     """A line's id; servers that keep it in a typed column give back a number where it looks like one."""
     custom_id = data.get("custom_id")
     return str(custom_id) if type(custom_id) in (str, int) else None
+
+
+def _torn(line: bytes) -> BatchResult | None:
+    """A provider's line that is not JSON but holds its row's id, as that row's unreadable answer; else None."""
+    if _load(line)[0] is not None or (custom_id := _id_in(line)) is None:
+        return None
+    message = f"The provider's line is not JSON: {line.decode('utf-8', 'replace')}"
+    return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", message)))
 
 
 def _id_in(line: bytes) -> str | None:

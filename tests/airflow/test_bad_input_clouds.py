@@ -87,7 +87,7 @@ def rows(count=100, **first):
 @pytest.mark.parametrize(
     ("count", "first", "model", "said"),
     [
-        (99, {}, CLAUDE, ("99 rows", "no fewer than 100")),
+        (99, {}, CLAUDE, ("99 rows", "at least 100")),
         (
             100,
             {"messages": [{"role": "user", "content": picture("https://example.com/cat.png")}]},

@@ -135,7 +135,7 @@ def test_no_plan_holds_both_limits(bedrock_bench):
 def test_ninety_nine_rows(bedrock_bench):
     """Bedrock's minimum is told before anything is uploaded."""
     bedrock_bench.write(rows(99, CLAUDE))
-    with pytest.raises(InputError, match="no fewer than 100"):
+    with pytest.raises(InputError, match="at least 100"):
         bedrock_bench.finish()
     assert bedrock_bench.fake.requests == []
 
