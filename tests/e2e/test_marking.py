@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -57,7 +56,9 @@ def test_marked_cleared_and_restarted(tmp_path, start_airflow):
         runs = [airflow.trigger(dag_id, {"conn_id": conn_id}) for dag_id, conn_id in wanted]
         marked, cleared, worker, restarted = runs
         marked_job, cleared_job, worker_job, restarted_job = (waits_for_job(airflow, tmp_path, run) for run in runs)
-        time.sleep(2)  # a trigger that the triggerer has not begun to run is not told of its end
+        # A trigger that the triggerer has not begun to run learns nothing of its end: each has looked at its job.
+        all_jobs = {marked_job, cleared_job, worker_job, restarted_job}
+        until(lambda: all_jobs <= looked_at(held, slow), PATIENCE, "a look at each job")
 
         mark_failed(airflow, marked)
         mark_failed(airflow, worker)
@@ -128,6 +129,10 @@ def jobs_of(tmp_path: Path, run: Run) -> list[str]:
 
 def cancelled(fake: FakeProvider) -> set[str]:
     return {call.path.split("/")[-2] for call in fake.calls("cancel")}
+
+
+def looked_at(*fakes: FakeProvider) -> set[str]:
+    return {call.path.split("/")[-1] for fake in fakes for call in fake.calls("poll")}
 
 
 def kept_deadline(airflow: AirflowStack, job: str) -> float:
