@@ -180,7 +180,7 @@ def test_a_lost_answer_fails_closed(bench, fake, front, tell):
 
     front.plays[CONTROL] = other_jobs
     front.cut_after = is_create
-    with pytest.raises(LostCreateError, match="cannot prove that there is none"):
+    with pytest.raises(LostCreateError, match="cannot prove that no such job exists"):
         bench.finish(rows(100))
     assert len(front.asked("POST", "/model-invocation-job$")) == 1
     tell("an answer lost for good: fails closed, 1 job")

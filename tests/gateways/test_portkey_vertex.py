@@ -128,7 +128,7 @@ def test_a_lost_answer_fails_closed(bench, fake, front, tell):
 
     front.plays[JOBS] = other_jobs
     front.cut_after = is_create
-    with pytest.raises(LostCreateError, match="cannot prove that there is none"):
+    with pytest.raises(LostCreateError, match="cannot prove that no such job exists"):
         bench.finish(rows(10))
     assert len(front.asked("POST", "/batchPredictionJobs$")) == 1
     tell("an answer lost for good: fails closed, 1 job")
