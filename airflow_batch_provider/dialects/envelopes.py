@@ -30,10 +30,12 @@ class Opened:
 
     :param custom_id: the row, None when the line does not name it.
     :param found: the provider's answer, or why there is none.
+    :param fault: what the line says went wrong, beside an answer; it holds where the answer turns out to be none.
     """
 
     custom_id: str | None
     found: JSON | Failure
+    fault: Failure | None = None
 
 
 class Envelope(ABC):
@@ -80,11 +82,11 @@ class BedrockRecord(Envelope):
         custom_id = sent.row(line.get("recordId"))
         output = _loaded(line.get("modelOutput"))
         error = line.get("error") or _aws_error(line) or _aws_error(output)
-        if error:
-            return Opened(custom_id, _bedrock_failure(error))
+        fault = _bedrock_failure(error) if error else None
         if not isinstance(output, dict) or not output:
-            return Opened(custom_id, Failure(None, "The record came back without output.", retryable=True))
-        return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output)
+            nothing = Failure(None, "The record came back without output.", retryable=True)
+            return Opened(custom_id, fault or nothing)
+        return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output, fault)
 
 
 _AWS_ERROR = frozenset({"message", "Message", "__type", "code", "type"})
@@ -139,16 +141,16 @@ class VertexRecord(Envelope):
     def open(self, line: JSON, sent: Sent) -> Opened:
         """``status`` is empty for a good row, ``reason: {json}`` for a failed one."""
         response = _loaded(line.get("response"))
-        fault = _fault(line) or (response if isinstance(response, str) else None)
-        if not fault and isinstance(response, dict) and response.get("type") != "error":
+        said = told_fault(line) or (response if isinstance(response, str) else None)
+        if not said and isinstance(response, dict) and response.get("type") != "error":
             # Claude's own errors are read with its answers.
-            fault = response.get("error")
+            said = response.get("error")
         custom_id = self._row(line, sent)
-        if fault:
-            return Opened(custom_id, _vertex_failure(fault))
+        fault = _vertex_failure(said) if said else None
         if not isinstance(response, dict) or not response:
-            return Opened(custom_id, Failure(None, "The line came back without a response.", retryable=True))
-        return Opened(custom_id, response)
+            nothing = Failure(None, "The line came back without a response.", retryable=True)
+            return Opened(custom_id, fault or nothing)
+        return Opened(custom_id, response, fault)
 
     def _row(self, line: JSON, sent: Sent) -> str | None:
         instance = line.get("instance")
@@ -204,14 +206,15 @@ class InstanceRecord(VertexRecord):
         custom_id = self._row(line, sent)
         if custom_id is None and isinstance(instance, dict):
             custom_id = sent.claim(_print_of_instance, _print(instance))
-        if fault := _fault(line):
-            return Opened(custom_id, _vertex_failure(fault))
+        said = told_fault(line)
+        fault = _vertex_failure(said) if said else None
         if not line.get("predictions"):
-            return Opened(custom_id, Failure(None, "The line came back without a prediction.", retryable=True))
-        return Opened(custom_id, line)
+            nothing = Failure(None, "The line came back without a prediction.", retryable=True)
+            return Opened(custom_id, fault or nothing)
+        return Opened(custom_id, line, fault)
 
 
-def _fault(line: JSON) -> Any:
+def told_fault(line: JSON) -> Any:
     """What a line of Vertex AI says went wrong: its ``status``, unless it says that all is well, else its ``error``,
     as the Gemini API writes it (google-genai, ``InlinedResponse.error``)."""
     status = line.get("status")

@@ -24,13 +24,14 @@ from airflow_batch_provider.dialects.chat import UNHEARD
 from airflow_batch_provider.dialects.completion import count, object_of, objects_of
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.embeddings import embedding_list
+from airflow_batch_provider.dialects.envelopes import told_fault
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.keys import READ, Each, Keys, Left, Never, check, pattern
 from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
 from airflow_batch_provider.dialects.options import bounded_tokens, read_max_tokens
-from airflow_batch_provider.dialects.translated import openai_line
+from airflow_batch_provider.dialects.translated import line_beside
 
 Provider: TypeAlias = Literal["bedrock", "vertex_ai"]
 
@@ -300,12 +301,14 @@ class GatewayFormat(LineFormat):
             return BatchResult(None, "invalid", line)
         found: JSON | Failure
         embeddings = [object_of(one.get("embeddings")) for one in objects_of(data.get("predictions"))]
-        if data.get("status") or not embeddings:
-            found = Failure(None, text_of(data.get("status") or "The line came back without a prediction."))
-        else:
+        said = told_fault(data)
+        if embeddings:
             tokens = count(object_of(embeddings[0].get("statistics")).get("token_count"))
             found = embedding_list([embeddings[0].get("values")], self._model, tokens, as_base64=False)
-        return result_of(openai_line(custom_id, found))
+        else:
+            found = Failure(None, text_of(said or "The line came back without a prediction."))
+        fault = Failure(None, text_of(said)) if said else None
+        return result_of(line_beside(custom_id, found, fault))
 
 
 def _text_of(wire: bytes) -> bytes | None:

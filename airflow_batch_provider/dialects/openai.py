@@ -315,6 +315,17 @@ def _is_answer(body: Any) -> bool:
     return isinstance(body, dict) and any(body.get(name) for name in _MADE) and not _says(body.get("error"))
 
 
+def holds_answer(body: Any) -> bool:
+    """Whether a body holds an answer that can be handed out, whatever error stands beside it: it was paid, and sending
+    the row again would pay it twice."""
+    made = [body.get(name) for name in _MADE] if isinstance(body, dict) else []
+    if not any(isinstance(items, list) and any(items) for items in made):
+        return False
+    if body.get("status") in _UNFINISHED or _malformed({"body": body}):
+        return False
+    return "empty" not in read_content(body).qualities
+
+
 def _says(error: Any) -> bool:
     """Whether an error says anything.
 
@@ -360,12 +371,18 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
         code = error["code"] or ""
         if code in UNUSABLE_CODES:
             return "invalid", Refusal.REQUEST
+        if _is_good(status) and holds_answer(body):
+            return "succeeded", None
         if code in OWN and (response is None or code == "unreadable_answer"):
             return _OUTCOMES.get(code, "failed"), OWN[code]
         return _OUTCOMES.get(code, "failed"), refusal_of([code], error["message"], None if _is_good(status) else status)
     if status is None or (_is_good(status) and body is None):
         return "invalid", Refusal.REQUEST
-    if _is_good(status) and body is not None and (not _says(body.get("error")) or body.get("choices")):
+    if (
+        _is_good(status)
+        and body is not None
+        and (not _says(body.get("error")) or body.get("choices") or holds_answer(body))
+    ):
         return "succeeded", None
     # The Responses API tells a failure in the body of a 200.
     words = words_of(body or {})

@@ -12,8 +12,8 @@ from airflow_batch_provider.core.refusals import refusal_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import split_texts
-from airflow_batch_provider.dialects.envelopes import Envelope
-from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, load_line, result_of
+from airflow_batch_provider.dialects.envelopes import Envelope, Opened
+from airflow_batch_provider.dialects.openai import TOO_DEEP, holds_answer, is_too_deep, load_line, result_of
 
 
 class TranslatedFormat(LineFormat):
@@ -67,16 +67,25 @@ class TranslatedFormat(LineFormat):
         opened = self.envelope.open(data, sent)
         if opened.custom_id is None:
             return BatchResult(None, "invalid", line)
-        found = opened.found
         try:
-            if isinstance(found, dict):
-                found = self.dialect.answer(found)
-            result = result_of(openai_line(opened.custom_id, found))
+            result = result_of(self._line_of(opened.custom_id, opened))
         except (TypeError, RecursionError) as error:
             if not is_too_deep(error):
                 raise
             return result_of(openai_line(opened.custom_id, Failure(None, TOO_DEEP, "unreadable_answer")))
         return result
+
+    def _line_of(self, custom_id: str, opened: Opened) -> JSON:
+        """The output line of what was read."""
+        found = opened.found
+        if isinstance(found, dict):
+            try:
+                found = self.dialect.answer(found)
+            except Exception:
+                if opened.fault is None:
+                    raise
+                found = opened.fault  # which may be all that it holds, in any shape
+        return line_beside(custom_id, found, opened.fault)
 
 
 def _of_text(error: UntranslatableError, first: int) -> UntranslatableError:
@@ -88,6 +97,15 @@ def _of_text(error: UntranslatableError, first: int) -> UntranslatableError:
     if name != "body.input":
         return error
     return UntranslatableError(f"{name}[{first + int(index or 0)}]", error.message)
+
+
+def line_beside(custom_id: str, found: JSON | Failure, fault: Failure | None) -> JSON:
+    """The output line of what came beside a fault: an answer with the fault's words, or the fault."""
+    if fault is None:
+        return openai_line(custom_id, found)
+    if not isinstance(found, dict) or not holds_answer(found):
+        return openai_line(custom_id, fault)
+    return {**openai_line(custom_id, found), "error": {"code": fault.code, "message": fault.message}}
 
 
 def openai_line(custom_id: str, found: JSON | Failure) -> JSON:
