@@ -9,7 +9,7 @@ ledger             look at the provider        time since intent     decision
 nothing, new       (not needed)                any                   Create 1
 nothing            not looked yet              any                   Look
 nothing            own, not dead               any                   Attach the best, cancel the other own ones
-nothing            same, not dead               any                   Borrow the best: read it, never cancel it
+nothing            same, not dead               any                   Borrow the best, then the others
 nothing            none of these               any                   Create 1
 nothing, lost      none, whole list            any                   Create 1
 nothing, lost      none, list not whole        any, "resubmit"       Create 1
@@ -46,7 +46,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from airflow_batch_provider.core.finding import Seen, best, others
+from airflow_batch_provider.core.finding import Seen, best, others, worth
 from airflow_batch_provider.core.records import Job, OnLostCreate
 
 LOOK_AGAIN_SECONDS = 60.0
@@ -98,9 +98,14 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Borrow:
-    """Another directory's job has the same bytes; it is read and left alone."""
+    """Another directory's job has the same bytes; it is read and never cancelled.
+
+    :param others: further ones, which are read where it leaves rows open: this directory, before its record was lost,
+        may have made any of them.
+    """
 
     job: Job
+    others: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,9 @@ def _first(memory: Memory, looked: Seen | None, on_lost_create: OnLostCreate) ->
         return Look()
     if (found := best(looked.own, at_worst=3)) is not None:
         return Attach(found, others(looked.own, found))
-    if (found := best(looked.same, at_worst=2)) is not None:
-        return Borrow(found)
+    same = tuple(job for job in looked.same if worth(job) <= 2)
+    if (found := best(same)) is not None:
+        return Borrow(found, others(same, found))
     if memory == "sent":
         return Refuse(_reason(looked))
     unknown = memory == "lost" and not looked.complete

@@ -83,6 +83,16 @@ class Attempt:
         return self._source is not None and self._source.borrowed
 
     @property
+    def same(self) -> Sequence[str]:
+        """Further jobs of the same bytes, which may answer what this borrowed one has left open."""
+        return self.intent.same if self.intent else ()
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether its job is read for the rows that another job of the same bytes has left open."""
+        return self.number > 1 and self.is_borrowed
+
+    @property
     def open_surplus(self) -> list[str]:
         """Further jobs of the create that were found with its job, and of which none is known to be cancelled yet."""
         done = {twin.job_id for twin in self.twins}

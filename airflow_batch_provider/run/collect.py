@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
@@ -59,6 +59,7 @@ def collect(
     now: float,
     *,
     own: bool = True,
+    beside: bool = False,
     on_unusable: OnUnusable = "keep",
     believe: Callable[[str], bool] = lambda _: True,
 ) -> End | None:
@@ -66,6 +67,7 @@ def collect(
 
     :param on_unusable: ``"invalid"`` for rows whose answer is empty, cut off, refused or filtered to end so.
     :param own: False for a job that another tool has made.
+    :param beside: whether another job of the same rows is collected already, whose answers are kept.
     :param believe: asked when the job's own word contradicts what was read, with what does; True to take it as it is.
     :return: how it ended; ``collected/<shard>.jsonl`` is written. None when it is to be looked at anew.
     :raises ProviderError: when the outputs cannot be fetched whole.
@@ -75,7 +77,6 @@ def collect(
     books = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
     masked = _masked(backend, parts.ids)
-    outcomes: Counter[Outcome] = Counter()
     meter = Meter(price_of(backend, shard.model))
     received = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
@@ -94,15 +95,10 @@ def collect(
                 return None
             if doubt.is_lost:
                 missing = OUTPUT_LOST, f"Job {job.id} may have answered this request, but {doubt.what}."
-        with directory.writer(f"collected/{shard.name}.jsonl") as out:
-            for line in parts.joined(_in_order(books, cast(BinaryIO, spool), missing)):
-                result = read_line(line)
-                if on_unusable == "invalid":
-                    result = without_unusable(result)
-                outcomes[result.outcome] += 1
-                out.write(result.line + b"\n")
-    check_equation(shard.rows, outcomes)
-    lost = outcomes["missing"] if missing[0] == OUTPUT_LOST else 0
+        found = map(read_line, parts.joined(_in_order(books, cast(BinaryIO, spool), missing)))
+        if on_unusable == "invalid":
+            found = map(without_unusable, found)
+        outcomes, lost = _write(directory, shard, found, lost=missing[0] == OUTPUT_LOST, beside=beside)
     errors = (*job.errors, JobError(missing[1], OUTPUT_LOST)) if lost else job.errors
     lines = {
         "received": received,
@@ -110,10 +106,35 @@ def collect(
         "foreign": books.foreign,
         "nameless": books.nameless,
     }
-    end = End(job.id, job.status.value, job.raw_status, now, dict(outcomes), meter.usage, errors, lines, lost=lost)
+    end = End(job.id, job.status.value, job.raw_status, now, outcomes, meter.usage, errors, lines, lost=lost)
     if shard.endpoint in FREE_ENDPOINTS:
         return replace(end, cost_usd=0.0)
     return replace(end, unmetered=meter.unmetered + lost, cost_usd=None if lost else meter.cost_usd)
+
+
+def _write(
+    directory: RunDirectory, shard: Shard, found: Iterable[BatchResult], *, lost: bool, beside: bool
+) -> tuple[dict[Outcome, int], int]:
+    """Write ``collected/<shard>.jsonl``.
+
+    :param found: what a job, or its absence, says of each row.
+    :param lost: whether rows without a line may have been answered.
+    :param beside: see :func:`collect`. What an earlier job answered stays, and what is lost is not to be sent again.
+    :return: rows by outcome, and how many are lost.
+    """
+    outcomes: Counter[Outcome] = Counter()
+    missing = 0
+    known = shard_files.results(directory, shard) if beside else None
+    with directory.writer(f"collected/{shard.name}.jsonl") as out:
+        for result in found:
+            earlier, is_gone = next(known) if known else None, lost and result.outcome == "missing"
+            keep = earlier and (earlier.outcome == "succeeded" or not (result.outcome == "succeeded" or is_gone))
+            best = earlier if earlier and keep else result
+            outcomes[best.outcome] += 1
+            missing += is_gone and best is result
+            out.write(best.line + b"\n")
+    check_equation(shard.rows, outcomes)
+    return dict(outcomes), missing
 
 
 def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
@@ -187,31 +208,25 @@ def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
     return _Doubt(what, is_lost(job, asked, found, made, gone=bool(gone), unlabelled=unlabelled))
 
 
-def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float) -> End:
+def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float, *, beside: bool = False) -> End:
     """End a shard of which no job was made.
 
     :param code: what its rows are told; see :mod:`airflow_batch_provider.core.reconciling`.
+    :param beside: see :func:`collect`.
     :return: an end without a job; ``collected/<shard>.jsonl`` is written.
     """
-    outcomes: Counter[Outcome] = Counter()
-    with directory.writer(f"collected/{shard.name}.jsonl") as out:
-        for custom_id, _ in shard_files.requests(directory, shard):
-            line = error_line(custom_id, code, reason)
-            outcomes[read_line(line).outcome] += 1
-            out.write(line + b"\n")
-    check_equation(shard.rows, outcomes)
-    return End("", "never created", code, now, dict(outcomes), Usage(), (JobError(reason, code),), cost_usd=0.0)
+    lines = (error_line(custom_id, code, reason) for custom_id, _ in shard_files.requests(directory, shard))
+    outcomes, lost = _write(directory, shard, map(read_line, lines), lost=code == JOB_LOST, beside=beside)
+    return End("", "never created", code, now, outcomes, Usage(), (JobError(reason, code),), cost_usd=0.0, lost=lost)
 
 
-def lose(directory: RunDirectory, shard: Shard, job_id: str, reason: str, now: float) -> End:
+def lose(directory: RunDirectory, shard: Shard, job_id: str, reason: str, now: float, *, beside: bool = False) -> End:
     """End a shard whose job the provider does not know any more.
 
     :return: an end whose cost is not known; ``collected/<shard>.jsonl`` is written.
     """
-    end = give_up(directory, shard, JOB_LOST, reason, now)
-    return replace(
-        end, job_id=job_id, status="lost", raw_status="lost", unmetered=shard.rows, cost_usd=None, lost=shard.rows
-    )
+    end = give_up(directory, shard, JOB_LOST, reason, now, beside=beside)
+    return replace(end, job_id=job_id, status="lost", raw_status="lost", unmetered=end.lost, cost_usd=None)
 
 
 def tell(log: Logger, job: Job, end: End) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
     AccountError,
     BatchInferenceError,
     BudgetError,
     DeadlineError,
     LostCreateError,
-    PermanentError,
     RunConflictError,
 )
 from airflow_batch_provider.core.finding import Seen
@@ -22,11 +22,12 @@ from airflow_batch_provider.core.identity import content_of
 from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
 from airflow_batch_provider.core.records import RunOptions, Shard
-from airflow_batch_provider.run import collect, staging
-from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run import collect, results, staging
+from airflow_batch_provider.run.attempts import Attempt, Round
 from airflow_batch_provider.run.facts import Intent, Tries
 from airflow_batch_provider.run.fetcher import Fetcher
 from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.passes import Pass, Sending
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.run.submitter import Submitter, Unsure
@@ -37,63 +38,6 @@ CANCEL_SECONDS = 3600.0
 """How long jobs may take to stop; OpenAI's guide says up to ten minutes."""
 TROUBLE_SECONDS = 600.0
 """When a job that could not be read is looked at again, while others are waited for."""
-
-
-@dataclass(slots=True)
-class _Sending:
-    """What one pass has sent.
-
-    :param jobs: ids by shard.
-    :param look_at: when to look again.
-    :param unsure: creates of which a look must tell what became.
-    """
-
-    live: list[Shard]
-    jobs: dict[str, str]
-    look_at: list[float] = field(default_factory=list)
-    lost: list[LostCreateError] = field(default_factory=list)
-    created: list[Shard] = field(default_factory=list)
-    unsure: list[tuple[Shard, Unsure]] = field(default_factory=list)
-
-    def take(self, shard: Shard, send: Callable[[], str | float | Unsure | None]) -> None:
-        """Send one shard, and note what came of it."""
-        try:
-            outcome = send()
-        except LostCreateError as error:
-            self.lost.append(error)
-            return
-        if isinstance(outcome, str):
-            self.jobs[shard.name] = outcome
-            self.live.append(shard)
-            self.created.append(shard)
-        elif isinstance(outcome, Unsure):
-            self.unsure.append((shard, outcome))
-        elif outcome is not None:
-            self.look_at.append(outcome)
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What one pass over the shards has found so far.
-
-    :param live: shards that have their place in the provider's queue.
-    :param jobs: ids of live jobs by shard.
-    :param look_at: when to look again for what was not found, or not answered.
-    :param errors: why jobs could not be read; they are looked at again while others are waited for.
-    :param borrowed: ids of jobs that another run directory made.
-    """
-
-    live: list[Shard] = field(default_factory=list)
-    unsent: list[Shard] = field(default_factory=list)
-    jobs: dict[str, str] = field(default_factory=dict)
-    look_at: list[float] = field(default_factory=list)
-    errors: list[BatchInferenceError] = field(default_factory=list)
-    borrowed: set[str] = field(default_factory=set)
-
-    @property
-    def worst(self) -> BatchInferenceError:
-        """What a person must mend comes before what passes by itself."""
-        return next((error for error in self.errors if isinstance(error, PermanentError)), self.errors[0])
 
 
 @dataclass(slots=True)
@@ -173,7 +117,7 @@ class Driver:
         # Else: what was given up has made room.
         return self._rest(found, on_any_end=bool(held)) or bool(held)
 
-    def _rest(self, found: _Pass, *, on_any_end: bool = False) -> Waiting | None:
+    def _rest(self, found: Pass, *, on_any_end: bool = False) -> Waiting | None:
         """What is left to wait for, None when nothing is.
 
         :raises BatchInferenceError: when nothing is but what could not be read.
@@ -190,39 +134,59 @@ class Driver:
             deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
         return self._waiting(found, WakeRule(deadline, look_at, on_any_end))
 
-    def _look_over(self, a_round: Round) -> _Pass:
+    def _look_over(self, a_round: Round) -> Pass:
         """Look at every job, and collect what has ended."""
-        found = _Pass()
+        found = Pass()
         for shard in a_round.shards:
-            attempt = a_round.last(shard)
-            if attempt is not None and attempt.end is not None:
-                continue
-            if attempt is None or attempt.job_id is None:
-                found.unsent.append(shard)
-                continue
-            if attempt.is_borrowed:
-                found.borrowed.add(attempt.job_id)
-            if attempt.open_surplus and self.submitter is not None:
-                self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
-            look = self.fetcher.look(shard, attempt, attempt.job_id)
-            if look is False:
-                found.live.append(shard)
-                found.jobs[shard.name] = attempt.job_id
-            elif isinstance(look, BatchInferenceError):
-                self.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
-                found.live.append(shard)
-                found.errors.append(look)
-            elif look is not True:
-                found.look_at.append(look)
+            while self._look_at(a_round, shard, found):
+                pass
         return found
 
-    def _waiting(self, found: _Pass, rule: WakeRule) -> Waiting:
+    def _look_at(self, a_round: Round, shard: Shard, found: Pass) -> bool:
+        """Look at the job of one shard; True where the next one of the same bytes may have to be read."""
+        attempt = self._newest(a_round, shard)
+        if attempt is not None and attempt.end is not None:
+            return False
+        if attempt is None or attempt.job_id is None:
+            found.unsent.append(shard)
+            return False
+        if attempt.is_borrowed:
+            found.borrowed.add(attempt.job_id)
+        if attempt.open_surplus and self.submitter is not None:
+            self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
+        look = self.fetcher.look(shard, attempt, attempt.job_id)
+        if look is True:
+            a_round.attempts = self.ledger.rounds()[a_round.number].attempts if attempt.same else a_round.attempts
+            return bool(attempt.same)
+        if look is False:
+            found.live.append(shard)
+            found.jobs[shard.name] = attempt.job_id
+        elif isinstance(look, BatchInferenceError):
+            self.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
+            found.live.append(shard)
+            found.errors.append(look)
+        else:
+            found.look_at.append(look)
+        return False
+
+    def _newest(self, a_round: Round, shard: Shard) -> Attempt | None:
+        """A shard's newest create, or the job that is read next where a borrowed one has left rows open."""
+        last = a_round.last(shard)
+        if last is None or not last.ended or not last.same or self.submitter is None:
+            return last
+        if not results.is_open(self.directory, shard):
+            return last
+        self.submitter.read_on(shard, last)
+        a_round.attempts = self.ledger.rounds()[a_round.number].attempts
+        return a_round.last(shard)
+
+    def _waiting(self, found: Pass, rule: WakeRule) -> Waiting:
         """A wait for the live jobs, which says which of them are not ours to cancel."""
         ids = tuple(found.jobs.values())
         known = found.borrowed | (self.submitter.borrowed if self.submitter else set())
         return Waiting(ids, rule, tuple(job_id for job_id in ids if job_id in known))
 
-    def _send(self, a_round: Round, shards: list[Shard], found: _Pass) -> None:
+    def _send(self, a_round: Round, shards: list[Shard], found: Pass) -> None:
         """Create what may be created; the provider's list is read at most twice, whatever the number of shards.
 
         :param found: the jobs of the new ones, and when to look again for those without an answer, are added.
@@ -230,7 +194,7 @@ class Driver:
         if not shards or self.submitter is None:
             return
         self.submitter.recount()
-        sending = _Sending(found.live, found.jobs, found.look_at)
+        sending = Sending(found.live, found.jobs, found.look_at)
         wanted = [shard for shard in shards if self._must_look(a_round, shard)]
         seen = self._look(a_round, wanted)
         failure: BatchInferenceError | None = None
@@ -269,7 +233,7 @@ class Driver:
         before = self.ledger.rounds()[: a_round.number]
         return self.submitter.looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
 
-    def _look_back(self, sending: _Sending) -> None:
+    def _look_back(self, sending: Sending) -> None:
         """One look for all creates of this pass: what became of those without an answer, and what else they made."""
         assert self.submitter is not None
         if not sending.created and not sending.unsure:
@@ -346,7 +310,7 @@ class Driver:
         end = collect.give_up(self.directory, shard, code, reason, self.clock())
         return self.ledger.record_end(shard, number, end)
 
-    def _late(self, a_round: Round, found: _Pass) -> Waiting | None:
+    def _late(self, a_round: Round, found: Pass) -> Waiting | None:
         """The deadline has passed.
 
         :return: with ``on_deadline="cancel"``, the wait for the jobs to stop; None when there was none.
@@ -357,7 +321,7 @@ class Driver:
         lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
         ended = any(attempt.end for attempts in a_round.attempts.values() for attempt in attempts)
-        told = f"{len(jobs)} {_jobs(len(jobs))} running ({', '.join(jobs.values())})" if jobs else "no job running"
+        told = f"{counted(len(jobs), 'job')} running ({', '.join(jobs.values())})" if jobs else "no job running"
         if self.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
             if tries.stopped and self.options.on_deadline == "cancel":
                 self.fetcher.cancel()
@@ -381,20 +345,16 @@ class Driver:
             if not self._give_up(a_round, shard, TOO_LATE, reason):
                 raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
         were = "was" if len(jobs) == 1 else "were"
-        reason = f"{TOO_LATE}: {len(jobs)} {_jobs(len(jobs))} {were} cancelled.{_unsent(a_round, unsent)}"
+        reason = f"{TOO_LATE}: {counted(len(jobs), 'job')} {were} cancelled.{_unsent(a_round, unsent)}"
         self.log.warning("The deadline passed with %s; they are being cancelled", told)
         deadline = self.clock() + CANCEL_SECONDS
         self.ledger.write_tries(Tries(tries.series_start, deadline, reason))
         return self._waiting(found, WakeRule(deadline)) if jobs else None
 
 
-def _jobs(count: int) -> str:
-    return "job" if count == 1 else "jobs"
-
-
 def _unsent(a_round: Round, shards: list[Shard]) -> str:
     """How many shards are unsent, and the provider's words where it refused them; empty for none."""
     if not shards:
         return ""
-    noun = "shard is" if len(shards) == 1 else "shards are"
-    return f" {len(shards)} {noun} unsent.{a_round.last_refusal(shards)}"
+    are = "is" if len(shards) == 1 else "are"
+    return f" {counted(len(shards), 'shard')} {are} unsent.{a_round.last_refusal(shards)}"

@@ -130,6 +130,7 @@ class Intent(Record):
     :param job_id: of a job that was found.
     :param borrowed: whether another run directory made that job, so that it is read and never cancelled.
     :param surplus: the other jobs of the same create.
+    :param same: of a borrowed one, the other jobs that ask the same bytes; they are read where rows stay open.
     :param attached: whether the job was created outside Airflow.
     :param given_up: the code of rows that are not sent.
     """
@@ -142,6 +143,7 @@ class Intent(Record):
     job_id: str | None = None
     borrowed: bool = False
     surplus: Sequence[str] = ()
+    same: Sequence[str] = ()
     attached: bool = False
     given_up: str | None = None
 
@@ -153,7 +155,7 @@ class Intent(Record):
         elif self.attached:
             names = ("token", "at", "attached")
         elif self.job_id is not None:
-            names = ("token", "at", "job_id", "borrowed", "surplus")
+            names = ("token", "at", "job_id", "borrowed", "surplus", "same")
         return {name: getattr(self, name) for name in names}
 
 

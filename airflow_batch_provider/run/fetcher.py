@@ -64,7 +64,8 @@ class Fetcher:
             what = f"the provider does not know it ({error})"
             again = self._doubt(shard, attempt, job_id, what)
             if again is None:
-                end = collect.lose(self.directory, shard, job_id, f"Job {job_id} is lost: {what}.", self.clock())
+                reason, beside = f"Job {job_id} is lost: {what}.", attempt.is_beside
+                end = collect.lose(self.directory, shard, job_id, reason, self.clock(), beside=beside)
                 self.ledger.record_lost(shard, attempt.number, end)
             return True if again is None else again
         if not job.status.is_terminal:
@@ -96,6 +97,7 @@ class Fetcher:
                 job,
                 now,
                 own=own,
+                beside=attempt.is_beside,
                 on_unusable=self.options.on_unusable,
                 believe=believe,
             )

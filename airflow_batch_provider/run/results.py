@@ -102,6 +102,11 @@ def was_lost(result: BatchResult) -> bool:
     return result.outcome != "succeeded" and _error(result).get("code") in LOST_CODES
 
 
+def is_open(directory: RunDirectory, shard: Shard) -> bool:
+    """Whether a collected shard has a row that a new try would send again."""
+    return any(helps_next_try(result) for result in shard_files.results(directory, shard))
+
+
 def wanted(options: RunOptions, helps: Wanted) -> Wanted:
     """The rows that may be asked again.
 
@@ -310,25 +315,27 @@ def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
     jobs: list[JSON] = []
     usage = Usage()
     for shard in a_round.shards:
-        attempt = a_round.last(shard)
-        if attempt is None or (end := attempt.end) is None or not end.job_id:
-            continue
-        usage += end.usage
-        jobs.append(
-            {
-                "id": end.job_id,
-                "shard": shard.name,
-                "model": shard.model,
-                "status": end.status,
-                "rows": shard.rows,
-                "succeeded": end.outcomes.get("succeeded", 0),
-                "cost_usd": cost_of(backend, shard, end),
-                "cost_unknown": why_unknown(backend, shard, end),
-                "console_url": attempt.console_url,
-            }
-        )
-        if attempt.is_borrowed:
-            jobs[-1]["borrowed"] = True
+        answered = 0
+        for attempt in a_round.attempts.get(shard.name, []):
+            if (end := attempt.end) is None or not end.job_id:
+                continue
+            usage += end.usage
+            jobs.append(
+                {
+                    "id": end.job_id,
+                    "shard": shard.name,
+                    "model": shard.model,
+                    "status": end.status,
+                    "rows": shard.rows,
+                    "succeeded": end.outcomes.get("succeeded", 0) - answered,
+                    "cost_usd": cost_of(backend, shard, end),
+                    "cost_unknown": why_unknown(backend, shard, end),
+                    "console_url": attempt.console_url,
+                }
+            )
+            if attempt.is_borrowed:
+                jobs[-1]["borrowed"] = True
+            answered = end.outcomes.get("succeeded", 0)
     return jobs, usage
 
 

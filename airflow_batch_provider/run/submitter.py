@@ -115,9 +115,9 @@ class Submitter:
             case submission.Attach(job, surplus):
                 self._budget.recount()
                 return self._attach(shard, attempts, job, surplus)
-            case submission.Borrow(job):
+            case submission.Borrow(job, same):
                 self._budget.recount()
-                return self._borrow(shard, job)
+                return self._borrow(shard, job, same)
             case submission.Repeat():
                 return self._repeat(shard, attempt)
             case submission.LookAgain(at):
@@ -299,20 +299,39 @@ class Submitter:
         self.looker.end_surplus(shard, attempts, chosen, (job, *surplus))
         return chosen
 
-    def _borrow(self, shard: Shard, job: Job) -> str | float:
-        if not self._note_found(shard, job, borrowed=True):
+    def _borrow(self, shard: Shard, job: Job, same: Sequence[Job]) -> str | float:
+        if not self._note_found(shard, job, borrowed=True, same=same):
             return self._another(shard)
         told = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
         self._log.warning(told, job.id, shard.name)
         self.borrowed.add(job.id)
         return self._record_job(shard, 1, job, found=True, borrowed=True)
 
-    def _note_found(self, shard: Shard, job: Job, *, borrowed: bool, surplus: Sequence[Job] = ()) -> bool:
+    def _note_found(
+        self, shard: Shard, job: Job, *, borrowed: bool, surplus: Sequence[Job] = (), same: Sequence[Job] = ()
+    ) -> bool:
         """Fence the first create of a shard whose job exists already; False where another process creates it."""
-        token = next(self.looker.tokens(shard))
-        others = [other.id for other in surplus]
-        intent = Intent(token, self._clock(), job_id=job.id, borrowed=borrowed, surplus=others)
+        intent = Intent(
+            next(self.looker.tokens(shard)),
+            self._clock(),
+            job_id=job.id,
+            borrowed=borrowed,
+            surplus=[other.id for other in surplus],
+            same=[other.id for other in same],
+        )
         return self._ledger.record(shard, 1, intent)
+
+    def read_on(self, shard: Shard, attempt: Attempt) -> None:
+        """Go on with the next job of the same bytes, for the borrowed one has left rows open: where this directory
+        made that one before its record was lost, to send those rows would pay for them twice."""
+        assert attempt.intent is not None
+        before, intent = attempt.job_id, attempt.intent
+        job_id, *rest = intent.same
+        self._log.warning(
+            "Job %s left rows of %s open; job %s has the same rows and is read", before, shard.name, job_id
+        )
+        following = Intent(intent.token, self._clock(), job_id=job_id, borrowed=True, same=rest)
+        self._ledger.record(shard, attempt.number + 1, following)
 
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""

@@ -460,6 +460,18 @@ def errors_of_all(story):
     )
 
 
+def ended(which, *answers):
+    def ends(story):
+        live = story.world.live()
+        story.world.end(live[which % len(live)], JobStatus.COMPLETED, answers)
+
+    return ends
+
+
+def theirs(story):
+    story.another_airflow(faults=[], far=100.0)
+
+
 def killed(story):
     story.killed_by_a_person(faults=[])
 
@@ -487,6 +499,18 @@ TOLD = {
     "only the doubt in another directory's job is left": (
         {},
         [tried(), lost, tried(), resumed(("retrieve", 0, "404")), part_lost("intent", "job"), checked, later, tried()],
+    ),
+    "rows failed in one of two jobs of the same bytes": (
+        {},
+        [tried(), lost, ended(1, "good"), theirs, ended(1, "busy"), tried()],
+    ),
+    "rows failed in the older of two jobs of the same bytes": (
+        {},
+        [theirs, tried(), lost, tried(), ended(0, "busy"), ended(0, "busy"), resumed()],
+    ),
+    "the second of two jobs of the same bytes vanishes": (
+        {},
+        [theirs, tried(), lost, tried(), ended(0, "busy", "good"), resumed(("retrieve", 1, "404")), resumed()],
     ),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
     "an answer comes later than an error of the same row": ({}, [tried(), errors_of_all, tried()]),
