@@ -41,7 +41,7 @@ whoever made it. No time and no likeness of names proves anything, so the clocks
 |---|---|---|
 | nothing, and this process has planned it | | create |
 | nothing | own, not cancelled or failed | go on with the best, cancel and report other own ones |
-| nothing | the same of other directories, not cancelled or failed | read the best one and, if rows stay open, the next; none is ever cancelled |
+| nothing | the same of others, not cancelled or failed | read one, then the next if rows are open; never cancel |
 | nothing | none of these | create; after a lost directory only where the list is whole, else refuse |
 | nothing, and a later round was planned | none of these | refuse: it was sent, and what it left open is asked already |
 | the job's id | | go on with it |
