@@ -58,7 +58,7 @@ class Backend(ABC):
         for name in CALLS & vars(cls).keys():
             setattr(cls, name, guarded(vars(cls)[name]))
 
-    name: ClassVar[str]
+    name: str
     """The connection type."""
 
     option_names: ClassVar[frozenset[str]] = frozenset()

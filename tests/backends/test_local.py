@@ -79,12 +79,6 @@ class TestLocal(WireContract):
         with world.server:
             yield world
 
-    def test_nothing_shows_the_secrets(self, backend: OpenAIBackend) -> None:
-        """As everywhere; the class is OpenAI's, the name its own."""
-        shown = f"{backend!r} {backend.route!r} {backend.facts!r} {dict(backend.identity)!r} {backend.probe()}"
-        assert KEY not in shown
-        assert backend.identity["type"] == "local_batch"
-
     def test_no_model_needed(self, backend: OpenAIBackend) -> None:
         """The server has one model."""
         assert backend.limits.model_required is False

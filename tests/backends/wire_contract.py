@@ -121,7 +121,7 @@ class WireRouteContract(RouteContract):
         """The secret is a header's value, and whom to ask is told as the route and the facts have it."""
         assert any(self.secret in value for _, value in backend.route.headers)
         assert backend.identity["base_url"] == backend.route.base_url
-        assert backend.identity["type"] == backend.facts.name
+        assert backend.identity["type"] == backend.name == backend.facts.name
 
 
 class WireContract(WireRouteContract, BackendContract):

@@ -65,7 +65,7 @@ class BedrockBackend(Backend):
     :param models: the connection's part of model resolution.
     """
 
-    name: ClassVar[str] = "bedrock_batch"
+    name = "bedrock_batch"
     price_list = "aws"
     # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
     admission = Admission(max_jobs=20)

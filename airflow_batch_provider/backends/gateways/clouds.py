@@ -199,7 +199,7 @@ class CloudBackend(OpenAIBackend):
         model = model or self.models.resolve(None)
         if not model:
             raise ConfigurationError(
-                f"{self.facts.name}: no model is set, and the gateway requires one for every file and job; set the "
+                f"{self.name}: no model is set, and the gateway requires one for every file and job; set the "
                 "connection's default_model, or the operator's model"
             )
         # "@slug/model" is the spelling of a gateway's catalogue.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow_batch_provider.backends.gateways.cloud_place import Behind, CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend, missing_of, place_headers
@@ -86,30 +86,6 @@ PORTKEY_PROVIDERS: dict[str, Behind] = {
 }
 _NO_PLACE = CloudPlace()
 _PRICE_LISTS: dict[str, str] = {"openai": "openai", "azure_openai": "azure"}
-
-
-class TrueFoundryBackend(OpenAIBackend):
-    """Batches through a TrueFoundry AI gateway."""
-
-    name: ClassVar[str] = TRUEFOUNDRY.name
-
-
-class PortkeyBackend(OpenAIBackend):
-    """Batches through a Portkey gateway, hosted or self-hosted."""
-
-    name: ClassVar[str] = PORTKEY.name
-
-
-class TrueFoundryCloudBackend(CloudBackend):
-    """Batches on Bedrock or Vertex AI through a TrueFoundry AI gateway."""
-
-    name: ClassVar[str] = TRUEFOUNDRY.name
-
-
-class PortkeyCloudBackend(CloudBackend):
-    """Batches on Bedrock or Vertex AI through a Portkey gateway."""
-
-    name: ClassVar[str] = PORTKEY.name
 
 
 def _limits(gateway: Gateway, behind: Behind, place: CloudPlace) -> Limits:
@@ -201,8 +177,8 @@ def truefoundry_backend(
     facts = _facts(TRUEFOUNDRY, behind, missing, identity, extra_body, place)
     route = _route(base_url, headers)
     if cloud:
-        return TrueFoundryCloudBackend(route, facts, models, cloud=cloud, place=place, prefix=TRUEFOUNDRY.prefix)
-    return TrueFoundryBackend(route, facts, models)
+        return CloudBackend(route, facts, models, cloud=cloud, place=place, prefix=TRUEFOUNDRY.prefix)
+    return OpenAIBackend(route, facts, models)
 
 
 def portkey_backend(
@@ -265,8 +241,8 @@ def portkey_backend(
     facts = _facts(PORTKEY, behind, missing, {"provider": named}, extra_body, place)
     route = _route(base_url, headers)
     if cloud:
-        return PortkeyCloudBackend(route, facts, models, cloud=cloud, place=place, prefix=PORTKEY.prefix)
-    return PortkeyBackend(route, facts, models)
+        return CloudBackend(route, facts, models, cloud=cloud, place=place, prefix=PORTKEY.prefix)
+    return OpenAIBackend(route, facts, models)
 
 
 def _place_headers(gateway: Gateway, behind: Behind, place: CloudPlace) -> Mapping[str, str | None]:

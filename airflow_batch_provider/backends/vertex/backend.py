@@ -61,7 +61,7 @@ class VertexBackend(Backend):
     :param models: the connection's part of model resolution.
     """
 
-    name: ClassVar[str] = "vertex_ai_batch"
+    name = "vertex_ai_batch"
     price_list = "google"
     handles: ClassVar[tuple[str, ...]] = (
         f"the label `{TOKEN_LABEL}`",

@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -59,8 +59,6 @@ class AzureOpenAIBackend(OpenAIBackend):
 
     :param sign_in: where no key signs.
     """
-
-    name: ClassVar[str] = "azure_openai_batch"
 
     def __init__(
         self, route: Route, facts: WireFacts, models: ModelRules | None = None, sign_in: SignIn | None = None
@@ -131,7 +129,7 @@ def azure_backend(
     signed = (("api-key", api_key),) if api_key and sign_in is None else ()
     route = Route(base and base + path, signed, query)
     facts = WireFacts(
-        AzureOpenAIBackend.name,
+        "azure_openai_batch",
         limits=AZURE_LIMITS,
         missing=tuple(missing),
         job_urls=AZURE_URLS,

@@ -51,7 +51,6 @@ class OpenAIBackend(Backend):
     :param models: the connection's part of model resolution.
     """
 
-    name: ClassVar[str] = "openai_batch"
     handles: ClassVar[tuple[str, ...]] = (
         "the id of the uploaded file, which serves one create only",
         f"`{TOKEN_KEY}` in the batch's metadata",
@@ -71,6 +70,7 @@ class OpenAIBackend(Backend):
     def __init__(self, route: Route, facts: WireFacts, models: ModelRules | None = None) -> None:
         self.route = route
         self.facts = facts
+        self.name = facts.name
         self.price_list = facts.price_list
         self.models = models or ModelRules()
         self.extra = ExtraBody(facts.extra_body)
@@ -95,7 +95,7 @@ class OpenAIBackend(Backend):
 
     def _refuse_missing(self) -> None:
         if self.facts.missing:
-            raise ConfigurationError(f"Connection type {self.facts.name}: {'; '.join(self.facts.missing)}")
+            raise ConfigurationError(f"Connection type {self.name}: {'; '.join(self.facts.missing)}")
 
     @property
     def limits(self) -> Limits:
@@ -105,7 +105,7 @@ class OpenAIBackend(Backend):
     @property
     def identity(self) -> Mapping[str, str]:
         """Type, base URL and what else distinguishes accounts."""
-        return {"type": self.facts.name, "base_url": self.route.base_url, **self.facts.identity}
+        return {"type": self.name, "base_url": self.route.base_url, **self.facts.identity}
 
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
         """Refuse a missing field of the route and an unknown or unfit option."""
@@ -113,14 +113,14 @@ class OpenAIBackend(Backend):
         unknown = sorted(set(options) - self.option_names)
         if unknown:
             raise ConfigurationError(
-                f"backend_options {', '.join(unknown)} are unknown to {self.facts.name}; known are "
+                f"backend_options {', '.join(unknown)} are unknown to {self.name}; known are "
                 f"{', '.join(sorted(self.option_names))}"
             )
         taken = {*self.limits.endpoints, *self.facts.job_urls.values()}
         unfit = sorted(set(endpoints) - taken)
         if unfit:
             raise ConfigurationError(
-                f"{self.facts.name} does not support batches for {', '.join(unfit)}; it supports "
+                f"{self.name} does not support batches for {', '.join(unfit)}; it supports "
                 f"{', '.join(self.limits.endpoints)}"
             )
         check_options(options)
