@@ -17,7 +17,7 @@ REVIEWS := .cache/reviews.csv
 GATEWAY := .cache/gateway/.ready
 SHOTS := .cache/screenshots/.ready
 
-.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways docs screenshots constraints clean
+.PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways pages docs screenshots constraints clean
 
 help:
 	@echo 'make demo             the whole way once: real reviews, a real model, real Airflow; about a minute'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-airflow31   import everything and run one DAG on the newest Airflow 3.1'
 	@echo 'make test-clients     batches by classes that are not ours, and our own tests on openai SDK 2'
 	@echo 'make test-gateways    the real Portkey gateway, from npm, in front of the fakes; needs Node'
+	@echo 'make pages            the pages and tables that are made of the code, anew'
 	@echo 'make docs             the documentation as a site, in build/docs'
 	@echo 'make screenshots      docs/images anew, by Chromium: five to eight minutes'
 	@echo 'make constraints      resolve all versions anew'
@@ -65,6 +66,10 @@ ON_SDK2 := tests/local/test_local_openai_client.py tests/local/test_local_lines.
 test-clients: $(READYCLIENTS)
 	$(VENVCLIENTS)/bin/python -m pytest tests/clients $(ON_SDK2) -n 3 --dist loadscope \
 	    -m 'not alone and not airflow' -k 'not (AzureV1 or OverAzure or VirtualKey or importing)'
+
+# README and pages hold tables of the connection types; a test compares them with the code.
+pages: $(READY)
+	for script in rows reference guarantees; do $(BIN)/python docs/$$script.py || exit 1; done
 
 test-gateways: $(READY) $(GATEWAY)
 	$(BIN)/python -m pytest tests/gateways

@@ -11,11 +11,12 @@ def get_provider_info() -> dict[str, Any]:
     from airflow_batch_provider.connections.forms import form
 
     rows = [*connection_types().values()]
+    titles = [row.title for row in rows]
     return {
         "package-name": "airflow-batch-provider",
         "name": "LLM Batch Inference",
-        "description": "LLM batch inference: one OpenAI-format JSONL on OpenAI, Azure OpenAI, Amazon Bedrock, "
-        "Google Vertex AI, TrueFoundry, Portkey or a local server, as one durable task.",
+        "description": "LLM batch inference: one OpenAI-format JSONL as one durable task, on "
+        f"{', '.join(titles[:-1])} or {titles[-1]}.",
         "integrations": [
             {
                 "integration-name": "LLM Batch Inference",

@@ -6,26 +6,13 @@ from pathlib import Path
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.cli import backend_of
+from airflow_batch_provider.connections import own_types
 
 PAGE = Path(__file__).with_name("guarantees.md")
-WAYS = {
-    "OpenAI": ("openai_batch", None),
-    "Azure OpenAI": ("azure_openai_batch", None),
-    "AWS Bedrock": ("bedrock_batch", None),
-    "Google Vertex AI": ("vertex_ai_batch", None),
-    "TrueFoundry over OpenAI": ("truefoundry_batch", "openai"),
-    "TrueFoundry over Azure": ("truefoundry_batch", "azure_openai"),
-    "TrueFoundry over Bedrock": ("truefoundry_batch", "bedrock"),
-    "TrueFoundry over Vertex AI": ("truefoundry_batch", "vertex_ai"),
-    "Portkey over OpenAI": ("portkey_batch", "openai"),
-    "Portkey over Azure": ("portkey_batch", "azure_openai"),
-    "Portkey over Bedrock": ("portkey_batch", "bedrock"),
-    "Portkey over Vertex AI": ("portkey_batch", "vertex_ai"),
-    "local server": ("local_batch", None),
-}
+WAYS = {title: (row.name, behind) for row in own_types().values() for title, behind in row.ways.items()}
 HEAD = """# Guarantees, provider by provider
 
-This page is generated from the code by `python docs/guarantees.py`; a test holds the two together.
+This page is generated from the code by `make pages`; a test holds the two together.
 
 A job is paid for once it is accepted. What threatens to pay twice is a create whose answer was lost: a timeout, a cut
 connection, a 409, a 5xx, or a process killed between sending and writing down. The create is never sent again blindly,

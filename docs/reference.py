@@ -1,4 +1,4 @@
-"""Writes connections.md and cli.md from the code: ``python docs/reference.py``."""
+"""Writes connections.md and cli.md from the code: ``make pages``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_batch_provider import cli
-from airflow_batch_provider.get_provider_info import get_provider_info
+from airflow_batch_provider.connections import own_types
+from airflow_batch_provider.connections.forms import form
 
 FOLDER = Path(__file__).parent
 CONNECTIONS = """# Connection fields
 
-This page is generated from the code by `python docs/reference.py`; a test holds the two together.
+This page is generated from the code by `make pages`; a test holds the two together.
 
 The connection's type decides the provider. Every type has a form in the UI; Airflow 3.1 shows the fields of *Extra* as
 JSON instead. As an environment variable, *Extra* is the object `extra`:
@@ -33,7 +34,7 @@ SHARED = """
 """
 COMMANDS = """# Command line
 
-This page is generated from the code by `python docs/reference.py`; a test holds the two together.
+This page is generated from the code by `make pages`; a test holds the two together.
 
 `airflow-batch` does what can be done without a DAG. Results are written to standard output, problems to standard error.
 Exit codes: 0 success, 1 problems in the file or the connection, 2 wrong usage. Paths may be local
@@ -80,7 +81,7 @@ def _standard(behaviour: dict[str, Any]) -> Iterator[str]:
 
 def connections() -> str:
     """The page of the connections' fields."""
-    rows = get_provider_info()["connection-types"]
+    rows = [form(row) for row in own_types().values()]
     shared = set.intersection(*(set(row["conn-fields"]) for row in rows))
     page, shared_fields = [CONNECTIONS.rstrip()], ""
     for row in rows:

@@ -28,13 +28,19 @@ log = logging.getLogger(__name__)
 @functools.cache
 def connection_types() -> Mapping[str, ConnectionType]:
     """Every connection type by its name, this package's first."""
-    found = {own.name: own for own in _own()}
+    found = {**own_types()}
     for name, other in _others():
         if name in found:
             log.warning("The connection type %r of an entry point is left out: the name is taken", name)
         else:
             found[name] = other
     return found
+
+
+@functools.cache
+def own_types() -> Mapping[str, ConnectionType]:
+    """Those of this package, by their names."""
+    return {own.name: own for own in _own()}
 
 
 def _own() -> Iterator[ConnectionType]:

@@ -11,6 +11,7 @@ from airflow_batch_provider.core.records import JSON, Limits
 
 STANDARD = ("host", "schema", "login", "password", "port")
 PLAIN_HOOKS = "airflow_batch_provider.hooks.plain"
+WIRE_FAKE = "airflow_batch_provider.testing.routes.start_wire"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class Fake:
     :param min_rows: the fewest rows that it takes in a job.
     :param behind: the provider behind a gateway.
     :param same_as: the route that runs through the same code: long tests leave this one out.
+    :param rules: what else ``fake_route`` takes for it, for the page of the routes.
     """
 
-    start: str = "airflow_batch_provider.testing.routes.start_wire"
+    start: str = WIRE_FAKE
     flavor: Literal["openai", "azure", "truefoundry", "portkey"] = "openai"
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: JSON = field(default_factory=dict)
@@ -82,6 +84,12 @@ class Fake:
     min_rows: int = 1
     behind: str | None = None
     same_as: str | None = None
+    rules: str = "`engine`, which answers the rows; `max_rows=...` and other fields of `local.policy.Policy`"
+
+    @property
+    def is_wire(self) -> bool:
+        """Whether it is the fake of OpenAI's wire."""
+        return self.start == WIRE_FAKE
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class ConnectionType:
     :param behind: the providers that may be behind a gateway, as values of the setting ``behind``, with their titles.
     :param wire: instead of a hook of its own.
     :param hook: the hook class, as ``module.name``; one is made from ``wire`` where it is empty.
-    :param fakes: fake routes by their names.
+    :param fakes: fake routes by their names; with a wire and none, the fake of OpenAI under the name of the type.
     :param default_conn_id: the connection of a hook that is given none; ``NAME_default`` where it is empty.
     """
 
@@ -108,7 +116,7 @@ class ConnectionType:
     standard: Mapping[str, Standard]
     needs: str
     example_model: str
-    fakes: Mapping[str, Fake]
+    fakes: Mapping[str, Fake] = field(default_factory=dict)
     summary: str = ""
     behind: Mapping[Any, str] = field(default_factory=dict)
     wire: Wire | None = None
@@ -125,6 +133,16 @@ class ConnectionType:
     def provider(self) -> str:
         """The name without its end: that of its page, and of its first fake route."""
         return self.name.removesuffix("_batch")
+
+    @property
+    def routes(self) -> Mapping[str, Fake]:
+        """The fake routes by their names."""
+        return self.fakes or ({self.provider: Fake(same_as="openai")} if self.wire else {})
+
+    @property
+    def ways(self) -> Mapping[str, Any]:
+        """By their titles, the values of the setting ``behind``: None where nothing is behind it."""
+        return {f"{self.title} over {title}": value for value, title in self.behind.items()} or {self.title: None}
 
     @property
     def label(self) -> str:

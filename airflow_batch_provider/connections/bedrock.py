@@ -71,7 +71,10 @@ CONNECTION = ConnectionType(
     hook="airflow_batch_provider.hooks.bedrock.BedrockBatchHook",
     fakes={
         "bedrock": Fake(
-            "airflow_batch_provider.testing.routes.start_bedrock", model="meta.llama3-1-8b-instruct-v1:0", min_rows=100
+            "airflow_batch_provider.testing.routes.start_bedrock",
+            model="meta.llama3-1-8b-instruct-v1:0",
+            min_rows=100,
+            rules="`engine`, `region`, `bucket`, `min_records`, `deny`: IAM actions that are refused",
         )
     },
 )

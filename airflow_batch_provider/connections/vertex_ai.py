@@ -66,5 +66,11 @@ CONNECTION = ConnectionType(
     "account; extra `project`, `region`, `bucket`",
     example_model="gemini-2.5-flash",
     hook="airflow_batch_provider.hooks.vertex_ai.VertexAIBatchHook",
-    fakes={"vertex_ai": Fake("airflow_batch_provider.testing.routes.start_vertex_ai", model="gemini-2.5-flash")},
+    fakes={
+        "vertex_ai": Fake(
+            "airflow_batch_provider.testing.routes.start_vertex_ai",
+            model="gemini-2.5-flash",
+            rules="`engine`, `project`, `region`, `bucket`, `location`, `deny`: permissions that are refused",
+        )
+    },
 )

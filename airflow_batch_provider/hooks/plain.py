@@ -63,5 +63,11 @@ def __getattr__(name: str) -> Any:
         rows = [row for row in connection_types().values() if row.hook_path == f"{PLAIN_HOOKS}.{name}"]
         if not rows:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        _made[name] = type(name, (PlainHook,), {"row": rows[0], "__module__": __name__, "__doc__": rows[0].label})
+        _made[name] = plain_hook(rows[0])
     return _made[name]
+
+
+def plain_hook(row: ConnectionType) -> type[PlainHook]:
+    """The hook class of a row."""
+    name = row.hook_path.rpartition(".")[2]
+    return type(name, (PlainHook,), {"row": row, "__module__": __name__, "__doc__": row.label})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_batch_provider.testing.vertex import FakeVertex
 
 _FAKES: dict[str, tuple[str, Fake]] = {
-    route: (row.name, fake) for row in connection_types().values() for route, fake in row.fakes.items()
+    route: (row.name, fake) for row in connection_types().values() for route, fake in row.routes.items()
 }
 ROUTES = tuple(_FAKES)
 """Every way: a provider directly, or a gateway and what is behind it. Made of the rows of the connection types."""

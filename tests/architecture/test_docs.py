@@ -29,17 +29,26 @@ def script(name: str) -> ModuleType:
 
 
 def test_guarantees_are_generated():
-    """docs/guarantees.md is what docs/guarantees.py writes; run it after changing a backend."""
+    """docs/guarantees.md is what docs/guarantees.py writes; run `make pages` after changing a backend."""
     module = script("guarantees")
     assert module.PAGE.read_text() == module.page()
 
 
 @pytest.mark.parametrize("name", ["connections.md", "cli.md"])
 def test_the_reference_is_generated(name):
-    """The pages of connection fields and commands are what docs/reference.py writes; run it after changing either."""
+    """The pages of connection fields and commands are what docs/reference.py writes; `make pages` writes them anew."""
     module = script("reference")
     assert (module.FOLDER / name).read_text() == module.PAGES[name]()
     assert set(module.PAGES) == {"connections.md", "cli.md"}
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/index.md", "docs/hooks.md", "docs/testing.md"])
+def test_the_rows_are_generated(path):
+    """The tables of the connection types are what docs/rows.py writes: run `make pages` after changing a row."""
+    module = script("rows")
+    assert (ROOT / path).read_text() == module.page(path)
+    assert path in module.PARTS
+    assert len(module.PARTS) == 4
 
 
 def test_every_link_in_the_docs_leads_somewhere():

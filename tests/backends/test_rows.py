@@ -1,0 +1,140 @@
+"""The contract of OpenAI's wire, for every connection type on it, reached by the hook that its row makes.
+
+A type with a hook of its own has a file of its own for the whole contract; a type that is only a row has it here, where
+nothing is written for it. :data:`ROW` is such a type, with all that a row can say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from airflow.sdk import Connection
+
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import CHAT
+from airflow_batch_provider.connections import connection_types
+from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
+from airflow_batch_provider.connections.settings import ExtraSettings, setting
+from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.hooks.base import BatchInferenceHook, hook_class
+from airflow_batch_provider.hooks.plain import plain_hook
+from tests.backends.contract import KEY
+from tests.backends.wire_contract import FakedWireRoute, FaultyWireContract
+
+PATHS = {"openai": "/v1", "portkey": "/v1", "truefoundry": "/api/llm", "azure": ""}
+"""What a connection's host ends with, by the flavor of the fake."""
+
+
+class RowSettings(ExtraSettings):
+    """Extra fields of the invented type."""
+
+    team: str | None = setting("Team", "Sent as X-Row-Team.", required=True)
+
+
+ROW = ConnectionType(
+    "row_batch",
+    "Row",
+    RowSettings,
+    {"host": Standard("Base URL"), "password": Standard("Key", missing="the key is missing; set it as the password")},
+    needs="password = key; extra `team`",
+    example_model="m",
+    wire=Wire(
+        Limits(max_rows=40_000, max_bytes=100_000_000, endpoints=(CHAT,), window_hours=48, source="invented"),
+        base_url="https://api.row.example/v1",
+        headers={"X-Row-Team": "team"},
+        identity=("team",),
+        console="https://row.example/batches/{id}",
+        price_list="openai",
+        ascii_only=True,
+        output_endpoint=True,
+    ),
+    fakes={"row": Fake(extra={"team": "search"})},
+)
+
+
+def hook_of(row: ConnectionType) -> type[BatchInferenceHook]:
+    return plain_hook(row) if row is ROW else hook_class(row.name, row.name)
+
+
+class RowRoute(FakedWireRoute):
+    """The way from a connection to its provider."""
+
+    row: ClassVar[ConnectionType]
+    faked: ClassVar[Fake]
+
+    def make(self, world: Any, key: str = KEY, base: str | None = None) -> OpenAIBackend:
+        fields = {"host": f"{base or world.origin}{PATHS[self.flavor]}", "password": key}
+        return self.with_fields(**fields, extra=json.dumps(self.faked.extra))
+
+    def with_fields(self, **fields: str) -> OpenAIBackend:
+        connection = Connection(conn_id="c", conn_type=self.row.name, **fields)
+        return hook_of(self.row)("c", connection=connection).backend
+
+    def test_it_is_its_type(self, backend: OpenAIBackend) -> None:
+        """Name, limits and page are those of the row."""
+        assert backend.name == backend.identity["type"] == self.row.name
+        if self.row.wire:
+            assert backend.limits == self.row.wire.limits
+
+
+def classes() -> Iterator[tuple[str, type]]:
+    """One for each way to the wire; the whole contract where the type is nothing but a row."""
+    for row in (*connection_types().values(), ROW):
+        for name, fake in row.routes.items():
+            if fake.is_wire and fake.behind is None:
+                bases = (RowRoute,) if row.hook else (RowRoute, FaultyWireContract)
+                facts = {"row": row, "faked": fake, "flavor": fake.flavor, "options": dict(fake.options)}
+                facts["has_bearer"] = fake.flavor in ("openai", "truefoundry")
+                title = f"Test{name.title().replace('_', '')}"
+                yield title, type(title, bases, {**facts, "__module__": __name__, "__doc__": row.label})
+
+
+globals().update(classes())
+
+
+def test_every_type_on_the_wire_is_here() -> None:
+    """No type is left out, and the one that is nothing but a row has the whole contract."""
+    here = {each.row.name for each in globals().values() if isinstance(each, type) and "row" in vars(each)}
+    wired = {name for name, row in connection_types().items() if any(fake.is_wire for fake in row.routes.values())}
+    assert here == wired | {"row_batch"}
+    assert issubclass(globals()["TestRow"], FaultyWireContract)
+
+
+def test_a_row_without_a_fake_has_one() -> None:
+    """The fake of OpenAI stands in for it; long tests leave it out."""
+    assert ConnectionType(
+        "bare_batch", "Bare", ExtraSettings, {}, needs="", example_model="m", wire=ROW.wire
+    ).routes == {"bare": Fake(same_as="openai")}
+
+
+def row_backend(**fields: Any) -> OpenAIBackend:
+    extra = json.dumps(fields.pop("extra", {"team": "search"}))
+    connection = Connection(conn_id="c", conn_type="row_batch", **{"password": KEY, **fields}, extra=extra)
+    return plain_hook(ROW)("c", connection=connection).backend
+
+
+def test_all_that_a_row_says() -> None:
+    """Address, headers, identity, page and price list at the provider's own address."""
+    backend = row_backend()
+    assert backend.route.base_url == "https://api.row.example/v1"
+    assert dict(backend.route.headers) == {"Authorization": f"Bearer {KEY}", "X-Row-Team": "search"}
+    assert backend.identity["team"] == "search"
+    assert backend.console_url("b/1") == "https://row.example/batches/b%2F1"
+    assert (backend.price_list, backend.window_hours({})) == ("openai", 48)
+
+
+def test_another_address_has_neither_page_nor_price() -> None:
+    """What answers elsewhere may cost what it likes."""
+    backend = row_backend(host="https://mirror.example/v1")
+    assert (backend.console_url("b"), backend.price_list) == (None, None)
+
+
+def test_what_is_missing() -> None:
+    """A required setting and a required standard field are named together, before anything is sent."""
+    backend = row_backend(password="", extra={})
+    with pytest.raises(ConfigurationError, match=r"the key is missing.*team is missing; set it in the extra fields"):
+        backend.check_route([], [], {})
