@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from airflow_batch_provider.core.finish_words import quality_of
+from airflow_batch_provider.core.finish_words import MALFORMED, quality_of
 from airflow_batch_provider.core.records import JSON, Quality
 from airflow_batch_provider.core.refusals import words_of
 
@@ -29,6 +29,11 @@ UNUSABLE: dict[Quality, tuple[str, str]] = {
 """Code and message of a row whose answer cannot be used; where several hold, the first is the reason."""
 
 UNUSABLE_CODES = frozenset(code for code, _ in UNUSABLE.values())
+
+MADE = ("choices", "output", "data", "results")
+"""Where the bodies of chat and completions, responses, embeddings and moderations hold what was made."""
+UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
+"""A response's ``status`` that is no answer (OpenAI API reference, the response object)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,21 @@ def read_content(body: JSON) -> Content:
     if "results" in body:
         return Content(orjson.dumps(body["results"]).decode())
     return Content() if body else Content(qualities=frozenset({"empty"}))
+
+
+def holds_answer(body: Any) -> bool:
+    """Whether a body holds an answer that can be handed out, whatever error stands beside it: it was paid, and sending
+    the row again would pay it twice."""
+    made = [body.get(name) for name in MADE] if isinstance(body, dict) else []
+    if not any(isinstance(items, list) and any(items) for items in made):
+        return False
+    return body.get("status") not in UNFINISHED and not malformed(body) and "empty" not in read_content(body).qualities
+
+
+def malformed(body: Any) -> str | None:
+    """The first finish reason of an answer that says it is none."""
+    reasons = (choice.get("finish_reason") for choice in _dicts(_dict(body).get("choices")))
+    return next((word.lower() for word in reasons if isinstance(word, str) and word.lower() in MALFORMED), None)
 
 
 def unusable(content: Content) -> tuple[str, str] | None:

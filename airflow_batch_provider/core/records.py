@@ -120,6 +120,8 @@ class BatchResult:
     :param refusal: why there is no answer, so when sending again can help; None where there is one.
     :param usage: tokens of this answer.
     :param qualities: whether the answer is empty, was cut off, ...; of rows that succeeded.
+    :param model: the model that says it answered.
+    :param tier: the service tier it was answered at, where that is billed otherwise than a batch.
     """
 
     custom_id: str | None
@@ -128,6 +130,8 @@ class BatchResult:
     refusal: Refusal | None = None
     usage: Usage = UNKNOWN
     qualities: frozenset[Quality] = frozenset()
+    model: str | None = field(default=None, compare=False)
+    tier: str | None = field(default=None, compare=False)
 
     @property
     def retryable(self) -> bool:

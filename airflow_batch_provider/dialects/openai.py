@@ -14,23 +14,26 @@ from typing import Any
 
 import orjson
 
-from airflow_batch_provider.core.answers import UNUSABLE, UNUSABLE_CODES, read_content, unusable
-from airflow_batch_provider.core.counts import Usage
-from airflow_batch_provider.core.finish_words import MALFORMED
+from airflow_batch_provider.core.answers import (
+    MADE,
+    UNFINISHED,
+    UNUSABLE,
+    UNUSABLE_CODES,
+    holds_answer,
+    malformed,
+    read_content,
+    unusable,
+)
 from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Outcome, Refusal
 from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.finish_words import GATEWAYS, native_word
-from airflow_batch_provider.dialects.usage import read_usage
+from airflow_batch_provider.dialects.usage import read_tier, read_usage
 
-_MADE = ("choices", "output", "data", "results")
-"""Where the bodies of chat and completions, responses, embeddings and moderations hold what was made."""
 _NOTHING = frozenset({"", "null", "none", "nil", "undefined", "false"})
 """What "no error" is as a text: JSON's word, Python's, Go's and Ruby's, JavaScript's."""
-_UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
-"""A response's ``status`` that is no answer (OpenAI API reference, the response object)."""
 _OUTCOMES: dict[str, Outcome] = {
     "batch_expired": "expired",
     "batch_cancelled": "cancelled",
@@ -182,26 +185,26 @@ def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
 
     :param line: the same as bytes, where they are at hand.
     """
-    if data["error"] is None and (reason := _malformed(data["response"])):
+    if data["error"] is None and (reason := malformed((data["response"] or {}).get("body"))):
         data["error"] = {"code": reason, "message": "The model did not keep to its own format; the answer is unusable."}
         line = None
     outcome, refusal = _classify(data)
     response = data["response"]
     # An answer that is unusable was paid all the same.
-    usage = read_usage(response["body"]) if response and _is_good(response["status_code"]) else Usage()
+    body = response["body"] if response and _is_good(response["status_code"]) else None
+    model = body.get("model") if body else None
     written = orjson.dumps(data) if line is None else line
     qualities = read_content(response["body"]).qualities if outcome == "succeeded" else frozenset()
-    return BatchResult(data["custom_id"], outcome, written, refusal, usage, qualities)
-
-
-def _malformed(response: dict[str, Any] | None) -> str | None:
-    """The first finish reason of an answer that says it is none."""
-    choices = (response["body"] or {}).get("choices") if response else None
-    for choice in choices if isinstance(choices, list) else ():
-        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
-        if isinstance(reason, str) and reason.lower() in MALFORMED:
-            return reason.lower()
-    return None
+    return BatchResult(
+        data["custom_id"],
+        outcome,
+        written,
+        refusal,
+        read_usage(body),
+        qualities,
+        model if isinstance(model, str) else None,
+        read_tier(body),
+    )
 
 
 def without_unusable(result: BatchResult) -> BatchResult:
@@ -312,18 +315,7 @@ def _int(value: Any) -> int | None:
 
 def _is_answer(body: Any) -> bool:
     """Whether a body holds what a model made, and no error."""
-    return isinstance(body, dict) and any(body.get(name) for name in _MADE) and not _says(body.get("error"))
-
-
-def holds_answer(body: Any) -> bool:
-    """Whether a body holds an answer that can be handed out, whatever error stands beside it: it was paid, and sending
-    the row again would pay it twice."""
-    made = [body.get(name) for name in _MADE] if isinstance(body, dict) else []
-    if not any(isinstance(items, list) and any(items) for items in made):
-        return False
-    if body.get("status") in _UNFINISHED or _malformed({"body": body}):
-        return False
-    return "empty" not in read_content(body).qualities
+    return isinstance(body, dict) and any(body.get(name) for name in MADE) and not _says(body.get("error"))
 
 
 def _says(error: Any) -> bool:
@@ -358,7 +350,7 @@ def _unfinished(body: Any) -> dict[str, Any] | None:
     if not isinstance(body, dict) or "output" not in body or _says(body.get("error")):
         return None
     status = body.get("status")
-    if status not in _UNFINISHED:
+    if status not in UNFINISHED:
         return None
     return {"code": f"response_{status}", "message": f"The response has the status {status} and no error."}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from airflow_batch_provider.core.answers import holds_answer
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 from airflow_batch_provider.core.refusals import refusal_of
@@ -13,7 +14,7 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import split_texts
 from airflow_batch_provider.dialects.envelopes import Envelope, Opened
-from airflow_batch_provider.dialects.openai import TOO_DEEP, holds_answer, is_too_deep, load_line, result_of
+from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, load_line, result_of
 
 
 class TranslatedFormat(LineFormat):

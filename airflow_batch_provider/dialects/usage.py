@@ -6,6 +6,30 @@ from typing import Any
 
 from airflow_batch_provider.core.counts import Usage, read_count
 
+_BILLED_AS_BATCH = frozenset(
+    {
+        *("", "auto", "default", "standard", "batch", "flex"),
+        *("on_demand", "on_demand_flex", "on_demand_offpeak", "traffic_type_unspecified"),
+    }
+)
+"""Tiers that cost no more than a batch. OpenAI: ``service_tier`` of the chat completion object; "flex" is billed at the
+rates of the Batch API (OpenAI, Flex processing). Claude: ``Usage.service_tier`` of the anthropic SDK. Amazon:
+``ServiceTierType`` of botocore, bedrock-runtime. Google: ``TrafficType`` of google-genai. All name others that cost
+more, or are paid in advance: priority, fast, scale, reserved, PROVISIONED_THROUGHPUT."""
+
+
+def read_tier(body: Any) -> str | None:
+    """The service tier of an answer where it is billed otherwise than a batch, as a provider or a gateway names it."""
+    fields = body if isinstance(body, dict) else {}
+    own = _dict(fields.get("provider_fields"))
+    counts = (_dict(place.get("usage")) for place in (fields, own))
+    given = [
+        *(place.get(name) for place in (fields, own, *counts) for name in ("service_tier", "serviceTier")),
+        _dict(own.get("usageMetadata")).get("trafficType"),
+    ]
+    told = (_dict(tier).get("type", tier) for tier in given)
+    return next((tier for tier in told if isinstance(tier, str) and tier.lower() not in _BILLED_AS_BATCH), None)
+
 
 def read_usage(body: Any) -> Usage:
     """Tokens of one answer, from chat, completions, responses or embeddings; zeros where they are unknown.
@@ -51,3 +75,7 @@ def _detail(details: dict[str, Any], name: str) -> int | None:
 
 def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
     return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

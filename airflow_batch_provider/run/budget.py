@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.counts import LARGE_ROW, Usage
+from airflow_batch_provider.core.counts import LARGE_ROW, Usage, counted
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import BatchResult, RunOptions, Shard
 from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.facts import End
-from airflow_batch_provider.run.pricing import MILLION, Price, find_price
+from airflow_batch_provider.run.pricing import MILLION, Price, Prices, find_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ def price_of(backend: Backend, model: str | None) -> Price | None:
     return find_price(backend.price_list, model, backend.models.prices)
 
 
+def prices_of(backend: Backend, model: str | None) -> Prices:
+    """What the answers to a model's requests cost."""
+    return Prices(backend.price_list, model, backend.models.prices)
+
+
 def cost_of(backend: Backend, shard: Shard, end: End) -> float | None:
     """What the answers of a shard cost in US dollars, None while it is unknown; where nothing was answered, nothing.
 
@@ -41,7 +46,7 @@ def cost_of(backend: Backend, shard: Shard, end: End) -> float | None:
     """
     if end.cost_usd is not None:
         return end.cost_usd
-    if end.unmetered:
+    if end.unmetered or end.unpriced:
         return None
     if end.usage == Usage():
         return 0.0
@@ -53,8 +58,16 @@ def why_unknown(backend: Backend, shard: Shard, end: End) -> str | None:
     """Why nothing says what the answers of a shard cost, None where something does."""
     if cost_of(backend, shard, end) is not None:
         return None
-    if end.unmetered:
-        return f"{end.unmetered:,} answers of {shard.model} came without a count of tokens"
+    reasons = []
+    if end.lost:
+        reasons.append(f"the answers to {counted(end.lost, 'row')} of {shard.model} are gone and may have been billed")
+    if uncounted := end.unmetered - end.lost:
+        reasons.append(f"{counted(uncounted, 'answer')} of {shard.model} came without a count of tokens")
+    if end.unpriced:
+        asked = f"{counted(end.unpriced, 'request')} for {shard.model}"
+        reasons.append(f"{asked} got an answer of {end.served}, whose price is not known")
+    if reasons:
+        return "; ".join(reasons)
     if price_of(backend, shard.model) is None:
         return f"no price is known for {shard.model}"
     return f"{shard.model} used tokens (sound, images, cache writes, long requests) whose price is not known"
@@ -69,16 +82,20 @@ def total_cost(costs: Iterable[float | None]) -> float | None:
 class Meter:
     """Adds up what answers used and cost, each by itself: a long one may cost more by the token.
 
-    :param price: of their model, None where it is not known.
+    :param prices: of the model that was asked for, and of those that answer in its place.
     """
 
-    def __init__(self, price: Price | None) -> None:
-        self._price = price
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
         self._cost = 0.0
-        self._unpriced = price is None
+        self._unknown = prices.asked is None
         self.usage = Usage()
         self.unmetered = 0
         """Answers without a count of tokens."""
+        self.unpriced = 0
+        """Answers of another model or tier than was asked for, whose price is not known."""
+        self.served = ""
+        """The first of those models and tiers."""
 
     def add(self, result: BatchResult) -> None:
         """Count one answer, of a whole row or of a part of one."""
@@ -87,14 +104,19 @@ class Meter:
             self.unmetered += result.outcome in ("succeeded", "invalid")
             return
         self.usage += result.usage
-        cost = None if self._price is None else self._price.cost(result.usage)
-        self._unpriced = self._unpriced or cost is None
+        price = self._prices.of(result.model, result.tier)
+        if price is None and self._prices.asked is not None:
+            self.unpriced += 1
+            tier = f" at the service tier {result.tier}" if result.tier else ""
+            self.served = self.served or f"{result.model or 'a model'}{tier}"
+        cost = None if price is None else price.cost(result.usage)
+        self._unknown = self._unknown or cost is None
         self._cost += cost or 0.0
 
     @property
     def cost_usd(self) -> float | None:
         """What all of it cost, None while a count or a price is not known; where nothing was answered, nothing."""
-        if self.unmetered or (self._unpriced and self.usage != Usage()):
+        if self.unmetered or (self._unknown and self.usage != Usage()):
             return None
         return self._cost
 
@@ -211,6 +233,9 @@ class Budget:
                     cost = None if end is None else cost_of(self._backend, shard, end)
                     if attempt.twins and (twin := cost_range(self._backend, [shard], self._expected)) is not None:
                         total += twin.high * len(attempt.twins)
+                    if cost is None and end is not None and end.unpriced:
+                        why = why_unknown(self._backend, shard, end)
+                        raise BudgetError(f"max_cost_usd is set, but what {shard.name} cost has no bound: {why}")
                     if cost is None and (end is not None or not attempt.made_nothing):
                         if (most := cost_range(self._backend, [shard], self._expected)) is None:
                             why = why_open(self._backend, [shard], self._expected)

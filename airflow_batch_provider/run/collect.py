@@ -41,7 +41,7 @@ from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
 from airflow_batch_provider.run import shard_files
-from airflow_batch_provider.run.budget import Meter, price_of
+from airflow_batch_provider.run.budget import Meter, prices_of
 from airflow_batch_provider.run.facts import End
 from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.staging import wire_name
@@ -77,7 +77,7 @@ def collect(
     books = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
     masked = _masked(backend, parts.ids)
-    meter = Meter(price_of(backend, shard.model))
+    meter = Meter(prices_of(backend, shard.model))
     received = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         gone: list[str] = []
@@ -109,7 +109,13 @@ def collect(
     end = End(job.id, job.status.value, job.raw_status, now, outcomes, meter.usage, errors, lines, lost=lost)
     if shard.endpoint in FREE_ENDPOINTS:
         return replace(end, cost_usd=0.0)
-    return replace(end, unmetered=meter.unmetered + lost, cost_usd=None if lost else meter.cost_usd)
+    return replace(
+        end,
+        unmetered=meter.unmetered + lost,
+        unpriced=meter.unpriced,
+        served=meter.served,
+        cost_usd=None if lost else meter.cost_usd,
+    )
 
 
 def _write(

@@ -245,6 +245,8 @@ class End(Record):
     :param usage: tokens of all its answers.
     :param unmetered: answers for which the provider reported no tokens, so that their cost is unknown.
     :param cost_usd: of all its answers, at the prices of its day; None where it was unknown.
+    :param unpriced: answers of another model or service tier than was asked for, whose price is not known.
+    :param served: the first of those models and tiers.
     :param lost: rows whose answer is gone at the provider; they may have been billed.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not sent), ``nameless`` (no id).
     """
@@ -260,6 +262,8 @@ class End(Record):
     unmetered: int = 0
     cost_usd: float | None = None
     lost: int = 0
+    unpriced: int = 0
+    served: str = ""
 
     @classmethod
     def read(cls, given: JSON) -> End:

@@ -8,6 +8,7 @@ that is not known is None, never nothing.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,6 +117,88 @@ def find_price(price_list: str | None, model: str | None, own: Mapping[str, Mapp
         return _listed(price_list, given["model"]) if price_list else None
     rates = {name: value for name, value in given.items() if name != "model"}
     return Price(**{"cached_input": given["input"], **rates})
+
+
+class Prices:
+    """What the answers to one model's requests cost: a provider may answer by another model than was asked for.
+
+    :param price_list: as for :func:`find_price`.
+    :param model: the model that was asked for.
+    :param own: as for :func:`find_price`.
+    """
+
+    def __init__(self, price_list: str | None, model: str | None, own: Mapping[str, Mapping[str, Any]]) -> None:
+        self.asked = find_price(price_list, model, own)
+        self._list, self._model, self._own = price_list, model or "", own
+        self._found: dict[str, Price | None] = {}
+
+    def of(self, model: str | None, tier: str | None = None) -> Price | None:
+        """The price of an answer, None where it is not known.
+
+        :param model: the model that answered, None where the answer does not say.
+        :param tier: the service tier where it is billed otherwise than a batch; no list has its price.
+        """
+        if tier or self.asked is None or not model:
+            return None if tier else self.asked
+        if model not in self._found:
+            self._found[model] = self._find(model)
+        return self._found[model]
+
+    def _find(self, model: str) -> Price | None:
+        given = self._own.get(self._model) or self._own.get("*") or {}
+        # Rates for any model, or for what only the author knows the model of, such as a deployment.
+        if "input" in given and (self._model not in self._own or not _is_public(self._model)):
+            return self.asked
+        behind = given.get("model") or self._model
+        if is_same_model(behind, model):
+            dated = not split_model(behind)[1] and split_model(model)[1] and "input" not in given
+            return (self._public(model) if dated else None) or self.asked
+        other = next((name for name in self._own if name != "*" and is_same_model(name, model)), None)
+        if other is not None:
+            return find_price(self._list, other, self._own)
+        return self._public(model) or self._public(split_model(model)[0])
+
+    def _public(self, model: str) -> Price | None:
+        if self._list is None:
+            return None
+        return _listed(self._list, model) or _listed(self._list, model.rpartition("/")[2])
+
+
+def is_same_model(one: str, other: str) -> bool:
+    """Whether two names are spellings, aliases or snapshots of one model, and not two dated snapshots of it."""
+    (name, date), (other_name, other_date) = split_model(one), split_model(other)
+    dates = not date or not other_date or date.endswith(other_date) or other_date.endswith(date)
+    return one == other or (name == other_name and dates)
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """A model's name without place, maker, version and date, and its date or number.
+
+    ``us.anthropic.claude-sonnet-4-20250514-v1:0`` and ``claude-sonnet-4@20250514`` are ``claude-sonnet-4`` of
+    ``20250514``; ``publishers/google/models/gemini-2.0-flash-001`` is ``gemini-2-0-flash`` of ``001``.
+    """
+    name = model.lower().rpartition("/")[2]
+    name = re.sub(r"@default$|[-:@]latest$", "", name).replace("@", "-")
+    name = re.sub(r"^(?:[a-z][a-z0-9-]*\.)+(?=[a-z])", "", name)
+    name = re.sub(r"-v\d+(?::\d+)*(?::\d+k)?$|(?<=\d):\d+(?::\d+k)?$", "", name)
+    name = re.sub(r"-preview(?:-\d\d-(?:\d{4}|\d\d))?$", "", name)
+    # Azure's spelling of 3.5, and a point that some write as a hyphen.
+    name = re.sub(r"(?<=\d)\.(?=\d)", "-", re.sub(r"^gpt-35(?=-|$)", "gpt-3.5", name))
+    date = re.search(r"-(\d{4}-\d\d-\d\d|\d{8}|\d{6}|\d{4}|\d{3})$", name)
+    return (name[: date.start()], date[1].replace("-", "")) if date else (name, "")
+
+
+@functools.lru_cache(maxsize=256)
+def _is_public(model: str) -> bool:
+    """Whether a name is that of a model which anybody's list of prices has."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    try:
+        calc_price(Tokens(), model_ref=model.rpartition("/")[2])
+    except LookupError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=256)

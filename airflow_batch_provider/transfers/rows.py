@@ -20,7 +20,7 @@ from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import read_line
 from airflow_batch_provider.run.ledger import Ledger
-from airflow_batch_provider.run.pricing import Price, find_price
+from airflow_batch_provider.run.pricing import Prices
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.transfers.tables import IDENTIFIER, Values
 
@@ -50,7 +50,7 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_JSON = object()
 
-FindPrice = Callable[["str | None"], "Price | None"]
+FindPrice = Callable[["str | None"], "Prices | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class EndedRun:
             _clean(answer.error_message),
             answer.prompt_tokens,
             answer.completion_tokens,
-            _cost(result.usage, price(model)),
+            _cost(result, price(model)),
             _clean(model),
             _clean(self.route),
             _clean(job.get("id")),
@@ -195,18 +195,19 @@ def prices_of(conn_id: str | None) -> FindPrice:
     except Exception as error:  # noqa: BLE001 - answers are worth loading without their cost
         _LOG.warning("Connection %r cannot be read (%s), so cost_usd is NULL", conn_id, type(error).__name__)
         return lambda _: None
-    found: dict[str | None, Price | None] = {}
+    found: dict[str | None, Prices] = {}
 
-    def price(model: str | None) -> Price | None:
+    def price(model: str | None) -> Prices:
         if model not in found:
-            found[model] = find_price(price_list, model, own)
+            found[model] = Prices(price_list, model, own)
         return found[model]
 
     return price
 
 
-def _cost(usage: Usage, price: Price | None) -> float | None:
-    cost = None if price is None or usage == Usage() else price.cost(usage)
+def _cost(result: BatchResult, prices: Prices | None) -> float | None:
+    price = None if prices is None else prices.of(result.model, result.tier)
+    cost = None if price is None or result.usage == Usage() else price.cost(result.usage)
     return None if cost is None else round(cost, 12)
 
 

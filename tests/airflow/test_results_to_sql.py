@@ -385,7 +385,8 @@ def test_prices_ask_no_provider(name: str, monkeypatch: pytest.MonkeyPatch, capl
         monkeypatch.setenv("AIRFLOW_CONN_LLM", route.connection_json)
         price = prices_of("llm")("in-no-list")
         assert route.fake.requests == []
-    assert price is None
+    assert price is not None
+    assert price.asked is None
     assert "cannot be read" not in caplog.text
 
 
