@@ -172,6 +172,7 @@ class Job:
     :param created_at: seconds since the epoch, None where not reported.
     :param input_id: handle of the uploaded file (file id or URI), decoded; None where not reported.
     :param outputs: handles of everything that may hold output lines (file ids, URIs, prefixes), successes first.
+    :param unread: what the provider says of its outputs, where that names no file; empty where all of it is read.
     :param errors: why the job as a whole failed.
     :param metadata: the batch's metadata, labels or tags.
     :param model: the model of the whole job, where the provider reports it.
@@ -191,6 +192,7 @@ class Job:
     endpoint: str | None = None
     name: str | None = None
     model: str | None = None
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,14 @@ class Shard:
         return f"r{self.round}-{self.index:05d}"
 
 
+class Life(NamedTuple):
+    """How many seconds the files of a batch may be kept, and who says so."""
+
+    least: int
+    most: int
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one file or job of a backend may hold: facts, each with its source.
@@ -248,6 +258,7 @@ class Limits:
     :param window_hours: after how many hours the provider ends a job by itself, or when to give up on it.
     :param endpoints: accepted endpoints in OpenAI's spelling.
     :param source: where the figures come from.
+    :param life: how long files may be kept (``expires_after``), None where nobody says.
     """
 
     max_rows: int
@@ -260,6 +271,7 @@ class Limits:
     max_texts: int | None = None
     max_row_texts: int | None = None
     max_row_tokens: int | None = None
+    life: Life | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,7 +332,11 @@ def connect(monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
 def test_where_rows_come_from(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row, failed ones too, names the model asked, the route and the job; its cost is that of its own tokens."""
     connect(monkeypatch)
-    run = write_run(tmp_path / "run", [chat("a", "1"), chat("b", "2"), failure("c", "batch_expired")], jobs=JOBS)
+    run = write_run(
+        tmp_path / "run",
+        [chat("a", "1", model="gpt-4o-mini-2024-07-18"), chat("b", "2"), failure("c", "batch_expired")],
+        jobs=JOBS,
+    )
     write_record(run, **RUN)
     load(run)
     columns = "custom_id, model, route, job_id, cost_usd"

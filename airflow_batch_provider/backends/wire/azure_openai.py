@@ -20,7 +20,7 @@ from typing_extensions import override
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.openai import TIMEOUT_SECONDS, OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT, RESPONSES, Route, WireFacts
-from airflow_batch_provider.core.records import JSON, Limits, ModelRules
+from airflow_batch_provider.core.records import JSON, Life, Limits, ModelRules
 
 if TYPE_CHECKING:
     import openai
@@ -31,6 +31,7 @@ AZURE_LIMITS = Limits(
     endpoints=(CHAT, RESPONSES),
     source="Azure OpenAI Global Batch limits: 100,000 requests and 200 MB a file; jobs do not expire",
     window_hours=72,
+    life=Life(1_209_600, 2_592_000, "MicrosoftDocs/azure-ai-docs 0a3ff776, includes/batch/batch-python.md"),
 )
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 _OF_V1 = frozenset({"v1", "preview", "latest"})

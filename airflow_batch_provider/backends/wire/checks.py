@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.records import Life
 
 MAX_METADATA = 16
 _TYPES: dict[str, tuple[type, str]] = {
@@ -67,15 +68,20 @@ def check_address(base_url: str) -> None:
         raise ConfigurationError(f"The base URL {shown!r} has a query or fragment; remove it")
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse ``backend_options`` of the wrong type, and metadata that the provider would refuse.
+def check_options(options: Mapping[str, Any], life: Life | None = None) -> None:
+    """Refuse ``backend_options`` of the wrong type, and metadata or life of files that the provider would refuse.
 
+    :param life: how long the provider keeps files.
     :raises ConfigurationError: naming the option.
     """
     for name, value in options.items():
         wanted, expected = _TYPES.get(name, (object, ""))
         if value is not None and not isinstance(value, wanted):
             raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
+    check_life("expires_after", options.get("expires_after"), life)
+    for given in (options, options.get("extra_body") or {}) if life is not None else ():
+        if given.get("output_expires_after"):
+            check_life("output_expires_after seconds", _seconds(given["output_expires_after"]), life)
     if "input_file_id" in (options.get("extra_body") or {}):
         raise ConfigurationError("backend_options extra_body may not hold input_file_id, the run uploads its own file")
     metadata = {**((options.get("extra_body") or {}).get("metadata") or {}), **(options.get("metadata") or {})}
@@ -86,3 +92,40 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"backend_options metadata {key!r}: keys have at most 64 characters, values are strings of at most 512"
             )
+
+
+def check_life(name: str, seconds: int | None, life: Life | None) -> None:
+    """Refuse a life of files that the provider would refuse.
+
+    :param life: how long it keeps files, None where nobody says.
+    :raises ConfigurationError: naming the option.
+    """
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or seconds < 1:
+        raise ConfigurationError(f"backend_options {name} must be a number of seconds above 0, not {seconds!r}")
+    if life is not None and not life.least <= seconds <= life.most:
+        raise ConfigurationError(
+            f"backend_options {name} must be {life.least} to {life.most} seconds ({_said(life.least)} to "
+            f"{_said(life.most)}), not {seconds} ({life.source})"
+        )
+
+
+def _seconds(expiry: Any) -> int:
+    """The seconds of ``{"anchor": "created_at", "seconds"}``.
+
+    :raises ConfigurationError: for any other shape.
+    """
+    given = expiry if isinstance(expiry, dict) else {}
+    seconds = given.get("seconds")
+    if given.keys() != {"anchor", "seconds"} or given["anchor"] != "created_at" or type(seconds) is not int:
+        raise ConfigurationError(
+            'backend_options output_expires_after must be {"anchor": "created_at", "seconds": NUMBER}, not '
+            f"{expiry!r:.200}"
+        )
+    return seconds
+
+
+def _said(seconds: int) -> str:
+    days, hours = seconds // 86_400, seconds // 3_600
+    return f"{days} days" if days else f"{hours} hour{'' if hours == 1 else 's'}"

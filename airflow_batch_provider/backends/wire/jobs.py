@@ -46,6 +46,8 @@ STATUSES: dict[str, JobStatus] = {
 }
 _ENDED = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 _MILLISECONDS_ABOVE = 1e11
+_FILE_IDS = ("id", "file_id", "data")
+"""Where a file object, or a list of them as OpenAI's servers write one, has its id."""
 _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -55,11 +57,17 @@ def read_job(batch: Mapping[str, Any]) -> Job:
     # A gateway's list over Bedrock has the provider's own words, such as PartiallyCompleted.
     status = STATUSES.get(_WORD_END.sub("_", raw).lower().replace("-", "_"), JobStatus.UNKNOWN)
     metadata = batch.get("metadata")
-    files = (batch.get("output_file_id"), batch.get("error_file_id"))
+    files = {name: batch.get(name) for name in ("output_file_id", "error_file_id")}
     usage = read_usage(batch) if batch.get("usage") else None
     counts = _counts(batch.get("request_counts"))
-    outputs = tuple(handle for file in files if (handle := _handle(file)))
-    if status is JobStatus.UNKNOWN and outputs and to_seconds(batch.get("completed_at")) and _is_whole(counts):
+    outputs = tuple(handle for file in files.values() for handle in dict.fromkeys(_handles(file)))
+    unread = "; ".join(f"{name} is {_shown(file)}" for name, file in files.items() if file and not _handles(file))
+    if (
+        status is JobStatus.UNKNOWN
+        and (outputs or unread)
+        and to_seconds(batch.get("completed_at"))
+        and _is_whole(counts)
+    ):
         status = JobStatus.COMPLETED
     return Job(
         id=unquote(str(batch.get("id") or "")),
@@ -68,8 +76,9 @@ def read_job(batch: Mapping[str, Any]) -> Job:
         counts=counts,
         created_at=to_seconds(batch.get("created_at")),
         ended_at=_ended_at(batch, status),
-        input_id=_handle(batch.get("input_file_id")),
+        input_id=next(iter(_handles(batch.get("input_file_id"))), None),
         outputs=outputs,
+        unread=unread,
         errors=tuple(read_errors(batch.get("errors"))),
         metadata={str(k): str(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
         usage=usage if usage != Usage() else None,
@@ -98,8 +107,24 @@ def _ended_at(batch: Mapping[str, Any], status: JobStatus) -> float | None:
     return next((seconds for name in names if (seconds := to_seconds(batch.get(name)))), None)
 
 
-def _handle(value: Any) -> str | None:
-    return unquote(value) if isinstance(value, str) and value else None
+def _handles(value: Any) -> list[str]:
+    """The ids of files: of one, of several in a list, or of file objects; none for what is no id."""
+    if isinstance(value, list):
+        return [handle for item in value for handle in _handles(item)] if _is_flat(value) else []
+    if isinstance(value, dict):
+        return _handles(next((value[name] for name in _FILE_IDS if value.get(name)), None))
+    if type(value) is int:
+        return [str(value)]
+    return [unquote(value)] if isinstance(value, str) and value else []
+
+
+def _is_flat(files: list[Any]) -> bool:
+    """Whether every entry of a list is a file or nothing; one that cannot be read must not hide behind others."""
+    return all(not item or (not isinstance(item, list) and _handles(item)) for item in files)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:200]
 
 
 def read_errors(errors: Any) -> list[JobError]:

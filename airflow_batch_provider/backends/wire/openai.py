@@ -123,7 +123,7 @@ class OpenAIBackend(Backend):
                 f"{self.name} does not support batches for {', '.join(unfit)}; it supports "
                 f"{', '.join(self.limits.endpoints)}"
             )
-        check_options(options)
+        check_options(options, self.limits.life if self.facts.takes_expiry else None)
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
@@ -225,6 +225,12 @@ class OpenAIBackend(Backend):
 
     def outputs(self, job: Job) -> Iterator[bytes]:
         """Output and error file, or what a gateway has in their place."""
+        if job.unread:
+            raise ProviderError(
+                f"Batch {job.id}: {job.unread}, which is not the id of a file, so its output cannot be read. Nothing "
+                "is lost or sent again: report it to the provider, and clear the task when the batch names its file",
+                ambiguous=False,
+            )
         read = (lambda: self.stream_output(job.id)) if self.facts.output_endpoint else None
         return read_outputs(job, self.download, read)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_batch_provider.backends.wire.checks import mended
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.core.records import Life, Limits
 from airflow_batch_provider.core.redaction import header_secrets
 
 CHAT = "/v1/chat/completions"
@@ -24,6 +24,7 @@ OPENAI_LIMITS = Limits(
     max_row_tokens=300_000,
     source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h; embeddings: 2,048 texts and 300,000 "
     "tokens a request, 50,000 texts a job",
+    life=Life(3_600, 2_592_000, "OpenAI's OpenAPI document: FileExpirationAfter, BatchFileExpirationAfter"),
 )
 
 
