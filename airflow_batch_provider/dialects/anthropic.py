@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from airflow_batch_provider.core.media import pages_of
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat import ChatDialect, nothing
 from airflow_batch_provider.dialects.chat_keys import CACHE, ChatKeys
@@ -31,12 +32,14 @@ from airflow_batch_provider.dialects.completion import (
     usage,
 )
 from airflow_batch_provider.dialects.dialect import Failure
+from airflow_batch_provider.dialects.facts.claude import MANY_IMAGES, MANY_RULE
+from airflow_batch_provider.dialects.facts.tool_names import CLAUDE as CLAUDE_NAMES
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.finish_words import CLAUDE, finish_reason
 from airflow_batch_provider.dialects.keys import READ, Each, Keys
 from airflow_batch_provider.dialects.options import (
     bounded_tokens,
-    check_call_ids,
+    check_images,
     check_least_top_p,
     check_turns,
     merge_system,
@@ -46,16 +49,13 @@ from airflow_batch_provider.dialects.options import (
     with_effort,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, stop_list
+from airflow_batch_provider.dialects.tool_turns import pair
 
 _VERSIONS = {"": "bedrock-2023-05-31", "anthropic": "vertex-2023-10-16"}
 """``anthropic_version`` by Vertex's publisher; Bedrock has none."""
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _TITLE = 500
 """The most characters of a document's title (Anthropic's OpenAPI, RequestDocumentBlock)."""
-_MOST_IMAGES = 600
-_MANY_IMAGES = 20
-_MANY_RULE = "none may be larger than 2000 x 2000 pixels, and models of 200,000 tokens take 100 at most"
-"""Anthropic, "Vision", general limits. A cloud may take less by the size of the request."""
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ERRORS = {
     "invalid_request_error": 400,
@@ -88,6 +88,7 @@ class Anthropic(ChatDialect):
     """
 
     provider = "Claude"
+    tool_names = CLAUDE_NAMES
 
     def __init__(self, family: Family, model: str) -> None:
         # Google, "Claude prompt caching": as at Anthropic. AWS caches nothing in batches.
@@ -97,6 +98,7 @@ class Anthropic(ChatDialect):
         self._model = model
         self._version = _VERSIONS.get(family.publisher, _VERSIONS[""])
         self._called: dict[str, None] = {}
+        self._pages = 0
         self.fields |= {
             "temperature": self._temperature,
             "top_p": self._top_p,
@@ -111,12 +113,13 @@ class Anthropic(ChatDialect):
         """The Messages request without ``model``."""
         if self._called:
             self._called = {}
+        self._pages = 0
         body = with_effort(body, self.note)
         system, turns = self.conversation(body)
-        self._check_images(turns)
+        self._check_media(turns)
+        if self.used_tools:
+            pair(turns, "content", _call_id, _result_id)
         check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
-        if self._called:
-            self._pair(turns)
         out: JSON = {"anthropic_version": self._version, "max_tokens": self._most(body), "messages": turns}
         if system:
             bare = len(system) == 1 and len(system[0]) == 2
@@ -132,14 +135,19 @@ class Anthropic(ChatDialect):
             merge_system(out, [self.text(system_text)] if isinstance(system_text, str) else system_text, self.note)
         return out
 
-    def _check_images(self, turns: list[JSON]) -> None:
-        count = sum(block["type"] == "image" for turn in turns for block in turn["content"])
-        if count > _MOST_IMAGES:
+    def _check_media(self, turns: list[JSON]) -> None:
+        kinds = [block["type"] for turn in turns for block in turn["content"]]
+        images, documents = kinds.count("image"), kinds.count("document")
+        if not images and not documents:
+            return
+        check_images(self._family.facts, images, documents)
+        if images > MANY_IMAGES:
+            self.note("messages", f"with more than {MANY_IMAGES} images, {MANY_RULE}", "sent as it is")
+        most, pages = self._family.facts.max_images, self._pages
+        if most is not None and pages > most:
             raise self.refuse(
-                "messages", f"Claude accepts at most {_MOST_IMAGES} images per request, not {count}; split the row"
+                "messages", f"{self._model} takes at most {most} pages of PDF per request, not {pages}; split the row"
             )
-        if count > _MANY_IMAGES:
-            self.note("messages", f"with more than {_MANY_IMAGES} images, {_MANY_RULE}", "sent as it is")
 
     def _most(self, body: JSON) -> int:
         """``max_tokens``, which Claude requires."""
@@ -160,24 +168,6 @@ class Anthropic(ChatDialect):
         if not isinstance(blocks, list) or len(thoughts) < len(blocks):
             self.note(f"messages[{index}].thinking_blocks", "it takes back signed thoughts only")
         return thoughts + parts
-
-    def _pair(self, turns: list[JSON]) -> None:
-        """Every call of a turn is answered in the next one, by results that stand first."""
-        waiting: list[str] = []
-        for turn in turns:
-            blocks = turn["content"]
-            if turn["role"] == "assistant":
-                waiting = sorted(block["id"] for block in blocks if block["type"] == "tool_use")
-                check_call_ids(waiting)
-                continue
-            results = [block for block in blocks if block["type"] == "tool_result"]
-            if sorted(block["tool_use_id"] for block in results) != waiting:
-                raise self.refuse("messages", "every tool call needs one tool message right after its message")
-            if results:
-                turn["content"] = results + [block for block in blocks if block["type"] != "tool_result"]
-            waiting = []
-        if waiting:
-            raise self.refuse("messages", "the last message calls tools; put the tools' answers after it")
 
     def text(self, text: str) -> JSON:
         """A text block."""
@@ -210,6 +200,7 @@ class Anthropic(ChatDialect):
         """A document block: PDF or plain text."""
         if blob.media_type == "application/pdf":
             source = {"type": "base64", "media_type": "application/pdf", "data": blob.data}
+            self._pages += pages_of(base64.b64decode(blob.data)) or 0
         elif blob.media_type == "text/plain":
             try:
                 text = base64.b64decode(blob.data).decode()
@@ -222,8 +213,6 @@ class Anthropic(ChatDialect):
 
     def call(self, call: ToolCall) -> JSON:
         """A tool_use block."""
-        if not _ID.fullmatch(call.name):
-            raise self.refuse("messages", f"{call.name!r} is not a valid tool name: use letters, digits, _ and - only")
         self._called[call.name] = None
         return {"type": "tool_use", "id": _tool_id(call.id), "name": call.name, "input": call.arguments}
 
@@ -310,6 +299,14 @@ class Anthropic(ChatDialect):
         if signed := _thoughts(blocks):
             body["choices"][0]["message"]["thinking_blocks"] = signed
         return claude_leftovers(output).into(body)
+
+
+def _call_id(block: JSON) -> str | None:
+    return block["id"] if block["type"] == "tool_use" else None
+
+
+def _result_id(block: JSON) -> str | None:
+    return block["tool_use_id"] if block["type"] == "tool_result" else None
 
 
 def _tool_id(given: str) -> str:

@@ -15,9 +15,11 @@ from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.dialect import Dialect
+from airflow_batch_provider.dialects.facts.tool_names import ToolNames
 from airflow_batch_provider.dialects.keys import check, pattern
 from airflow_batch_provider.dialects.media_types import given_type, type_of_name
-from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url
+from airflow_batch_provider.dialects.options import check_text_only, check_tool_name
+from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult, read_call, read_data_url, result_texts
 
 TURNS = {"user": "user", "assistant": "assistant", "tool": "user", "function": "user"}
 UNHEARD = frozenset(
@@ -46,6 +48,12 @@ class ChatDialect(Dialect):
     parts_field: ClassVar[str] = "content"
     provider: ClassVar[str]
     """How messages call the provider."""
+
+    tool_names: ClassVar[ToolNames]
+    """The names of functions that the provider takes."""
+
+    media_of_assistant: ClassVar[bool] = False
+    """Whether the assistant's messages may hold more than text; see AWS, "API restrictions"."""
 
     blank_text: ClassVar[bool] = False
     """Whether a text of nothing but white space is accepted; otherwise it is left out."""
@@ -146,6 +154,9 @@ class ChatDialect(Dialect):
 
     # ---- messages ----------------------------------------------------------------------------------------------
 
+    used_tools = False
+    """Whether the conversation holds calls of tools, or results."""
+
     def conversation(self, body: JSON) -> tuple[list[JSON], list[JSON]]:
         """The parts of all system and developer messages, and the turns: neighbours of one role are one turn.
 
@@ -153,6 +164,7 @@ class ChatDialect(Dialect):
         """
         if not self._linked.isdisjoint(body):
             self._check_keys(body)
+        self.used_tools = False
         system: list[JSON] = []
         turns: list[JSON] = []
         names: dict[str, str] = {}
@@ -224,7 +236,10 @@ class ChatDialect(Dialect):
             known = "system, developer, user, assistant or tool"
             raise self.refuse(f"{where}.role", f"{role!r} is not a role; use {known}")
         if role in ("tool", "function"):
+            self.used_tools = True
             return [self._result(message, where, names)]
+        if role == "assistant" and not self.media_of_assistant:
+            check_text_only(message.get("content"), where, self.provider)
         parts = self._content(message.get("content"), where)
         if parts:
             self.marked(parts[-1], message)
@@ -235,6 +250,8 @@ class ChatDialect(Dialect):
             raise self.refuse(f"{where}.tool_calls", "must be an array")
         for number, call in enumerate(calls):
             made = read_call(call, f"{where}.tool_calls[{number}]")
+            check_tool_name(made.name, self.tool_names, f"{where}.tool_calls[{number}].function.name")
+            self.used_tools = True
             names[made.id] = made.name
             parts.append(self.call(made))
         if message.get("function_call"):
@@ -327,21 +344,11 @@ class ChatDialect(Dialect):
             raise self.refuse(
                 f"{where}.tool_call_id", f"{call_id!r} is not the id of a call in an earlier assistant message"
             )
-        made = self.result(ToolResult(call_id, str(name), "".join(self._texts_of_result(message, where))))
+        made = self.result(ToolResult(call_id, str(name), "".join(result_texts(message.get("content"), where))))
         content = message.get("content")
         for given in (*(content if isinstance(content, list) else ()), message):
             self.marked(made, given)
         return made
-
-    def _texts_of_result(self, message: JSON, where: str) -> list[str]:
-        content = message.get("content")
-        if isinstance(content, str):
-            return [content]
-        parts = content if isinstance(content, list) else []
-        for number, part in enumerate(parts):
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-                raise self.refuse(f"{where}.content[{number}]", "a tool result takes text only")
-        return [part["text"] for part in parts]
 
     @abstractmethod
     def text(self, text: str) -> JSON:

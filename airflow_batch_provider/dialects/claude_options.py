@@ -21,6 +21,7 @@ from airflow_batch_provider.dialects.claude_thinking import (
     write_thinking,
 )
 from airflow_batch_provider.dialects.facts import Facts
+from airflow_batch_provider.dialects.facts.tool_names import CLAUDE
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     Choice,
@@ -42,7 +43,7 @@ def write_linked(facts: Facts, body: JSON, out: JSON, called: Sequence[str], not
     :param called: the functions that the history calls.
     :param note: notes that a field was left out or changed, with the reason.
     """
-    tools = read_tools(body["tools"]) if body.get("tools") else []
+    tools = read_tools(body["tools"], CLAUDE) if body.get("tools") else []
     choice = read_choice(body.get("tool_choice"), tools)
     thinks = write_thinking(facts, body, out, note)
     if thinks == "asked":

@@ -29,6 +29,8 @@ from airflow_batch_provider.dialects.converse_leftovers import (
 )
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.document_names import document_name
+from airflow_batch_provider.dialects.facts.converse import MOST_DOCUMENTS
+from airflow_batch_provider.dialects.facts.tool_names import BEDROCK as BEDROCK_NAMES
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.finish_words import CONVERSE, finish_reason
 from airflow_batch_provider.dialects.keys import READ
@@ -37,6 +39,7 @@ from airflow_batch_provider.dialects.media import Media
 from airflow_batch_provider.dialects.options import (
     JSON_ONLY,
     bounded_tokens,
+    check_images,
     check_sampling,
     check_turns,
     merge_system,
@@ -74,6 +77,7 @@ class Converse(ChatDialect):
     """
 
     provider = "Bedrock Converse"
+    tool_names = BEDROCK_NAMES
     nested: ClassVar[ChatKeys] = ChatKeys(format_name=READ)
 
     def __init__(self, family: Family, model: str) -> None:
@@ -105,6 +109,7 @@ class Converse(ChatDialect):
             check_turns(turns, self.provider, self.notes, prefill=self._family.facts.prefill)
         if self._titles:
             self._check_documents(turns)
+        self._check_images(turns)
         most = read_max_tokens(body)
         if most is not None:
             most = bounded_tokens(most, self._family.facts.max_output, self.note)
@@ -149,7 +154,14 @@ class Converse(ChatDialect):
         self._titles.add(name)
         return {"document": {"format": form, "name": name, "source": {"bytes": blob.data}}}
 
+    def _check_images(self, turns: list[JSON]) -> None:
+        if self._family.facts.max_images is not None:
+            check_images(self._family.facts, sum("image" in part for turn in turns for part in turn["content"]))
+
     def _check_documents(self, turns: list[JSON]) -> None:
+        if len(self._titles) > MOST_DOCUMENTS:
+            message = f"{self.provider} takes at most {MOST_DOCUMENTS} documents per request, not {len(self._titles)}"
+            raise self.refuse("messages", f"{message}; split the row")
         for turn in turns:
             kinds = {kind for part in turn["content"] for kind in part}
             if "document" in kinds and "text" not in kinds:

@@ -15,7 +15,7 @@ def _uses(names: str, **values: str) -> Mapping[str, frozenset[str]]:
     return {**dict.fromkeys(names.split(), _ANY), **{name: frozenset(words.split()) for name, words in values.items()}}
 
 
-_CHAT = "sampling max_temperature min_top_p top_k max_top_k max_output prefill images system"
+_CHAT = "sampling max_temperature min_top_p top_k max_top_k max_output prefill images max_images system"
 USES: Mapping[DialectName, Mapping[str, frozenset[str]]] = {
     "anthropic": _uses(
         f"{_CHAT} schema strict_tools forced_tools thinks_unasked thinking_off efforts min_budget max_budget "
@@ -23,7 +23,7 @@ USES: Mapping[DialectName, Mapping[str, frozenset[str]]] = {
         thinking="none budget adaptive",
     ),
     "gemini": _uses(
-        f"{_CHAT} penalties thinks_unasked efforts min_budget max_budget media_out",
+        f"{_CHAT} penalties thinks_unasked efforts min_budget max_budget media_out json_beside_tools",
         schema="native prompt none",
         forced_tools="always never",
         thinking="none budget level",

@@ -16,6 +16,7 @@ from airflow_batch_provider.dialects.chat import TURNS
 from airflow_batch_provider.dialects.chat_keys import ChatKeys
 from airflow_batch_provider.dialects.columns import NotImportableError, columns, pruned
 from airflow_batch_provider.dialects.dialect import Failure
+from airflow_batch_provider.dialects.facts.tool_names import GEMINI
 from airflow_batch_provider.dialects.families import Family
 from airflow_batch_provider.dialects.gemini_answer import read_answer
 from airflow_batch_provider.dialects.gemini_config import GeminiConfig, camel, camel_name
@@ -26,6 +27,7 @@ from airflow_batch_provider.dialects.media_types import MEDIA, type_of_name
 from airflow_batch_provider.dialects.options import (
     Schema,
     Tool,
+    check_images,
     read_choice,
     read_format,
     read_tools,
@@ -33,6 +35,7 @@ from airflow_batch_provider.dialects.options import (
     with_effort,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
+from airflow_batch_provider.dialects.tool_turns import pair
 
 UNSIGNED = "skip_thought_signature_validator"
 """Google's stand-in for the signature of a call that another model made, or whose signature was not kept."""
@@ -57,11 +60,14 @@ class GeminiDialect(GeminiConfig):
 
     turn_roles: ClassVar[Mapping[str, str]] = {**TURNS, "assistant": "model"}
     parts_field: ClassVar[str] = "parts"
+    tool_names = GEMINI
+    media_of_assistant = True
 
     def __init__(self, family: Family, model: str) -> None:
         super().__init__(family, model, _NESTED)
         self._keys = {**self._keys, "tools": _with_own_tools(self._keys["tools"])}
         self._cleaned: dict[bytes, JSON] = {}
+        self._ids: list[str] = []
         self.fields |= {
             "response_format": self._response_format,
             "tools": self._tools,
@@ -74,8 +80,12 @@ class GeminiDialect(GeminiConfig):
     def request(self, body: JSON) -> JSON:
         """The request; see :class:`~airflow_batch_provider.dialects.dialect.Dialect`."""
         self.free = False
+        self._ids = []
         body = self.opened(with_effort(body, self.note))
         system, turns = self.conversation(body)
+        if self.used_tools:
+            self._pair(turns)
+        self._check_images(turns)
         if turns[-1]["role"] == "model" and not self._facts.prefill:
             raise self.refuse("messages", f"{self._model} requires a user message at the end; add one")
         if self.free and self._facts.thinking == "level":
@@ -86,6 +96,9 @@ class GeminiDialect(GeminiConfig):
             out["systemInstruction"] = {"parts": system}
         self.write_fields(body, out)
         self.check_room(config)
+        if "tools" in out and "responseMimeType" in config and not self._facts.json_beside_tools:
+            message = f"{self._model} does not take a response_format of JSON beside tools; leave one of them out"
+            raise self.refuse("response_format", f"{message}, or use Gemini 3")
         if not self._facts.system and "systemInstruction" in out:
             turns[0]["parts"] = out.pop("systemInstruction")["parts"] + turns[0]["parts"]
             self.note(
@@ -96,6 +109,27 @@ class GeminiDialect(GeminiConfig):
         if not config:
             del out["generationConfig"]
         return out
+
+    def _pair(self, turns: list[JSON]) -> None:
+        """Every call of a turn is answered in the next one, in the order of the calls."""
+        ids = iter(self._ids)
+        pair(
+            turns,
+            "parts",
+            lambda part: next(ids) if "functionCall" in part else None,
+            lambda part: next(ids) if "functionResponse" in part else None,
+            by_place=True,
+        )
+        if any("functionCall" in part for part in turns[0]["parts"]):
+            raise self.refuse("messages", f"{self._model} requires a user message before a tool call; put one first")
+
+    def _check_images(self, turns: list[JSON]) -> None:
+        kinds = [
+            str((part.get("inlineData") or part.get("fileData") or {}).get("mimeType"))
+            for turn in turns
+            for part in turn["parts"]
+        ]
+        check_images(self._facts, sum(kind.startswith("image/") for kind in kinds))
 
     def text(self, text: str) -> JSON:
         """A text part."""
@@ -148,6 +182,7 @@ class GeminiDialect(GeminiConfig):
     def call(self, call: ToolCall) -> JSON:
         """A call; an empty object, null included, would break the import of the whole file."""
         self.free = True
+        self._ids.append(call.id)
         made: JSON = {"name": call.name}
         arguments = pruned(call.arguments)
         if call.arguments and arguments != call.arguments:
@@ -163,6 +198,7 @@ class GeminiDialect(GeminiConfig):
     def result(self, result: ToolResult) -> JSON:
         """A result, which must be an object; a text, and what the importer could not take, goes as ``output``."""
         self.free = True
+        self._ids.append(result.id)
         answer = _object(result.content)
         return {"functionResponse": {"name": result.name, "response": answer or {"output": result.content}}}
 
@@ -207,7 +243,7 @@ class GeminiDialect(GeminiConfig):
             out["tools"] = own
             self.free = True
             return
-        tools = read_tools(value)
+        tools = read_tools(value, self.tool_names)
         if not tools:
             return
         choice = read_choice(body.get("tool_choice"), tools)

@@ -28,7 +28,6 @@ from airflow_batch_provider.dialects.options import (
     Choice,
     Schema,
     Tool,
-    check_call_ids,
     read_choice,
     read_effort,
     read_format,
@@ -37,6 +36,7 @@ from airflow_batch_provider.dialects.options import (
     schema_in_words,
 )
 from airflow_batch_provider.dialects.parts import Blob, ToolCall, ToolResult
+from airflow_batch_provider.dialects.tool_turns import pair
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
@@ -71,31 +71,13 @@ class Nova(Converse):
         """The request without a model."""
         self._called = set()
         out = super().request(body)
-        if self._called:
-            self._pair(out["messages"])
+        if self.used_tools:
+            pair(out["messages"], "content", _call_id, _result_id)
         self._write_tools(body, out)
         return {"schemaVersion": "messages-v1", **out}
 
     def _message(self, role: str, message: JSON, index: int, names: dict[str, str]) -> list[JSON]:
         return super(Converse, self)._message(role, message, index, names)
-
-    def _pair(self, turns: list[JSON]) -> None:
-        """Every call of a turn is answered in the next one, by results that stand first."""
-        waiting: list[str] = []
-        for turn in turns:
-            blocks = turn["content"]
-            if turn["role"] == "assistant":
-                waiting = sorted(block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block)
-                check_call_ids(waiting)
-                continue
-            results = [block for block in blocks if "toolResult" in block]
-            if sorted(block["toolResult"]["toolUseId"] for block in results) != waiting:
-                raise self.refuse("messages", "every tool call needs one tool message right after its message")
-            if results:
-                turn["content"] = results + [block for block in blocks if "toolResult" not in block]
-            waiting = []
-        if waiting:
-            raise self.refuse("messages", "the last message calls tools; put the tools' answers after it")
 
     def document(self, blob: Blob, path: str) -> JSON:
         """Documents are Converse's alone."""
@@ -104,8 +86,6 @@ class Nova(Converse):
 
     def call(self, call: ToolCall) -> JSON:
         """A toolUse block."""
-        if not _ID.fullmatch(call.name):
-            raise self.refuse("messages", f"{call.name!r} is not a valid tool name: use letters, digits, _ and - only")
         self._called.add(call.name)
         return {"toolUse": {"toolUseId": _tool_id(call.id), "name": call.name, "input": call.arguments}}
 
@@ -142,7 +122,7 @@ class Nova(Converse):
             self.note("parallel_tool_calls", "it calls as many tools at once as it likes")
 
     def _write_tools(self, body: JSON, out: JSON) -> None:
-        tools = read_tools(body["tools"]) if body.get("tools") else []
+        tools = read_tools(body["tools"], self.tool_names) if body.get("tools") else []
         choice = read_choice(body.get("tool_choice"), tools)
         allowed = [tool for tool in tools if choice.allowed is None or tool.name in choice.allowed]
         if self._called and not tools:
@@ -233,6 +213,14 @@ def _unwrapped(found: JSON) -> JSON:
         del message["tool_calls"]
         choice["finish_reason"] = "stop" if choice["finish_reason"] == "tool_calls" else choice["finish_reason"]
     return found
+
+
+def _call_id(block: JSON) -> str | None:
+    return block["toolUse"]["toolUseId"] if "toolUse" in block else None
+
+
+def _result_id(block: JSON) -> str | None:
+    return block["toolResult"]["toolUseId"] if "toolResult" in block else None
 
 
 def _tool_id(given: str) -> str:

@@ -17,11 +17,11 @@ from airflow_batch_provider.core.records import JSON
 
 if TYPE_CHECKING:
     from airflow_batch_provider.dialects.facts.record import Facts
+    from airflow_batch_provider.dialects.facts.tool_names import ToolNames
 
 JSON_ONLY = "Answer with one JSON object and nothing else: no explanation, no code fence."
 """What stands in for ``json_object`` where a provider has no such mode."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
@@ -75,22 +75,34 @@ def refuse(field: str, message: str) -> UntranslatableError:
     return UntranslatableError(f"body.{field}", message)
 
 
-def read_tools(value: Any) -> list[Tool]:
+def read_tools(value: Any, names: ToolNames) -> list[Tool]:
     """``tools``, functions only, each of its own name.
 
     Claude refuses a name used twice ("tools: Tool names must be unique", eclipse-theia/theia#16122), Gemini does
     ("Duplicate function declaration found", lobehub/lobehub#12604), and Bedrock ("is already defined at
     toolConfig.tools").
+
+    :param names: the names that the provider takes.
     """
     if not isinstance(value, list):
         raise refuse("tools", "must be an array")
     tools = [_read_tool(entry, f"tools[{index}]") for index, entry in enumerate(value)]
-    names: set[str] = set()
+    seen: set[str] = set()
     for tool in tools:
-        if tool.name in names:
+        check_tool_name(tool.name, names, f"{tool.path}.function.name")
+        if tool.name in seen:
             raise refuse(f"{tool.path}.function.name", f"another tool is called {tool.name}, too; rename one of them")
-        names.add(tool.name)
+        seen.add(tool.name)
     return tools
+
+
+def check_tool_name(name: str, names: ToolNames, field: str) -> None:
+    """Refuse a name that the provider does not take.
+
+    :param field: its place in the body.
+    """
+    if not names.pattern.fullmatch(name):
+        raise refuse(field, f"{name!r} is not a valid name of a tool: it must be {names.said}; rename it")
 
 
 def _read_tool(entry: Any, path: str) -> Tool:
@@ -99,8 +111,6 @@ def _read_tool(entry: Any, path: str) -> Tool:
     function = entry.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise refuse(f"{path}.function.name", "missing; every tool requires a name")
-    if not _NAME.fullmatch(function["name"]):
-        raise refuse(f"{path}.function.name", "must be 1 to 64 letters, digits, _ or -")
     parameters, description = function.get("parameters"), function.get("description")
     if parameters is not None and not isinstance(parameters, dict):
         raise refuse(f"{path}.function.parameters", "must be a JSON schema")
@@ -274,6 +284,25 @@ def check_call_ids(ids: Sequence[str]) -> None:
     """
     if len(set(ids)) < len(ids):
         raise refuse("messages", "two tool calls of one message have the same id; give each its own")
+
+
+def check_text_only(content: Any, where: str, provider: str) -> None:
+    """Refuse pictures, files and sound in a message of the assistant.
+
+    :param where: the message's place in the body.
+    """
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(part, dict) and part.get("type") in ("image_url", "file", "input_audio"):
+            message = f"{provider} takes text only from the assistant; move it into a user message"
+            raise refuse(f"{where}.content[{number}]", message)
+
+
+def check_images(facts: Facts, images: int, documents: int = 0) -> None:
+    """Refuse more images, and documents where they count as such, than the model takes in a request."""
+    if facts.max_images is not None and images + documents > facts.max_images:
+        kinds = "images and documents" if documents else "images"
+        message = f"the model takes at most {facts.max_images} {kinds} per request, not {images + documents}"
+        raise refuse("messages", f"{message}; split the row")
 
 
 def merge_system(out: JSON, system: list[JSON], note: Note) -> None:

@@ -95,6 +95,20 @@ def read_call(call: Any, path: str) -> ToolCall:
     return ToolCall(str(call.get("id") or function["name"]), function["name"], arguments, signature)
 
 
+def result_texts(content: Any, where: str) -> list[str]:
+    """The texts that a tool returned.
+
+    :param where: the message's place in the body.
+    """
+    if isinstance(content, str):
+        return [content]
+    parts = content if isinstance(content, list) else []
+    for number, part in enumerate(parts):
+        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            raise UntranslatableError(f"body.{where}.content[{number}]", "a tool result takes text only")
+    return [part["text"] for part in parts]
+
+
 def stop_list(value: Any, provider: str, most: int | None = None) -> list[str]:
     """``stop`` as a list, whether it was written as one or as a string."""
     stops = [value] if isinstance(value, str) else value

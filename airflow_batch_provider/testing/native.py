@@ -19,6 +19,7 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT
+from airflow_batch_provider.testing.native_bodies import check_converse_body
 from airflow_batch_provider.testing.native_claude import called_with, read_claude
 from airflow_batch_provider.testing.native_embed import read_cohere, read_titan
 from airflow_batch_provider.testing.native_shared import Native, RefusedError, refuse
@@ -189,6 +190,7 @@ def _read_converse(model: str, request: JSON, *, tools: bool) -> Native:
             if name in request:
                 raise refuse(f"{name} is not supported in batch inference.")
     _check_document_names(request)
+    check_converse_body(bare(model), request)
     schema = _converse_schema()
     report = schema.validator.validate({**request, "modelId": model}, schema.shape)
     if report.has_errors():

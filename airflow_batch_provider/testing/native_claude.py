@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT
-from airflow_batch_provider.testing.native_claude_rules import check_rules
+from airflow_batch_provider.testing.native_bodies import check_claude_body
+from airflow_batch_provider.testing.native_claude_rules import bare_claude, check_rules
 from airflow_batch_provider.testing.native_keys import check_claude_keys
 from airflow_batch_provider.testing.native_shared import Native, refuse
 
@@ -41,6 +42,7 @@ def read_claude(model: str, name: str, request: JSON, cloud: str = "bedrock") ->
     if not 0 <= request.get("temperature", 1) <= 1:
         raise refuse("temperature: range: 0..1")
     check_rules(cloud, name, request)
+    check_claude_body(bare_claude(name), request)
     for number, turn in enumerate(turns):
         messages += _turn(turn, f"messages.{number}")
     body: JSON = {"model": model, "messages": messages, "max_tokens": most}

@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.local.engines.base import CHAT, EMBEDDINGS
+from airflow_batch_provider.testing.native_bodies import check_gemini_body
 from airflow_batch_provider.testing.native_gemini_rules import check_model
 from airflow_batch_provider.testing.native_keys import check_gemini_keys
 from airflow_batch_provider.testing.native_shared import Native, refuse
@@ -53,6 +54,7 @@ def read_gemini(model: str, request: JSON) -> Native:
     ]
     messages += [_turn(turn) for turn in contents]
     check_model(model, request)
+    check_gemini_body(model, request)
     config = request.get("generationConfig") or {}
     most = config.get("maxOutputTokens")
     if most is not None and (type(most) is not int or most < 1):

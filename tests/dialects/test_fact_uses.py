@@ -135,6 +135,8 @@ PROBES: dict[str, tuple[Any, JSON]] = {
     "default_output": (77, {}),
     "prefill": (False, {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
     "images": (False, IMAGE),
+    "max_images": (1, {"messages": [{"role": "user", "content": IMAGE["messages"][0]["content"] * 2}]}),
+    "json_beside_tools": (True, {"tools": TOOLS, "response_format": SCHEMA}),
     "system": (False, {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]}),
     "media_out": (True, {"modalities": ["text", "image"]}),
 }

@@ -217,8 +217,9 @@ def test_fields_of_gemini() -> None:
     """Portkey translates them."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False, "$schema": "x"}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    body, _ = encode("vertex_ai", GEMINI, messages=USER, seed=3, top_k=4, response_format=wanted, tools=[TOOL])
-    assert (body["seed"], body["top_k"], body["response_format"], body["tools"]) == (3, 4, wanted, [TOOL])
+    body, _ = encode("vertex_ai", GEMINI, messages=USER, seed=3, top_k=4, response_format=wanted)
+    assert (body["seed"], body["top_k"], body["response_format"]) == (3, 4, wanted)
+    assert encode("vertex_ai", GEMINI, messages=USER, tools=[TOOL])[0]["tools"] == [TOOL]
 
 
 # ---- tools and schemas ---------------------------------------------------------------------------------------------

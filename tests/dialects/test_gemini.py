@@ -200,7 +200,7 @@ def test_impossible_tool_choice(body: JSON) -> None:
 
 
 def test_calls_and_results() -> None:
-    """Calls keep their arguments, empty ones are left out; all results are in one user turn, named, each an object."""
+    """Calls keep their arguments, empty ones are left out; results are in one turn, in order, each an object."""
     body = {
         "messages": [
             *asked_and_called(
@@ -223,8 +223,8 @@ def test_calls_and_results() -> None:
         {
             "role": "user",
             "parts": [
-                {"functionResponse": {"name": "g", "response": {"output": "plain"}}},
                 {"functionResponse": {"name": "f", "response": {"t": 21}}},
+                {"functionResponse": {"name": "g", "response": {"output": "plain"}}},
                 {"text": "and?"},
             ],
         },

@@ -158,7 +158,7 @@ def test_any_key_at_any_depth(data: st.DataObject) -> None:
     """B10: a key that nobody knows, in any object of a request, is sent or named by its path, in every dialect."""
     name = data.draw(st.sampled_from(CHAT_MODELS))
     body = copy.deepcopy(data.draw(st.sampled_from([WHOLE, PLAIN] if name in TAKES_TOOLS else [PLAIN])))
-    if "gateway" not in name:
+    if "gateway" not in name and not ("gemini-2" in name and "tools" in body):
         body["response_format"] = {"type": "json_object"}
     path, place = data.draw(st.sampled_from(_objects(body)))
     key = data.draw(st.text("abz_.-[]é", min_size=1, max_size=8).map("x_".__add__))

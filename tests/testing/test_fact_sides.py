@@ -9,9 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.facts import Facts, facts_of
 from airflow_batch_provider.dialects.facts.lookup import Cloud
+from airflow_batch_provider.testing.native_bodies import check_gemini_body, most_media
 from airflow_batch_provider.testing.native_claude_rules import ceiling, refusals, thinks_by_itself
+from airflow_batch_provider.testing.native_shared import RefusedError
 
 MODELS = (
     *("claude-3-opus", "claude-3-haiku", "claude-3-5-sonnet", "claude-3-5-haiku", "claude-3-7-sonnet"),
@@ -87,3 +90,37 @@ def test_ceilings_and_defaults(model: str) -> None:
         facts = facts_of(cloud, model)
         assert facts.thinks_unasked == thinks_by_itself(model)
         assert facts.max_output == ceiling(model)
+        assert facts.max_images == most_media(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("gemini-2.0-flash", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-flash-image"),
+        *("gemini-3-pro-preview", "gemini-3-pro-image-preview", "gemini-3-flash-preview", "gemini-3.1-flash-image"),
+        *("gemini-3.1-pro-preview", "gemini-3.5-flash", "gemini-3.6-flash", "gemini-4-flash", "gemini-4-flash-image"),
+    ],
+)
+def test_what_gemini_takes_beside_each_other(model: str) -> None:
+    """Both sides know the most images, and which models take JSON beside tools; the unknown one is sent none."""
+    facts = facts_of("vertex", model)
+    asked: JSON = {
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "generationConfig": {"responseMimeType": "application/json"},
+    }
+    try:
+        check_gemini_body(model, asked)
+    except RefusedError:
+        assert not facts.json_beside_tools
+    else:
+        assert facts.json_beside_tools or not facts.known
+    assert facts.max_images == most_media(model)
+
+
+@pytest.mark.parametrize(
+    "model", ["llama3-2-90b-instruct", "llama4-scout-17b-instruct", "llama3-1-70b", "pixtral-large"]
+)
+def test_images_of_converse(model: str) -> None:
+    """Both sides know the most images."""
+    assert facts_of("bedrock", model).max_images == most_media(model)

@@ -3,6 +3,10 @@
 What a model takes of sampling, thinking, effort and output is the model's own (Anthropic's migration guides and its
 published skill ``claude-api``); what it takes of schemas, strict tools and forced tools is the cloud's, too. Where
 sources disagree, the row says so and takes the way that works by both.
+
+Images: Anthropic, "Vision": 100 for models of 200,000 tokens, 600 for all others; AWS, "API restrictions": Bedrock adds
+no limit of its own. Documents count as images ("too many images and documents: 105 + 0 > 100", claude-code#30654), and
+so many pages are the most of all PDFs, too (Anthropic, "PDF support"; claude-code#6231).
 """
 
 from __future__ import annotations
@@ -14,6 +18,9 @@ from airflow_batch_provider.dialects.facts.record import Facts, Row
 _SKILL = "anthropics/skills, claude-api, thinking-effort.md and models.md"
 _FIVE_FIVE = "platform.claude.com, What's new in Claude Opus 5.5 and Sonnet 5.5; OpenRouter, Claude 5.5 migration guide"
 _ALL = ("low", "medium", "high", "xhigh", "max")
+MANY_IMAGES = 20
+MANY_RULE = "none may be larger than 2000 x 2000 pixels"
+"""Anthropic, "Vision", general limits: beyond so many images of a request; also on Bedrock (IDP-on-AWS#998)."""
 _ROOM = 32_768
 """Output tokens of a model that thinks, where a request names none: thoughts share them with the answer."""
 
@@ -24,6 +31,7 @@ _THREE = Facts(
     forced_tools="unless_thinking",
     min_budget=1024,
     max_output=4096,
+    max_images=100,
 )
 _FOUR = replace(_THREE, thinking="budget", max_output=64_000)
 _FOUR_ONE = replace(_FOUR, sampling="one", max_output=32_000, source="aws-samples/bedrock-chat#979")
@@ -33,6 +41,7 @@ _FOUR_SIX = replace(
     thinking="adaptive",
     efforts=("low", "medium", "high", "max"),
     max_output=128_000,
+    max_images=600,
     prefill=False,
     source=f"{_SKILL}; aws-samples/bedrock-access-gateway#238",
 )

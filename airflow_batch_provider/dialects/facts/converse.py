@@ -1,7 +1,9 @@
 """Models that take Converse requests on Bedrock.
 
 Converse's own bounds of temperature are 0 and 1 (botocore, InferenceConfiguration). AWS, "Supported models and model
-features" of Converse: which models see images and know system messages.
+features" of Converse: which models see images and know system messages. Of images, Bedrock has no limit of its own
+(AWS, "API restrictions"; its API reference still says 20); Llama's are those of the errors that people met
+(aws-samples/generative-ai-use-cases#1040).
 """
 
 from __future__ import annotations
@@ -9,6 +11,10 @@ from __future__ import annotations
 from airflow_batch_provider.dialects.facts.record import Facts, Row
 
 _FEATURES = 'AWS, "Supported models and model features" of Converse'
+_LLAMA = f"{_FEATURES}; aws-samples/generative-ai-use-cases#1040: images"
+MOST_DOCUMENTS = 5
+"""AWS, "API restrictions": a request; "You can't include more than 5 documents in a request."
+(generative-ai-use-cases#1685)."""
 _NATIVE = 'AWS, "Get validated JSON results from models"'
 
 
@@ -17,7 +23,8 @@ def _row(models: str, **facts: object) -> Row:
 
 
 BEDROCK: tuple[Row, ...] = (
-    _row(r"llama(?:3-2-(?:11|90)b|4-).*|llama-vision"),
+    _row(r"llama3-2-(?:11|90)b.*|llama-vision", max_images=1, source=_LLAMA),
+    _row(r"llama4-.*", max_images=8, source=_LLAMA),
     _row(r"llama3.*|llama", images=False),
     _row(r"llama.*", images=False, known=False),
     _row(r"(?:mistral-7b|mixtral-8x7b|mistral-instruct).*", top_k_field="top_k", images=False, system=False),

@@ -42,6 +42,9 @@ class Facts:
     :param default_output: output tokens written where a request names none and the provider requires a number.
     :param prefill: whether the conversation may end with the assistant's words.
     :param images: whether images are taken.
+    :param max_images: the most images of a request, documents included where they count as such; None where no bound is
+        known.
+    :param json_beside_tools: whether an answer may be held to JSON in a request that offers tools.
     :param system: whether system messages are taken; otherwise they go before the user's first words.
     :param media_out: whether answers may hold pictures or sound.
     :param given: the fields that ``model_facts`` has overridden.
@@ -69,6 +72,8 @@ class Facts:
     default_output: int = 4096
     prefill: bool = True
     images: bool = True
+    max_images: int | None = None
+    json_beside_tools: bool = True
     system: bool = True
     media_out: bool = False
     given: frozenset[str] = frozenset()
