@@ -23,7 +23,7 @@ from airflow_batch_provider.dialects.gemini import GeminiDialect
 from airflow_batch_provider.dialects.gemini_embed import GeminiEmbedDialect
 from airflow_batch_provider.dialects.gemini_format import GeminiFormat
 from airflow_batch_provider.dialects.nova import Nova
-from airflow_batch_provider.dialects.openai import OpenAIFormat
+from airflow_batch_provider.dialects.open_lines import OpenModelLines
 from airflow_batch_provider.dialects.openai_body import OpenAIBody
 from airflow_batch_provider.dialects.text_embed import TextEmbedDialect
 from airflow_batch_provider.dialects.titan import TitanEmbeddings
@@ -62,7 +62,7 @@ def vertex_format(family: Family, model: str, endpoint: str, *, row_labels: bool
         if family.facts.given:
             names = ", ".join(sorted(family.facts.given))
             raise ConfigurationError(f"model_facts of {model!r}: its requests go as written; leave out {names}")
-        made = OpenAIFormat(model, endpoint, tokens=True)
+        made = OpenModelLines(family, model, endpoint)
         made.notes |= unknown_model(family, model)
         return made
     dialect = _dialect(family, model, endpoint)

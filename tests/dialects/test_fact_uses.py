@@ -145,6 +145,7 @@ BEGIN: dict[tuple[str, str], JSON] = {
     ("anthropic", "efforts"): {"thinking": "adaptive", "efforts": ["low", "high"]},
     ("anthropic", "strict_tools"): {"strict_tools": False},
     ("gemini", "thinks_unasked"): {"thinks_unasked": False},
+    ("openai", "images"): {"images": True},
     ("nova", "thinking"): {"thinking": "level"},
     ("converse", "top_k"): {"top_k_field": "top_k"},
     ("converse", "max_top_k"): {"top_k_field": "top_k"},

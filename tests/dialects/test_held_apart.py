@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import orjson
 import pytest
 
 from airflow_batch_provider.core.errors import UntranslatableError
-from airflow_batch_provider.core.records import JSON
-from tests.dialects.test_fact_uses import SCHEMA
+from airflow_batch_provider.core.records import JSON, BatchRequest
+from airflow_batch_provider.dialects.families import CHAT
+from tests.dialects.test_fact_uses import SCHEMA, format_of
 from tests.dialects.test_spellings import CLAUDE, GEMINI, GEMINI_3, LLAMA, NOVA, VERTEX_CLAUDE, made
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -208,3 +210,31 @@ def test_json_beside_tools(model: str, fate: str, tool: JSON, format_: JSON) -> 
         with pytest.raises(UntranslatableError, match=r"body\.response_format.*tools"):
             made(model, tools=[tool], response_format=format_)
     made(model, tools=[tool], response_format={"type": "text"})
+
+
+@pytest.mark.parametrize(
+    ("model", "part", "fate"),
+    [
+        ("gpt-oss-120b-maas", IMAGE, "refused"),
+        ("llama-3.3-70b-instruct-maas", IMAGE, "refused"),
+        ("qwen3-next-80b-a3b-instruct-maas", IMAGE, "refused"),
+        ("deepseek-v3.1-maas", IMAGE, "refused"),
+        ("llama-4-maverick-17b-128e-instruct-maas", IMAGE, "warned"),
+        ("llama-4-maverick-17b-128e-instruct-maas", pdf(1), "refused"),
+        ("qwen.qwen3-32b-v1:0", IMAGE, "refused"),
+        ("deepseek.v3.1", IMAGE, "refused"),
+        ("qwen.qwen3-vl-235b-a22b", IMAGE, "silent"),
+    ],
+)
+def test_media_of_open_models(model: str, part: JSON, fate: str) -> None:
+    """Vertex AI's batches are for text; on Bedrock Qwen3 VL alone of these sees."""
+    form = format_of(model)
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, part]}]}
+    raw = orjson.dumps({"custom_id": "row", "method": "POST", "url": CHAT, "body": body})
+    request = BatchRequest("row", CHAT, model, body, raw, 1)
+    if fate == "refused":
+        with pytest.raises(UntranslatableError, match=r"body\.messages\[0\]\.content\[1\].*takes text only"):
+            form.encode(request, 0)
+    else:
+        form.encode(request, 0)
+        assert ("body.messages[].content[]" in form.notes) == (fate == "warned")
