@@ -86,10 +86,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-h
 
 constraints:
 	@$(MAKE) --no-print-directory $(BIN)/uv
-	$(COMPILE) --extra local --extra testing --extra dev pyproject.toml requirements/tools.in -o constraints.txt
-	$(COMPILE) --extra local --extra sqlite --extra testing pyproject.toml requirements/tools.in requirements/airflow31.in \
+	$(COMPILE) --extra local --extra testing --extra harness --extra dev pyproject.toml requirements/tools.in -o constraints.txt
+	$(COMPILE) --extra local --extra sqlite --extra testing --extra harness pyproject.toml requirements/tools.in requirements/airflow31.in \
 	    -o constraints-airflow31.txt
-	$(COMPILE) --extra local --extra testing pyproject.toml requirements/tools.in requirements/clients.in \
+	$(COMPILE) --extra local --extra testing --extra harness pyproject.toml requirements/tools.in requirements/clients.in \
 	    -o constraints-clients.txt
 
 clean:
@@ -107,15 +107,15 @@ define install
 endef
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/uv
-	$(call install,$(VENV),constraints.txt,local$(,)testing$(,)dev)
+	$(call install,$(VENV),constraints.txt,local$(,)testing$(,)harness$(,)dev)
 	@touch $@
 
 $(READY31): pyproject.toml constraints-airflow31.txt | $(VENV31)/bin/uv
-	$(call install,$(VENV31),constraints-airflow31.txt,local$(,)sqlite$(,)testing)
+	$(call install,$(VENV31),constraints-airflow31.txt,local$(,)sqlite$(,)testing$(,)harness)
 	@touch $@
 
 $(READYCLIENTS): pyproject.toml constraints-clients.txt requirements/clients.in | $(VENVCLIENTS)/bin/uv
-	$(call install,$(VENVCLIENTS),constraints-clients.txt,local$(,)testing,-r requirements/clients.in)
+	$(call install,$(VENVCLIENTS),constraints-clients.txt,local$(,)testing$(,)harness,-r requirements/clients.in)
 	@touch $@
 
 , := ,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_batch_provider.connections.settings import Settings
-from airflow_batch_provider.core.records import JSON, Limits
+from airflow_batch_provider.core.records import Limits
 
 STANDARD = ("host", "schema", "login", "password", "port")
 PLAIN_HOOKS = "airflow_batch_provider.hooks.plain"
@@ -66,7 +66,7 @@ class Fake:
 
     :param start: the function that starts it, as ``module.name``: it takes this record, the connection type's name, a
         :class:`~airflow_batch_provider.testing.FaultPlan` or None, and a dict of rules, and gives a context manager
-        over ``(fake, connection)``. See :mod:`airflow_batch_provider.testing.routes`.
+        over ``(fake, connection)``. See ``testing/routes.py``.
     :param flavor: of :class:`~airflow_batch_provider.testing.FakeProvider`, and ``options`` of that flavor.
     :param extra: the connection's extra fields.
     :param model: one that it answers for.
@@ -79,7 +79,7 @@ class Fake:
     start: str = WIRE_FAKE
     flavor: Literal["openai", "azure", "truefoundry", "portkey"] = "openai"
     options: Mapping[str, Any] = field(default_factory=dict)
-    extra: JSON = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     model: str = "m"
     min_rows: int = 1
     behind: str | None = None

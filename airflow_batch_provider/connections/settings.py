@@ -35,7 +35,7 @@ def setting(
     :param section: the part of the form that it is folded into; None for the few that are always shown.
     :param hide: for secrets, how.
     :param required: whether a connection cannot do without it; forms take it empty all the same, checks do not.
-    :param checks: of :func:`pydantic.Field`.
+    :param checks: of pydantic's ``Field``.
     """
     shown = f"Required. {description}" if required else description
     facts: dict[str, Any] = {"section": section, "hide": hide, "required": required}

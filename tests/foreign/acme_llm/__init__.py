@@ -1,0 +1,1 @@
+"""Acme's gateway for batches."""

@@ -1,0 +1,38 @@
+"""The connection type ``acme_batch``: OpenAI's wire at Acme's address, for a team that pays."""
+
+from __future__ import annotations
+
+from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
+from airflow_batch_provider.connections.settings import ExtraSettings, setting
+from airflow_batch_provider.core.records import Limits
+
+
+class AcmeSettings(ExtraSettings):
+    """Extra fields of an ``acme_batch`` connection."""
+
+    team: str | None = setting("Team", "The team that pays, sent as X-Acme-Team.", required=True)
+
+
+CONNECTION = ConnectionType(
+    "acme_batch",
+    "Acme gateway",
+    AcmeSettings,
+    {
+        "host": Standard("Base URL", "https://llm.acme.example/v1"),
+        "password": Standard("API key", missing="the API key is missing; set it as the password"),
+    },
+    needs="password = API key; extra `team`",
+    example_model="acme-small",
+    wire=Wire(
+        Limits(
+            max_rows=10_000,
+            max_bytes=50_000_000,
+            endpoints=("/v1/chat/completions",),
+            source="Acme's wiki, batch gateway: 10,000 requests and 50 MB a file",
+        ),
+        base_url="https://llm.acme.example/v1",
+        headers={"X-Acme-Team": "team"},
+        identity=("team",),
+    ),
+    fakes={"acme": Fake(extra={"team": "search"}, same_as="openai")},
+)
