@@ -19,7 +19,6 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.records import (
     OUTCOMES,
     BatchResult,
-    Job,
     JobError,
     JobStatus,
     Outcome,
@@ -41,7 +40,6 @@ NOT_COLLECTED = "not_collected"
 """Code of a row in results that were written while its job lives or could not be read: its answer may still come."""
 UNREADABLE = "unreadable_answer"
 """Code of a row whose output line could not be made sense of; the line stands in the message, for it was paid."""
-_WITH_RESULTS = frozenset({JobStatus.COMPLETED, JobStatus.PARTIALLY_COMPLETED})
 
 
 @dataclass(slots=True)
@@ -148,55 +146,6 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
     if nameless:
         return "missing", f"No output line carries this id; {nameless} lines carry none, e.g. {sample}"
     return "missing", "The provider returned no line for this request."
-
-
-def doubt_of(job: Job, asked: int, found: int, made: int, gone: str, unlabelled: int = 0) -> str | None:
-    """What a job's own word says is missing in what was read of it; None where nothing contradicts.
-
-    A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends only
-    the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line. A line
-    with an error for each row is no proof either: a server may write one and, later, the answer of the same row.
-
-    :param asked: how many lines were sent.
-    :param found: how many of them have a line, errors without an id included.
-    :param made: how many of these are answers.
-    :param gone: what the provider said of a file of the job that is not there; empty where all were read.
-    :param unlabelled: how many lines without an id may be answers to the others.
-    """
-    if gone:
-        return f"its output was not found ({gone})"
-    if unlabelled and found < asked:
-        lines = "1 line has" if unlabelled == 1 else f"{unlabelled:,} lines have"
-        return f"{found} of {asked} answers were found, and {lines} no readable custom_id"
-    has_results = job.status in _WITH_RESULTS
-    counts = job.counts
-    known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
-    reported = min(asked, known)
-    if found < reported:
-        return f"it counts {reported} answers, but {found} were found"
-    reported = min(asked, counts.completed or 0)
-    if made < reported:
-        return f"it counts {reported} completed requests, but {made} answers were found"
-    if job.status is JobStatus.COMPLETED and found < asked:
-        return f"it is {job.raw_status or job.status.value} but only {found} of {asked} answers were found"
-    if has_results and not found:
-        return f"it is {job.raw_status or job.status.value} but no answer was found"
-    return None
-
-
-def is_lost(job: Job, asked: int, found: int, made: int, *, gone: bool, unlabelled: int = 0) -> bool:
-    """Whether answers that may have been paid are gone, once a doubt is believed; else what is missing is rows that
-    failed and have no line, or of which none was ever written.
-
-    :param made: how many answers were found, and errors that the job counts as completed.
-    :param unlabelled: as in :func:`doubt_of`.
-    """
-    if unlabelled and found < asked:
-        return True
-    counts = job.counts
-    if counts.completed is None or (job.status in _WITH_RESULTS and not found and not counts.failed):
-        return job.status is not JobStatus.FAILED and (gone or not found)
-    return found < asked and made < min(asked, counts.completed)
 
 
 def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:

@@ -28,6 +28,7 @@ from airflow_batch_provider.links.batch_inference import BatchInferenceLink
 from airflow_batch_provider.operators.connected import ConnectedOperator
 from airflow_batch_provider.operators.errors import airflow_errors
 from airflow_batch_provider.operators.kill import KilledJobs, was_ended
+from airflow_batch_provider.run.attempts import creates
 from airflow_batch_provider.run.budget import cost_of, total_cost
 from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
@@ -219,12 +220,10 @@ class RunOperator(ConnectedOperator):
     def _remember(self, run: BatchRun) -> None:
         """Keep what the link and the progress line show: the newest job's page, and what the ended jobs cost."""
         costs: list[float | None] = []
-        for a_round in run.ledger.rounds():
-            for shard in a_round.shards:
-                attempts = a_round.attempts.get(shard.name, [])
-                costs += [cost_of(run.backend, shard, end) for end in (one.end for one in attempts) if end]
-                if attempts and (url := attempts[-1].console_url):
-                    self.console_url = url
+        for shard, attempt in creates(run.ledger.rounds()):
+            if attempt.end:
+                costs.append(cost_of(run.backend, shard, attempt.end))
+            self.console_url = attempt.console_url or self.console_url
         self._spent_usd = total_cost(costs)
 
     def on_kill(self) -> None:
@@ -258,8 +257,7 @@ def submitted(run: BatchRun) -> JSON:
     if (stopped := run.ledger.tries().stopped) is not None:
         error = BudgetError if stopped.startswith(OVER_BUDGET) else DeadlineError
         raise error(f"Stopped by {stopped}. Not every row was sent; clear this task to send the rest.")
-    shards = (attempts for a_round in run.ledger.rounds() for attempts in a_round.attempts.values())
-    batch_ids = [attempt.job_id for attempts in shards for attempt in attempts if attempt.job_id]
+    batch_ids = [attempt.job_id for _, attempt in creates(run.ledger.rounds()) if attempt.job_id]
     return {"run_path": run.directory.uri, "batch_ids": batch_ids}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_batch_provider.core.reconciling import why_failed
@@ -135,6 +136,15 @@ class Round:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
 
+    def last(self, shard: Shard) -> Attempt | None:
+        """The newest create of a shard."""
+        attempts = self.attempts.get(shard.name)
+        return attempts[-1] if attempts else None
+
+    def creates(self) -> Iterator[tuple[Shard, Attempt]]:
+        """Every create with its shard, those of a shard oldest first."""
+        return ((shard, attempt) for shard in self.shards for attempt in self.attempts.get(shard.name, ()))
+
     def over_quota(self) -> list[Shard]:
         """The shards that did not fit into the provider's queue, so that nothing of them was asked."""
         ends = ((shard, attempt.end) for shard in self.shards if (attempt := self.last(shard)) and attempt.end)
@@ -142,16 +152,11 @@ class Round:
 
     def ends(self) -> list[End]:
         """How its creates ended, as far as they have."""
-        return [end for attempts in self.attempts.values() for attempt in attempts if (end := attempt.end)]
+        return [end for _, attempt in self.creates() if (end := attempt.end)]
 
     def job_ids(self) -> set[str]:
         """All its jobs, as far as they are known."""
-        return {one.job_id for attempts in self.attempts.values() for one in attempts if one.job_id}
-
-    def last(self, shard: Shard) -> Attempt | None:
-        """The newest create of a shard."""
-        attempts = self.attempts.get(shard.name)
-        return attempts[-1] if attempts else None
+        return {attempt.job_id for _, attempt in self.creates() if attempt.job_id}
 
     def last_refusal(self, shards: Sequence[Shard]) -> str:
         """The provider's words of the last refusal of a create of these shards, as a sentence after a space; empty
@@ -164,11 +169,17 @@ class Round:
         return f" Last refusal{times}: {newest.error}."
 
 
+def creates(rounds: Iterable[Round]) -> Iterator[tuple[Shard, Attempt]]:
+    """Every create of a run with its shard, the first round first."""
+    return itertools.chain.from_iterable(a_round.creates() for a_round in rounds)
+
+
+def newest(rounds: Iterable[Round]) -> Iterator[tuple[Shard, Attempt | None]]:
+    """Every shard of a run with its newest create, None where there is none yet."""
+    return ((shard, a_round.last(shard)) for a_round in rounds for shard in a_round.shards)
+
+
 def unended(rounds: Sequence[Round]) -> Round:
     """The round to go on with: the last one, or an earlier one of which a part of the record was deleted since."""
-    for a_round in rounds:
-        for shard in a_round.shards:
-            last = a_round.last(shard)
-            if last is None or last.end is None:
-                return a_round
-    return rounds[-1]
+    open_rounds = (shard.round for shard, last in newest(rounds) if last is None or last.end is None)
+    return rounds[next(open_rounds, -1)]

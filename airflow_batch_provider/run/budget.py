@@ -10,7 +10,7 @@ from airflow_batch_provider.core.counts import LARGE_ROW, Usage, counted
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import BatchResult, RunOptions, Shard
-from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run.attempts import Round, creates
 from airflow_batch_provider.run.facts import End
 from airflow_batch_provider.run.pricing import MILLION, Price, Prices, find_price
 
@@ -226,22 +226,20 @@ class Budget:
         :raises BudgetError: when it has no upper end.
         """
         total = 0.0
-        for a_round in rounds:
-            for shard in a_round.shards:
-                for attempt in a_round.attempts.get(shard.name, []):
-                    end = attempt.end
-                    cost = None if end is None else cost_of(self._backend, shard, end)
-                    if attempt.twins and (twin := cost_range(self._backend, [shard], self._expected)) is not None:
-                        total += twin.high * len(attempt.twins)
-                    if cost is None and end is not None and end.unpriced:
-                        why = why_unknown(self._backend, shard, end)
-                        raise BudgetError(f"max_cost_usd is set, but what {shard.name} cost has no bound: {why}")
-                    if cost is None and (end is not None or not attempt.made_nothing):
-                        if (most := cost_range(self._backend, [shard], self._expected)) is None:
-                            why = why_open(self._backend, [shard], self._expected)
-                            raise BudgetError(f"max_cost_usd is set, but what {shard.name} cost is unknown: {why}")
-                        cost = most.high
-                    total += cost or 0.0
+        for shard, attempt in creates(rounds):
+            end = attempt.end
+            cost = None if end is None else cost_of(self._backend, shard, end)
+            if attempt.twins and (twin := cost_range(self._backend, [shard], self._expected)) is not None:
+                total += twin.high * len(attempt.twins)
+            if cost is None and end is not None and end.unpriced:
+                why = why_unknown(self._backend, shard, end)
+                raise BudgetError(f"max_cost_usd is set, but what {shard.name} cost has no bound: {why}")
+            if cost is None and (end is not None or not attempt.made_nothing):
+                if (most := cost_range(self._backend, [shard], self._expected)) is None:
+                    why = why_open(self._backend, [shard], self._expected)
+                    raise BudgetError(f"max_cost_usd is set, but what {shard.name} cost is unknown: {why}")
+                cost = most.high
+            total += cost or 0.0
         return total
 
     def refusal(self, shards: Sequence[Shard], rounds: Callable[[], Sequence[Round]]) -> str | None:

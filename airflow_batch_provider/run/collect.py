@@ -10,13 +10,14 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 import orjson
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.doubts import doubt_of
 from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import (
@@ -26,8 +27,6 @@ from airflow_batch_provider.core.reconciling import (
     Books,
     absence,
     check_equation,
-    doubt_of,
-    is_lost,
 )
 from airflow_batch_provider.core.records import (
     BatchResult,
@@ -89,7 +88,7 @@ def collect(
                 meter.add(result)
                 spool.write(result.line + b"\n")
         missing = absence(job.status, job.errors, books.nameless, books.sample)
-        doubt = _doubt(job, books, gone)
+        doubt = doubt_of(job, books, gone)
         if doubt is not None:
             if not believe(doubt.what):
                 return None
@@ -191,27 +190,6 @@ def _named(result: BatchResult, masked: dict[str, str]) -> BatchResult:
     return replace(
         result, custom_id=custom_id, line=orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """What a job's own word says is missing, and whether it may have been paid."""
-
-    what: str
-    is_lost: bool
-
-
-def _doubt(job: Job, books: Books, gone: Sequence[str]) -> _Doubt | None:
-    asked, unlabelled = books.expected_lines, books.unlabelled
-    # An error that has lost its id answers some row; what may be an answer, or cannot be read, answers none for sure.
-    found = books.answered + books.nameless - unlabelled
-    what = doubt_of(job, asked, found, books.made, "; ".join(gone), unlabelled)
-    if what is None:
-        return None
-    failed = job.counts.failed
-    # Some count a failed row as completed (vllm-project/aibrix#2253): errors beyond those counted as failed are these.
-    made = books.made + (0 if failed is None else max(0, books.refused - failed))
-    return _Doubt(what, is_lost(job, asked, found, made, gone=bool(gone), unlabelled=unlabelled))
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float, *, beside: bool = False) -> End:

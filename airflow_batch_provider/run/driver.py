@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.admission import admit
 from airflow_batch_provider.core.counts import counted
@@ -21,15 +19,13 @@ from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.identity import content_of
 from airflow_batch_provider.core.polling import Waiting, WakeRule
 from airflow_batch_provider.core.reconciling import CREATE_LOST, OVER_BUDGET, OVER_QUOTA, TOO_LATE
-from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.run import collect, results, staging
 from airflow_batch_provider.run.attempts import Attempt, Round
+from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Intent, Tries
 from airflow_batch_provider.run.fetcher import Fetcher
-from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.passes import Pass, Sending
-from airflow_batch_provider.run.reading import Logger
-from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.run.submitter import Submitter, Unsure
 
 QUEUE_TRIES = 5
@@ -45,22 +41,14 @@ class Driver:
     """Drives the rounds of one run.
 
     :param submitter: creates jobs; None for those who only read a run.
-    :param planned: rounds that this very process has planned, so that nobody else can have sent of them.
-    :param was_lost: whether the directory was found gone, so that its jobs may live.
     :param fetcher: looks at single jobs and collects what has ended.
-    :param clock: seconds since the epoch.
+    :param was_lost: whether the directory was found gone, so that its jobs may live.
     """
 
-    directory: RunDirectory
-    ledger: Ledger
-    backend: Backend
-    options: RunOptions
+    run: RunContext
     submitter: Submitter | None
-    planned: set[int]
-    was_lost: bool
     fetcher: Fetcher
-    clock: Callable[[], float]
-    log: Logger
+    was_lost: bool
     _is_followed: bool = False
 
     def drive(self, a_round: Round) -> Waiting | None:
@@ -72,11 +60,11 @@ class Driver:
         :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
         """
         self._check_bytes(a_round)
-        self._is_followed = len(self.ledger.rounds()) > a_round.number + 1
+        self._is_followed = len(self.run.ledger.rounds()) > a_round.number + 1
         while isinstance(outcome := self._pass(a_round), bool):
             if not outcome:
                 return None
-            a_round = self.ledger.rounds()[a_round.number]
+            a_round = self.run.ledger.rounds()[a_round.number]
         return outcome
 
     def _check_bytes(self, a_round: Round) -> None:
@@ -87,15 +75,14 @@ class Driver:
         """
         if self.submitter is None:
             return
-        for shard in a_round.shards:
-            for attempt in a_round.attempts.get(shard.name, []):
-                content = content_of(attempt.token)
-                if content and content != self.submitter.looker.content(shard):
-                    raise RunConflictError(
-                        f"{self.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
-                        f"rows than create {attempt.number} sent. Restore the directory, or the input as it was; or "
-                        "use another output_path, which sends every row again."
-                    )
+        for shard, attempt in a_round.creates():
+            content = content_of(attempt.token)
+            if content and content != self.submitter.looker.content(shard):
+                raise RunConflictError(
+                    f"{self.run.directory.uri}: a part of the record was deleted, and {shard.name} now holds other "
+                    f"rows than create {attempt.number} sent. Restore the directory, or the input as it was; or "
+                    "use another output_path, which sends every row again."
+                )
 
     def _pass(self, a_round: Round) -> Waiting | bool:
         """Go over all shards once; what one of them meets holds back no other.
@@ -103,16 +90,16 @@ class Driver:
         :return: what to wait for; else whether there is more to do at once.
         """
         found = self._look_over(a_round)
-        if (found.live or found.unsent) and self.clock() >= (self.ledger.tries().deadline or 0):
+        if (found.live or found.unsent) and self.run.clock() >= (self.run.ledger.tries().deadline or 0):
             if (waiting := self._late(a_round, found)) is not None:
                 return waiting
             return self._rest(found) or False
         if found.unsent and self.submitter is None:
             name = found.unsent[0].name
-            raise RunConflictError(f"{name} in {self.directory.uri} has no job yet; its own task creates it")
+            raise RunConflictError(f"{name} in {self.run.directory.uri} has no job yet; its own task creates it")
         held = self._not_now(a_round, found.unsent, found.live)
         self._send(a_round, [shard for shard in found.unsent if shard.name not in held], found)
-        if held and self.clock() < a_round.not_before:
+        if held and self.run.clock() < a_round.not_before:
             found.look_at.append(a_round.not_before)
         # Else: what was given up has made room.
         return self._rest(found, on_any_end=bool(held)) or bool(held)
@@ -125,11 +112,11 @@ class Driver:
         if found.errors and not found.jobs and not found.look_at:
             raise found.worst
         if found.errors:
-            found.look_at.append(self.clock() + TROUBLE_SECONDS)
+            found.look_at.append(self.run.clock() + TROUBLE_SECONDS)
         if not found.jobs and not found.look_at:
             return None
         look_at = min(found.look_at, default=None)
-        deadline = self.ledger.tries().deadline or 0.0
+        deadline = self.run.ledger.tries().deadline or 0.0
         if look_at is not None and not found.live and not found.unsent:
             deadline = max(deadline, look_at)  # all have ended, and what is missing may come later than that
         return self._waiting(found, WakeRule(deadline, look_at, on_any_end))
@@ -156,13 +143,13 @@ class Driver:
             self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
         look = self.fetcher.look(shard, attempt, attempt.job_id)
         if look is True:
-            a_round.attempts = self.ledger.rounds()[a_round.number].attempts if attempt.same else a_round.attempts
+            a_round.attempts = self.run.ledger.rounds()[a_round.number].attempts if attempt.same else a_round.attempts
             return bool(attempt.same)
         if look is False:
             found.live.append(shard)
             found.jobs[shard.name] = attempt.job_id
         elif isinstance(look, BatchInferenceError):
-            self.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
+            self.run.log.error("Job %s could not be collected, the others are: %s", attempt.job_id, look)
             found.live.append(shard)
             found.errors.append(look)
         else:
@@ -174,10 +161,10 @@ class Driver:
         last = a_round.last(shard)
         if last is None or not last.ended or not last.same or self.submitter is None:
             return last
-        if not results.is_open(self.directory, shard):
+        if not results.is_open(self.run.directory, shard):
             return last
         self.submitter.read_on(shard, last)
-        a_round.attempts = self.ledger.rounds()[a_round.number].attempts
+        a_round.attempts = self.run.ledger.rounds()[a_round.number].attempts
         return a_round.last(shard)
 
     def _waiting(self, found: Pass, rule: WakeRule) -> Waiting:
@@ -217,7 +204,7 @@ class Driver:
     def _memory(self, a_round: Round, shard: Shard) -> submission.Memory:
         """What it means that the ledger has nothing of a shard. Who has not planned all rounds may work in a directory
         that was put back as it was before this round's jobs."""
-        is_new = self.planned.issuperset(range(a_round.number + 1))
+        is_new = self.run.planned.issuperset(range(a_round.number + 1))
         was_lost = self.was_lost or shard.name in a_round.forgotten
         return "sent" if self._is_followed else "lost" if was_lost else "new" if is_new else "unsure"
 
@@ -230,7 +217,7 @@ class Driver:
         if any(self._memory(a_round, shard) in sure or (many and many[-1].may_live) for shard, many in wanted):
             return self.submitter.looker.look(wanted)
         # What a later round made is younger than the jobs of the round before, so the list is read no further.
-        before = self.ledger.rounds()[: a_round.number]
+        before = self.run.ledger.rounds()[: a_round.number]
         return self.submitter.looker.look_or_go_on(wanted, before[-1].job_ids() if before else ())
 
     def _look_back(self, sending: Sending) -> None:
@@ -239,19 +226,19 @@ class Driver:
         if not sending.created and not sending.unsure:
             return
         shards = [*sending.created, *(shard for shard, _ in sending.unsure)]
-        rounds = self.ledger.rounds()
+        rounds = self.run.ledger.rounds()
         wanted = [(shard, rounds[shard.round].attempts.get(shard.name, [])) for shard in shards]
         seen = self.submitter.looker.look_for_twins(wanted)
         unsure, sending.unsure = sending.unsure, []
         for shard, one in unsure:
             shown = seen.get(shard.name)
             if shown is None or (one.at is not None and not shown.own):
-                sending.look_at.append(one.at or self.clock() + submission.LOOK_AGAIN_SECONDS)
+                sending.look_at.append(one.at or self.run.clock() + submission.LOOK_AGAIN_SECONDS)
                 continue
             a_round = rounds[shard.round]
             sending.take(shard, lambda: self._sent(a_round, shard, sending.live, shown))  # noqa: B023 - called at once
         # Sent once more and not answered again.
-        sending.look_at += [self.clock() + submission.LOOK_AGAIN_SECONDS] * bool(sending.unsure)
+        sending.look_at += [self.run.clock() + submission.LOOK_AGAIN_SECONDS] * bool(sending.unsure)
 
     def _sent(self, a_round: Round, shard: Shard, live: list[Shard], seen: Seen | None) -> str | float | Unsure | None:
         """The id of a shard's job, when to look again, that a look is needed, or None when it was given up."""
@@ -263,24 +250,24 @@ class Driver:
             return self.submitter.submit(shard, attempts, self._memory(a_round, shard), seen)
         except BudgetError as error:
             reason = str(error)
-        self.log.error("%s is not sent: %s", shard.name, reason)
-        self.ledger.write_tries(replace(self.ledger.tries(), stopped=f"{OVER_BUDGET}: {reason}"))
+        self.run.log.error("%s is not sent: %s", shard.name, reason)
+        self.run.ledger.write_tries(replace(self.run.ledger.tries(), stopped=f"{OVER_BUDGET}: {reason}"))
         code = OVER_BUDGET
         if attempts and attempts[-1].may_live:
-            settled_at = attempts[-1].intent_at + self.backend.find_settle_seconds
-            if self.clock() < settled_at:
-                return min(settled_at, self.clock() + submission.LOOK_AGAIN_SECONDS)
+            settled_at = attempts[-1].intent_at + self.run.backend.find_settle_seconds
+            if self.run.clock() < settled_at:
+                return min(settled_at, self.run.clock() + submission.LOOK_AGAIN_SECONDS)
             # It is not asked again, for it may have been: its upper end stays counted, and the summary names it.
             code = CREATE_LOST
             reason = f"The create may have been accepted, and the budget does not allow for sending it again: {reason}"
         fenced = self._give_up(a_round, shard, code, reason)
-        return None if fenced else self.clock() + submission.LOOK_AGAIN_SECONDS
+        return None if fenced else self.run.clock() + submission.LOOK_AGAIN_SECONDS
 
     def _not_now(self, a_round: Round, unsent: list[Shard], live: list[Shard]) -> set[str]:
         """The unsent shards that must wait for time or room."""
-        if self.clock() < a_round.not_before:
+        if self.run.clock() < a_round.not_before:
             return {shard.name for shard in unsent}
-        allowed = staging.admission(self.backend, self.options)
+        allowed = staging.admission(self.run.backend, self.run.options)
         smaller = replace(allowed, max_tokens={**allowed.max_tokens, **a_round.max_tokens})
         # A create without an answer may have made a job, so it has its place in the queue.
         begun = [shard for shard in unsent if a_round.last(shard) is not None]
@@ -305,10 +292,10 @@ class Driver:
         """End a shard without a job; False when another process is creating one."""
         last = a_round.last(shard)
         number = last.number + 1 if last else 1
-        if not self.ledger.claim(shard, number, Intent(given_up=code, at=self.clock())):
+        if not self.run.ledger.claim(shard, number, Intent(given_up=code, at=self.run.clock())):
             return False
-        end = collect.give_up(self.directory, shard, code, reason, self.clock())
-        return self.ledger.record_end(shard, number, end)
+        end = collect.give_up(self.run.directory, shard, code, reason, self.run.clock())
+        return self.run.ledger.record_end(shard, number, end)
 
     def _late(self, a_round: Round, found: Pass) -> Waiting | None:
         """The deadline has passed.
@@ -317,13 +304,13 @@ class Driver:
         :raises DeadlineError: when jobs are left alone.
         """
         jobs, unsent = found.jobs, found.unsent
-        tries = self.ledger.tries()
+        tries = self.run.ledger.tries()
         lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
-        ended = any(attempt.end for attempts in a_round.attempts.values() for attempt in attempts)
+        ended = bool(a_round.ends())
         told = f"{counted(len(jobs), 'job')} running ({', '.join(jobs.values())})" if jobs else "no job running"
-        if self.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
-            if tries.stopped and self.options.on_deadline == "cancel":
+        if self.run.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
+            if tries.stopped and self.run.options.on_deadline == "cancel":
                 self.fetcher.cancel()
             if jobs:
                 they = "it was" if len(jobs) == 1 else "they were"
@@ -346,9 +333,9 @@ class Driver:
                 raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
         were = "was" if len(jobs) == 1 else "were"
         reason = f"{TOO_LATE}: {counted(len(jobs), 'job')} {were} cancelled.{_unsent(a_round, unsent)}"
-        self.log.warning("The deadline passed with %s; they are being cancelled", told)
-        deadline = self.clock() + CANCEL_SECONDS
-        self.ledger.write_tries(Tries(tries.series_start, deadline, reason))
+        self.run.log.warning("The deadline passed with %s; they are being cancelled", told)
+        deadline = self.run.clock() + CANCEL_SECONDS
+        self.run.ledger.write_tries(Tries(tries.series_start, deadline, reason))
         return self._waiting(found, WakeRule(deadline)) if jobs else None
 
 

@@ -10,16 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError, ProviderError, RateLimitedError
 from airflow_batch_provider.core.polling import is_believed, next_look
-from airflow_batch_provider.core.records import Job, RunOptions, Shard
+from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.run import collect
 from airflow_batch_provider.run.attempts import Attempt
+from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Cancel
-from airflow_batch_provider.run.ledger import Ledger
-from airflow_batch_provider.run.reading import Logger, Read
-from airflow_batch_provider.run.storage import RunDirectory
 
 T = TypeVar("T")
 
@@ -30,19 +27,9 @@ look while what is missing is not believed, or why it could not be read."""
 
 @dataclass(slots=True)
 class Fetcher:
-    """Looks at the jobs of one run, and stops them.
+    """Looks at the jobs of one run, and stops them."""
 
-    :param clock: seconds since the epoch.
-    :param read: carries out calls that pay nothing.
-    """
-
-    directory: RunDirectory
-    ledger: Ledger
-    backend: Backend
-    options: RunOptions
-    clock: Callable[[], float]
-    read: Read
-    log: Logger
+    run: RunContext
     _tired: bool = False
 
     def look(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
@@ -52,7 +39,7 @@ class Fetcher:
         except BatchInferenceError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            self.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
+            self.run.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
             told = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
             told.__cause__ = error
             return told
@@ -65,12 +52,12 @@ class Fetcher:
             again = self._doubt(shard, attempt, job_id, what)
             if again is None:
                 reason, beside = f"Job {job_id} is lost: {what}.", attempt.is_beside
-                end = collect.lose(self.directory, shard, job_id, reason, self.clock(), beside=beside)
-                self.ledger.record_lost(shard, attempt.number, end)
+                end = collect.lose(self.run.directory, shard, job_id, reason, self.run.clock(), beside=beside)
+                self.run.ledger.record_lost(shard, attempt.number, end)
             return True if again is None else again
         if not job.status.is_terminal:
             if attempt.doubted:
-                self.ledger.no_doubt(shard, attempt.number)
+                self.run.ledger.no_doubt(shard, attempt.number)
             return False
         doubts: list[float] = []
 
@@ -84,39 +71,39 @@ class Fetcher:
 
     def _retrieve(self, job_id: str) -> Job:
         """The job, by the id that was recorded: some answers leave it out, or have it in another spelling."""
-        return replace(self.backend.retrieve(job_id), id=job_id)
+        return replace(self.run.backend.retrieve(job_id), id=job_id)
 
     def _collect(self, shard: Shard, attempt: Attempt, job: Job, believe: Callable[[str], bool]) -> bool:
         """Collect a job that has ended; False when it is to be looked at anew."""
-        own, now = not (attempt.intent and attempt.intent.attached), self.clock()
+        own, now = not (attempt.intent and attempt.intent.attached), self.run.clock()
         end = self._patient(
             lambda: collect.collect(
-                self.directory,
-                self.backend,
+                self.run.directory,
+                self.run.backend,
                 shard,
                 job,
                 now,
                 own=own,
                 beside=attempt.is_beside,
-                on_unusable=self.options.on_unusable,
+                on_unusable=self.run.options.on_unusable,
                 believe=believe,
             )
         )
         if end is None:
             return False
-        record = self.ledger.record_lost if end.lost else self.ledger.record_end
+        record = self.run.ledger.record_lost if end.lost else self.run.ledger.record_end
         record(shard, attempt.number, end)
-        collect.tell(self.log, job, end)
+        collect.tell(self.run.log, job, end)
         return True
 
     def _doubt(self, shard: Shard, attempt: Attempt, job_id: str, what: str) -> float | None:
         """When to look again for what is missing; None when it is believed."""
-        now = self.clock()
-        doubt = self.ledger.doubt(shard, attempt.number, job_id, now)
+        now = self.run.clock()
+        doubt = self.run.ledger.doubt(shard, attempt.number, job_id, now)
         if is_believed(doubt.first, doubt.looks, now):
-            self.log.error("Job %s is given up after %d looks: %s", job_id, doubt.looks, what)
+            self.run.log.error("Job %s is given up after %d looks: %s", job_id, doubt.looks, what)
             return None
-        self.log.warning("Job %s: %s; looking again before that is taken as final", job_id, what)
+        self.run.log.warning("Job %s: %s; looking again before that is taken as final", job_id, what)
         return next_look(doubt.first, now)
 
     def _patient(self, call: Callable[[], T]) -> T:
@@ -124,7 +111,7 @@ class Fetcher:
         if self._tired:
             return call()
         try:
-            return self.read(call)
+            return self.run.read(call)
         except (ProviderError, RateLimitedError):
             self._tired = True
             raise
@@ -132,14 +119,14 @@ class Fetcher:
     def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
         """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
         try:
-            job = self.read(lambda: self._retrieve(job_id))
+            job = self.run.read(lambda: self._retrieve(job_id))
             if not job.status.is_terminal:
-                self.ledger.no_doubt(shard, attempt.number)
-                self.ledger.lives_again(shard, attempt.number)
+                self.run.ledger.no_doubt(shard, attempt.number)
+                self.run.ledger.lives_again(shard, attempt.number)
                 return True
             return self._collect(shard, attempt, job, lambda _: False)
         except BatchInferenceError as error:
-            self.log.warning("Job %s is still lost: %s", job_id, error)
+            self.run.log.warning("Job %s is still lost: %s", job_id, error)
             return False
 
     def cancel(self) -> list[str]:
@@ -148,21 +135,21 @@ class Fetcher:
         :return: the ids of the jobs that were asked to stop.
         """
         cancelled = []
-        for shard, attempt in self.ledger.open_attempts():
+        for shard, attempt in self.run.ledger.open_attempts():
             if attempt.job_id and attempt.is_borrowed:
                 message = "Job %s was created by another run directory and is left alone; it may still bill"
-                self.log.warning(message, attempt.job_id)
+                self.run.log.warning(message, attempt.job_id)
             elif attempt.job_id:
                 if self._stops(attempt.job_id):
-                    self.ledger.record(shard, attempt.number, Cancel(self.clock()))
+                    self.run.ledger.record(shard, attempt.number, Cancel(self.run.clock()))
                     cancelled.append(attempt.job_id)
                 cancelled += [job_id for job_id in attempt.open_surplus if self._stops(job_id)]
         return cancelled
 
     def _stops(self, job_id: str) -> bool:
         try:
-            self.read(functools.partial(self.backend.cancel, job_id))
+            self.run.read(functools.partial(self.run.backend.cancel, job_id))
         except BatchInferenceError as error:
-            self.log.warning("Job %s could not be cancelled and may still bill: %s", job_id, error)
+            self.run.log.warning("Job %s could not be cancelled and may still bill: %s", job_id, error)
             return False
         return True

@@ -39,7 +39,7 @@ from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
 from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.core.summary import RunSummary
-from airflow_batch_provider.run.attempts import Attempt, Round
+from airflow_batch_provider.run.attempts import Attempt, Round, creates, newest
 from airflow_batch_provider.run.facts import (
     Cancel,
     DirectoryId,
@@ -306,12 +306,7 @@ class Ledger:
 
     def lost_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create whose job or answers are gone, and whose rows were not sent again."""
-        return [
-            (shard, attempt)
-            for a_round in self.rounds()
-            for shard in a_round.shards
-            if (attempt := a_round.last(shard)) is not None and attempt.is_lost
-        ]
+        return [(shard, last) for shard, last in newest(self.rounds()) if last is not None and last.is_lost]
 
     def settle_lost(self) -> None:
         """What is lost is lost for good: its rows are about to be sent again."""
@@ -327,9 +322,7 @@ class Ledger:
         """Every create that may have made a job whose rows are not collected yet."""
         return [
             (shard, attempt)
-            for a_round in self.rounds()
-            for shard in a_round.shards
-            for attempt in a_round.attempts.get(shard.name, [])
+            for shard, attempt in creates(self.rounds())
             if attempt.end is None and (attempt.job_id or not attempt.made_nothing)
         ]
 

@@ -7,16 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError
 from airflow_batch_provider.core.finding import Handle, Seen, Sightings, worth
 from airflow_batch_provider.core.identity import content_of, content_part, make_token, own_part
 from airflow_batch_provider.core.records import Found, Job, Shard
 from airflow_batch_provider.run import staging
 from airflow_batch_provider.run.attempts import Attempt
-from airflow_batch_provider.run.ledger import Ledger
-from airflow_batch_provider.run.reading import Logger, Read
-from airflow_batch_provider.run.storage import RunDirectory
+from airflow_batch_provider.run.context import RunContext
 
 LOST_CREATES = 5
 """How many creates a lost ledger may have known of a shard, each after one that was given up."""
@@ -30,27 +27,21 @@ class Looker:
     """Names the creates of one run, and finds their jobs.
 
     :param run_key: of the run; ``directory_id`` of this very directory.
-    :param input_file_id: the author's own upload, which may serve other runs too: it proves nothing.
     """
 
-    directory: RunDirectory
-    ledger: Ledger
-    backend: Backend
+    run: RunContext
     run_key: str
     directory_id: str
-    input_file_id: str | None
-    read: Read
-    log: Logger
 
     # ---- names -------------------------------------------------------------------------------------------------
 
     def content(self, shard: Shard) -> str:
         """What the shard's job asks."""
-        return content_part(self.run_key, shard, staging.digest_of(self.directory, shard))
+        return content_part(self.run_key, shard, staging.digest_of(self.run.directory, shard))
 
     def tokens(self, shard: Shard) -> Iterator[str]:
         """The names of the shard's creates, the first one first."""
-        digest = staging.digest_of(self.directory, shard)
+        digest = staging.digest_of(self.run.directory, shard)
         content = content_part(self.run_key, shard, digest)
         for create_no in itertools.count(1):
             yield make_token(own_part(self.directory_id, shard, digest, create_no), content)
@@ -77,7 +68,7 @@ class Looker:
         ]
 
     def _own_input(self, attempt: Attempt) -> str | None:
-        return None if attempt.input_id == self.input_file_id else attempt.input_id
+        return None if attempt.input_id == self.run.input_file_id else attempt.input_id
 
     # ---- looks -------------------------------------------------------------------------------------------------
 
@@ -90,7 +81,7 @@ class Looker:
             return {}
         handles = {shard.name: self.handles(shard, attempts) for shard, attempts in wanted}
         every = [handle for some in handles.values() for handle in some]
-        sightings = Sightings(self.read(lambda: self.backend.find(every, beside)))
+        sightings = Sightings(self.run.read(lambda: self.run.backend.find(every, beside)))
         return {name: sightings.of(some) for name, some in handles.items()}
 
     def look_or_go_on(self, wanted: Wanted, beside: Collection[str] = ()) -> dict[str, Seen]:
@@ -98,7 +89,7 @@ class Looker:
         try:
             return self.look(wanted, beside)
         except BatchInferenceError as error:
-            self.log.warning("The provider's jobs could not be listed: %s", error)
+            self.run.log.warning("The provider's jobs could not be listed: %s", error)
             return {shard.name: Seen(complete=False, broken=str(error)) for shard, _ in wanted}
 
     # ---- second jobs -------------------------------------------------------------------------------------------
@@ -117,7 +108,7 @@ class Looker:
             shown = self.look(wanted, () if unsure else beside)
         except BatchInferenceError as error:
             told = "Whether a create made a second job is unknown; the provider's jobs could not be listed: %s"
-            self.log.warning(told, error)
+            self.run.log.warning(told, error)
             return {}
         for shard, attempts in wanted:
             if job_id := _job_of(attempts):
@@ -138,7 +129,7 @@ class Looker:
         if own and all(job.id != chosen for job in own):
             # One of them may be the chosen one by another spelling of its id, so nothing is cancelled.
             message = "%s bear the token of %s, and the list does not show its job %s; they are left alone"
-            self.log.warning(message, ", ".join(job.id for job in own), shard.name, chosen)
+            self.run.log.warning(message, ", ".join(job.id for job in own), shard.name, chosen)
             return
         self._end(shard, attempts, chosen, [job for job in own if job.id != chosen])
 
@@ -148,10 +139,10 @@ class Looker:
         found: list[Job] = []
         for job_id in attempts[-1].open_surplus:
             try:
-                found.append(self.read(lambda job_id=job_id: self.backend.retrieve(job_id)))  # type: ignore[misc]
+                found.append(self.run.read(lambda job_id=job_id: self.run.backend.retrieve(job_id)))  # type: ignore[misc]
             except BatchInferenceError as error:  # noqa: PERF203 - each for itself
                 message = "Job %s, a second one of %s, could not be looked at and may still bill: %s"
-                self.log.error(message, job_id, shard.name, error)
+                self.run.log.error(message, job_id, shard.name, error)
         self._end(shard, attempts, attempts[-1].job_id or "", found)
 
     def _end(self, shard: Shard, attempts: Sequence[Attempt], chosen: str, surplus: Sequence[Job]) -> None:
@@ -163,20 +154,22 @@ class Looker:
             alive = worth(other) == 1
             if alive and attempts and not content_of(attempts[-1].token):
                 # A token of version 1 does not tell run directories apart.
-                self.log.error("Job %s looks like a second one of %s; check it, it is not cancelled", other.id, chosen)
+                self.run.log.error(
+                    "Job %s looks like a second one of %s; check it, it is not cancelled", other.id, chosen
+                )
                 continue
             if alive:
                 try:
-                    self.read(lambda other=other: self.backend.cancel(other.id))  # type: ignore[misc]
+                    self.run.read(lambda other=other: self.run.backend.cancel(other.id))  # type: ignore[misc]
                 except BatchInferenceError as error:
-                    self.log.error("Job %s could not be cancelled and may still bill: %s", other.id, error)
+                    self.run.log.error("Job %s could not be cancelled and may still bill: %s", other.id, error)
                     if not isinstance(error, PermanentError):
                         continue  # not recorded, so that the next look tries again
                     alive = False
             done = "is cancelled" if alive else f"is {other.raw_status or other.status.value}"
             told = "The create of %s made two jobs: the run goes on with %s, job %s %s; it may be billed"
-            self.log.error(told, shard.name, chosen, other.id, done)
-            self.ledger.record_twin(shard, number, other, cancelled=alive)
+            self.run.log.error(told, shard.name, chosen, other.id, done)
+            self.run.ledger.record_twin(shard, number, other, cancelled=alive)
 
 
 def _job_of(attempts: Sequence[Attempt]) -> str | None:

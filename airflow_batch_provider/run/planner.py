@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import BudgetError, InputError
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.reconciling import OVER_BUDGET
-from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.core.validation import Group, Report, Rules
 from airflow_batch_provider.run import results, staging
 from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.budget import Budget
+from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Tries
-from airflow_batch_provider.run.ledger import Ledger
-from airflow_batch_provider.run.reading import Logger
-from airflow_batch_provider.run.storage import RunDirectory
 
 WINDOW_SLACK_HOURS = 2
 QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0
@@ -28,31 +25,21 @@ QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0
 
 @dataclass(slots=True)
 class Planner:
-    """Plans the rounds of one run.
+    """Plans the rounds of one run."""
 
-    :param clock: seconds since the epoch.
-    :param planned: the rounds that this process has planned; added to.
-    """
-
-    directory: RunDirectory
-    ledger: Ledger
-    backend: Backend
-    options: RunOptions
-    clock: Callable[[], float]
-    log: Logger
-    planned: set[int]
+    run: RunContext
 
     def rules(self) -> Rules:
         """What a line is read against."""
-        models = replace(self.backend.models, override=self.options.model)
-        return Rules(models=models, limits=self.backend.limits, endpoint=self.options.endpoint)
+        models = replace(self.run.backend.models, override=self.run.options.model)
+        return Rules(models=models, limits=self.run.backend.limits, endpoint=self.run.options.endpoint)
 
     def inspect(self, input_path: str) -> Report:
         """Read the author's file once.
 
         :raises InputError: with every problem.
         """
-        report = staging.inspect(input_path, staging.file_source(input_path), self.rules(), self.backend)
+        report = staging.inspect(input_path, staging.file_source(input_path), self.rules(), self.run.backend)
         report.raise_for_problems()
         return report
 
@@ -62,17 +49,17 @@ class Planner:
         :raises InputError: with every problem of the file.
         :raises BudgetError: when it may cost more than ``max_cost_usd``, or nobody can know.
         """
-        self.backend.check_route([self.rules().models.resolve(None)], [], self.options.backend_options)
+        self.run.backend.check_route([self.rules().models.resolve(None)], [], self.run.options.backend_options)
         report = self.inspect(input_path)
         for warning in report.warnings:
-            self.log.warning("%s: %s", input_path, warning)
+            self.run.log.warning("%s: %s", input_path, warning)
         models = [group.model for group in report.groups]
         endpoints = sorted({group.endpoint for group in report.groups})
-        self.backend.check_route(models, endpoints, self.options.backend_options)
-        allowed = staging.admission(self.backend, self.options)
-        shards = plan_shards(input_path, report.groups, self.backend.limits, 0, allowed)
+        self.run.backend.check_route(models, endpoints, self.run.options.backend_options)
+        allowed = staging.admission(self.run.backend, self.run.options)
+        shards = plan_shards(input_path, report.groups, self.run.backend.limits, 0, allowed)
         try:
-            refusal = Budget(self.backend, self.options).refusal(shards, list)
+            refusal = Budget(self.run.backend, self.run.options).refusal(shards, list)
         except BudgetError as error:
             line = "" if report.uncapped is None else f" The first without max_tokens is line {report.uncapped}."
             first = line if report.unsized is None else f" The first is {report.unsized}."
@@ -84,45 +71,47 @@ class Planner:
     def stage(self, input_path: str, report: Report, shards: Sequence[Shard]) -> list[Shard]:
         """Write the files of the first round."""
         source = staging.file_source(input_path)
-        return staging.stage(self.directory, input_path, source, self.rules(), self.backend, report, shards)
+        return staging.stage(self.run.directory, input_path, source, self.rules(), self.run.backend, report, shards)
 
     def next(self, rounds: Sequence[Round]) -> bool:
         """Plan what asking again can help as one more round; False when nothing remains or no round does."""
-        tries = self.ledger.tries()
+        tries = self.run.ledger.tries()
         series_start, number = tries.series_start, len(rounds)
         over = rounds[-1].over_quota()
         # What did not fit into the provider's queue was not asked and counts for nothing.
         sendings = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
-        spent = number > series_start and sendings >= self.options.rounds
+        spent = number > series_start and sendings >= self.run.options.rounds
         if tries.stopped or (spent and not over):
             return False
-        wanted = results.wanted(self.options, results.helps_next_try if number == series_start else results.helps_now)
+        wanted = results.wanted(
+            self.run.options, results.helps_next_try if number == series_start else results.helps_now
+        )
         if spent:
             wanted = results.did_not_fit
         sent = [a_round.shards for a_round in rounds]
 
         def source() -> staging.Lines:
-            return enumerate(results.remainder(self.directory, sent, wanted), start=1)
+            return enumerate(results.remainder(self.run.directory, sent, wanted), start=1)
 
         if next(iter(source()), None) is None:
             return False
-        label = f"{self.directory.uri} (what round {number - 1} left open)"
-        report = self._enough(staging.inspect(label, source, self.rules(), self.backend))
+        label = f"{self.run.directory.uri} (what round {number - 1} left open)"
+        report = self._enough(staging.inspect(label, source, self.rules(), self.run.backend))
         if not report.groups:
             return False
         halved = {shard.model: max(1, shard.rows // 2) for shard in sorted(over, key=lambda shard: shard.rows)}
-        allowed = staging.admission(self.backend, self.options)
-        planned = plan_shards(label, report.groups, self.backend.limits, number, allowed, halved)
+        allowed = staging.admission(self.run.backend, self.run.options)
+        planned = plan_shards(label, report.groups, self.run.backend.limits, number, allowed, halved)
         if refusal := self._refusal(planned, rounds):
-            self.log.error("Round %d is not sent: %s", number, refusal)
-            self.ledger.write_tries(replace(tries, stopped=f"{OVER_BUDGET}: {refusal}"))
+            self.run.log.error("Round %d is not sent: %s", number, refusal)
+            self.run.ledger.write_tries(replace(tries, stopped=f"{OVER_BUDGET}: {refusal}"))
             return False
-        if len(self.ledger.rounds()) > number:
+        if len(self.run.ledger.rounds()) > number:
             return True  # another process has planned it meanwhile; its files are not to be written over
-        shards = staging.stage(self.directory, label, source, self.rules(), self.backend, report, planned)
-        self.ledger.settle_lost()
+        shards = staging.stage(self.run.directory, label, source, self.rules(), self.run.backend, report, planned)
+        self.run.ledger.settle_lost()
         rows = counted(sum(shard.rows for shard in shards), "row")
-        self.log.info("Round %d sends %s again in %s", number, rows, counted(len(shards), "shard"))
+        self.run.log.info("Round %d sends %s again in %s", number, rows, counted(len(shards), "shard"))
         if over:
             self._open_after_pause(rounds, shards, set(halved))
         else:
@@ -131,29 +120,29 @@ class Planner:
 
     def _refusal(self, shards: Sequence[Shard], rounds: Sequence[Round]) -> str | None:
         try:
-            return Budget(self.backend, self.options).refusal(shards, lambda: rounds)
+            return Budget(self.run.backend, self.run.options).refusal(shards, lambda: rounds)
         except BudgetError as error:
             return str(error)
 
     def open(self, number: int, shards: Sequence[Shard], series_start: int) -> None:
         """Begin a round whose files are written, with a deadline of its own."""
-        now = self.clock()
-        self.ledger.write_tries(Tries(series_start, now + self.timeout()))
+        now = self.run.clock()
+        self.run.ledger.write_tries(Tries(series_start, now + self.timeout()))
         self._plan(number, [*shards], now)
 
     def timeout(self) -> float:
         """Seconds that a round may take."""
-        if self.options.timeout is not None:
-            return self.options.timeout
-        return (self.backend.window_hours(self.options.backend_options) + WINDOW_SLACK_HOURS) * 3600
+        if self.run.options.timeout is not None:
+            return self.run.options.timeout
+        return (self.run.backend.window_hours(self.run.options.backend_options) + WINDOW_SLACK_HOURS) * 3600
 
     def _enough(self, report: Report) -> Report:
         """Without the models of which too few rows are left for a job."""
-        minimum = self.backend.limits.min_rows
+        minimum = self.run.backend.limits.min_rows
         for group in report.groups:
             if group.total_lines < minimum:
                 message = "%s of model %s cannot be sent again: the provider takes no fewer than %d in a job"
-                self.log.warning(message, counted(len(group.sizes), "row"), group.model, minimum)
+                self.run.log.warning(message, counted(len(group.sizes), "row"), group.model, minimum)
         report.groups = [group for group in report.groups if group.total_lines >= minimum and self._fits(group)]
         return report
 
@@ -161,9 +150,9 @@ class Planner:
         """Whether there is a cut; where there is none the rows stay open, and what was answered is written all the
         same."""
         try:
-            plan_shards(self.directory.uri, [group], self.backend.limits, 0)
+            plan_shards(self.run.directory.uri, [group], self.run.backend.limits, 0)
         except InputError as error:
-            self.log.error("Not sent again: %s", error)
+            self.run.log.error("Not sent again: %s", error)
             return False
         return True
 
@@ -175,12 +164,12 @@ class Planner:
         pause = min(LONGEST_QUEUE_PAUSE_SECONDS, QUEUE_PAUSE_SECONDS * 2.0 ** (full - 1))
         models = models & {shard.model for shard in shards}
         most = {model or "": max(shard.tokens for shard in shards if shard.model == model) for model in models}
-        now = self.clock()
-        self.log.warning(
+        now = self.run.clock()
+        self.run.log.warning(
             "The provider's queue was too full: smaller jobs of at most %s tokens follow in %.0f s", most, pause
         )
         self._plan(len(rounds), [*shards], now, now + pause, most)
 
     def _plan(self, number: int, shards: list[Shard], *rest: Any) -> None:
-        if self.ledger.plan(number, shards, *rest):
-            self.planned.add(number)
+        if self.run.ledger.plan(number, shards, *rest):
+            self.run.planned.add(number)

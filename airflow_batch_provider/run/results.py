@@ -34,7 +34,7 @@ from airflow_batch_provider.core.records import (
 from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.dialects.openai import error_line, read_line
 from airflow_batch_provider.run import shard_files
-from airflow_batch_provider.run.attempts import Round
+from airflow_batch_provider.run.attempts import Round, newest
 from airflow_batch_provider.run.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.run.facts import RunRecord
 from airflow_batch_provider.run.storage import RunDirectory
@@ -302,13 +302,11 @@ def summarise(
 
 
 def _lost_of(rounds: Sequence[Round]) -> Iterator[JSON]:
-    for a_round in rounds:
-        for shard in a_round.shards:
-            attempt = a_round.last(shard)
-            if attempt is not None and attempt.is_lost and (end := attempt.end) is not None:
-                error = end.errors[-1]
-                told = {"code": error.code, "message": error.message}
-                yield {"id": end.job_id, "shard": shard.name, "rows": end.lost, **told}
+    for shard, last in newest(rounds):
+        if last is not None and last.is_lost and (end := last.end) is not None:
+            error = end.errors[-1]
+            told = {"code": error.code, "message": error.message}
+            yield {"id": end.job_id, "shard": shard.name, "rows": end.lost, **told}
 
 
 def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
@@ -366,10 +364,8 @@ _UNSENT = "No job of this request is known yet; a new try of the task sends it o
 def pending(rounds: Sequence[Round]) -> dict[str, str]:
     """Why rows have no answer yet in a run that an error stops, by shard; by a word for all where every shard ended."""
     reasons: dict[str, str] = {}
-    for a_round in rounds:
-        for shard in a_round.shards:
-            attempt = a_round.last(shard)
-            if attempt is None or attempt.end is None:
-                job_id = attempt.job_id if attempt else None
-                reasons[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
+    for shard, last in newest(rounds):
+        if last is None or last.end is None:
+            job_id = last.job_id if last else None
+            reasons[shard.name] = _OPEN.format(job_id=job_id) if job_id else _UNSENT
     return reasons or {"next round": _UNSENT}

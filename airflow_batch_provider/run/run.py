@@ -7,29 +7,25 @@ call it again.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError, RunConflictError
 from airflow_batch_provider.core.identity import new_directory_id
 from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.reconciling import judge
-from airflow_batch_provider.core.records import RunOptions, Shard
+from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.run import place, results, staging
 from airflow_batch_provider.run.attempts import Round, unended
+from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.driver import Driver
 from airflow_batch_provider.run.facts import RunRecord, Tries
 from airflow_batch_provider.run.fetcher import Fetcher
 from airflow_batch_provider.run.ledger import VERSIONS, Ledger, recorded
 from airflow_batch_provider.run.looker import Looker
 from airflow_batch_provider.run.planner import Planner
-from airflow_batch_provider.run.reading import Logger, read
-from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.run.submitter import Submitter
 
 T = TypeVar("T")
@@ -42,51 +38,11 @@ class Done:
     summary: RunSummary
 
 
-class BatchRun:
-    """One run in its directory.
+@dataclass(slots=True)
+class BatchRun(RunContext):
+    """One run in its directory, which is the context of its own parts."""
 
-    :param directory: the run directory.
-    :param backend: where jobs run.
-    :param options: what the author asked for.
-    :param run_key: who the run is; see :func:`airflow_batch_provider.core.identity.run_key`. None for those who read a
-        run that another task submitted: they never plan, create or compare.
-    :param conn_id: the connection's name, recorded so that others can follow the run.
-    :param input_path: the author's file, read when the run is planned.
-    :param input_file_id: the same file as it was uploaded already; then it is not uploaded again.
-    :param stopped: asked before each create; True once the task was killed.
-    :param clock: seconds since the epoch.
-    :param pause: waits so many seconds between attempts to read.
-    """
-
-    def __init__(
-        self,
-        directory: RunDirectory,
-        backend: Backend,
-        options: RunOptions,
-        *,
-        run_key: str | None = None,
-        conn_id: str = "",
-        input_path: str = "",
-        input_file_id: str | None = None,
-        stopped: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.time,
-        pause: Callable[[float], None] = time.sleep,
-        log: Logger | None = None,
-    ) -> None:
-        self.directory = directory
-        self.backend = backend
-        self.options = options
-        self.run_key = run_key
-        self.conn_id = conn_id
-        self.input_path = input_path
-        self.input_file_id = input_file_id
-        self.ledger = Ledger(directory)
-        self._stopped = stopped
-        self._clock = clock
-        self._pause = pause
-        self.log: Logger = log or logging.getLogger(__name__)
-        self._was_lost = False
-        self._planned: set[int] = set()
+    _was_lost: bool = field(init=False, default=False)
 
     # ---- the life of a run -------------------------------------------------------------------------------------
 
@@ -144,7 +100,7 @@ class BatchRun:
             rounds = self.ledger.rounds()
             if rounds[-1].number > driven.number:
                 continue  # it was an earlier one, or another process has planned the next round meanwhile
-            if self.run_key is None or not self._planner().next(rounds):
+            if self.run_key is None or not Planner(self).next(rounds):
                 return Done(self._finish(record))
             rounds = self.ledger.rounds()
 
@@ -155,15 +111,15 @@ class BatchRun:
     def more_time(self) -> None:
         """Give a new try a deadline of its own, where the last one has passed."""
         tries = self.ledger.tries()
-        if tries.deadline is None or self._clock() >= tries.deadline:
-            self.ledger.write_tries(replace(tries, deadline=self._clock() + self._planner().timeout()))
+        if tries.deadline is None or self.clock() >= tries.deadline:
+            self.ledger.write_tries(replace(tries, deadline=self.clock() + Planner(self).timeout()))
 
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.
 
         :return: the ids of the jobs that were asked to stop.
         """
-        return self._fetcher().cancel()
+        return Fetcher(self).cancel()
 
     # ---- whose directory it is ---------------------------------------------------------------------------------
 
@@ -195,7 +151,7 @@ class BatchRun:
 
     def _changed(self, record: RunRecord) -> bool:
         """Whether the input changed and the run begins anew."""
-        report = self._planner().inspect(self.input_path)
+        report = Planner(self).inspect(self.input_path)
         if report.fingerprint == record.fingerprint:
             return False
         if self.options.on_changed_input == "fail":
@@ -206,15 +162,15 @@ class BatchRun:
             )
         for shard, attempt in self.ledger.open_attempts():
             if attempt.job_id is None:
-                self._submitter(record).forget(shard, [attempt])
+                Submitter(self, self._looker(record)).forget(shard, [attempt])
                 continue
-            look = self._fetcher().look(shard, attempt, attempt.job_id)
+            look = Fetcher(self).look(shard, attempt, attempt.job_id)
             if isinstance(look, BatchInferenceError):
                 raise look
             if look not in (True, False):
                 self.log.error("The answers of job %s are not kept: they were not found", attempt.job_id)
         self.cancel()
-        self.directory.archive(f"{record.fingerprint[:8]}-{int(self._clock())}")
+        self.directory.archive(f"{record.fingerprint[:8]}-{int(self.clock())}")
         self.ledger = Ledger(self.directory)
         self.log.warning("The input changed: the run in %s was moved to its history/", self.directory.uri)
         return True
@@ -229,11 +185,8 @@ class BatchRun:
 
     # ---- rounds ------------------------------------------------------------------------------------------------
 
-    def _planner(self) -> Planner:
-        return Planner(self.directory, self.ledger, self.backend, self.options, self._clock, self.log, self._planned)
-
     def _plan_first_round(self, record: RunRecord | None) -> None:
-        planner = self._planner()
+        planner = Planner(self)
         if record is None and not self._was_lost:
             self.ledger.note_unsent()
         report, planned = planner.first(self.input_path)
@@ -266,7 +219,7 @@ class BatchRun:
             rows=rows,
             look_first=self._was_lost,
             options=recorded(self.options),
-            begun_at=self._clock(),
+            begun_at=self.clock(),
         )
         if not self.ledger.begin(record):
             self._check_ours(self.ledger.run() or record)
@@ -274,7 +227,7 @@ class BatchRun:
     def adopt(self, job_id: str, shard: Shard) -> None:
         """Begin a run around a job that exists already; what it was sent, the shard, is written."""
         self._record(f"job {job_id}", shard.rows)
-        self._planner().open(0, [shard], 0)
+        Planner(self).open(0, [shard], 0)
 
     def _rearm(self, record: RunRecord) -> None:
         """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
@@ -282,7 +235,7 @@ class BatchRun:
         rounds = self.ledger.rounds()
         series_start, stopped = tries.series_start, tries.stopped
         found = [
-            self._fetcher().found_again(shard, attempt, attempt.job_id)
+            Fetcher(self).found_again(shard, attempt, attempt.job_id)
             for shard, attempt in self.ledger.lost_attempts()
             if attempt.job_id
         ]
@@ -302,58 +255,17 @@ class BatchRun:
                     series_start, stopped = len(rounds), None
             if any(found):
                 self.directory.remove("summary.json")
-        elif stopped is None and any(
-            attempt.cancel for attempts in rounds[-1].attempts.values() for attempt in attempts
-        ):
+        elif stopped is None and any(attempt.cancel for _, attempt in rounds[-1].creates()):
             series_start = len(rounds)
         self.ledger.write_tries(Tries(series_start, tries.deadline, stopped))
         self.more_time()
 
     def _driver(self, record: RunRecord) -> Driver:
-        return Driver(
-            self.directory,
-            self.ledger,
-            self.backend,
-            self.options,
-            None if self.run_key is None else self._submitter(record),
-            self._planned,
-            record.look_first or self.ledger.was_lost(),
-            self._fetcher(),
-            self._clock,
-            self.log,
-        )
-
-    def _fetcher(self) -> Fetcher:
-        return Fetcher(self.directory, self.ledger, self.backend, self.options, self._clock, self._read, self.log)
-
-    def _submitter(self, record: RunRecord) -> Submitter:
-        return Submitter(
-            self.directory,
-            self.ledger,
-            self.backend,
-            self.options,
-            self._looker(record),
-            stopped=self._stopped,
-            clock=self._clock,
-            read=self._read,
-            log=self.log,
-        )
+        submitter = None if self.run_key is None else Submitter(self, self._looker(record))
+        return Driver(self, submitter, Fetcher(self), record.look_first or self.ledger.was_lost())
 
     def _looker(self, record: RunRecord) -> Looker:
-        return Looker(
-            self.directory,
-            self.ledger,
-            self.backend,
-            record.run_key,
-            self.ledger.directory_id(record),
-            self.input_file_id,
-            self._read,
-            self.log,
-        )
-
-    def _read(self, call: Callable[[], T]) -> T:
-        """Carry out a call that pays nothing, again after a pause when the provider stumbles."""
-        return read(call, self._pause, self.log)
+        return Looker(self, record.run_key, self.ledger.directory_id(record))
 
     # ---- the end -----------------------------------------------------------------------------------------------
 
@@ -376,7 +288,7 @@ class BatchRun:
             self.backend,
             self.ledger.rounds(),
             record,
-            self._clock(),
+            self.clock(),
             ours=self.run_key is not None,
             stopped=stopped,
             helps=results.wanted(self.options, results.helps_next_try),
@@ -387,7 +299,7 @@ class BatchRun:
 
     def _write_so_far(self, record: RunRecord, error: BatchInferenceError) -> None:
         """Write what was answered in a run that an error stops; the rest is named open, and a later try goes on."""
-        if self._stopped():
+        if self.stopped():
             return  # of the seconds that a killed task has, every one is needed to cancel
         try:
             rounds = self.ledger.rounds()

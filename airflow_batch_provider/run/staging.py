@@ -29,6 +29,8 @@ from airflow_batch_provider.core.records import Admission, BatchRequest, RunOpti
 from airflow_batch_provider.core.validation import Content, Report, Rules, read_requests, validate
 from airflow_batch_provider.dialects.base import LineFormat
 from airflow_batch_provider.run import shard_files
+from airflow_batch_provider.run.attempts import Round, creates
+from airflow_batch_provider.run.reading import Logger
 from airflow_batch_provider.run.storage import RunDirectory, open_stream
 
 Lines = Iterable[tuple[int, bytes]]
@@ -184,14 +186,13 @@ def wire_name(shard: Shard) -> str:
     return f"shards/{shard.name}.jsonl" if shard.rewritten else f"input/{shard.name}.jsonl"
 
 
-def delete_uploads(backend: Backend, rounds: Iterable[Any], own: str | None, log: Any) -> None:
+def delete_uploads(backend: Backend, rounds: Iterable[Round], own: str | None, log: Logger) -> None:
     """Delete what was uploaded for a run that has ended.
 
     :param rounds: all of the run's.
     :param own: the author's own upload, which is kept.
     """
-    attempts = [attempt for a_round in rounds for many in a_round.attempts.values() for attempt in many]
-    for handle in sorted({attempt.input_id or "" for attempt in attempts} - {"", own or ""}):
+    for handle in sorted({attempt.input_id or "" for _, attempt in creates(rounds)} - {"", own or ""}):
         try:
             backend.delete(handle)
         except BatchInferenceError as error:  # noqa: PERF203 - one that stays must not keep the others

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
@@ -24,16 +23,14 @@ from airflow_batch_provider.core.errors import (
 )
 from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.identity import content_of
-from airflow_batch_provider.core.records import Job, RunOptions, Shard
+from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.core.refusals import pause_after
 from airflow_batch_provider.run import shard_files, staging
 from airflow_batch_provider.run.attempts import Attempt
 from airflow_batch_provider.run.budget import Budget
+from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Intent, Made, Refused
-from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.looker import Looker
-from airflow_batch_provider.run.reading import Logger, Read
-from airflow_batch_provider.run.storage import RunDirectory
 
 _FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
 """Refusals that say nothing of the one shard."""
@@ -53,38 +50,16 @@ class Submitter:
     """Creates, or finds again, the jobs of one run.
 
     :param looker: names creates and finds their jobs.
-    :param input_file_id: the upload to use, where the author made it.
-    :param stopped: asked before each create; True once the task was killed.
-    :param read: carries out calls that pay nothing.
 
     ``borrowed`` are the jobs of other directories that it has found.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        ledger: Ledger,
-        backend: Backend,
-        options: RunOptions,
-        looker: Looker,
-        *,
-        stopped: Callable[[], bool],
-        clock: Callable[[], float],
-        read: Read,
-        log: Logger,
-    ) -> None:
-        self._directory = directory
-        self._ledger = ledger
-        self._backend = backend
-        self._options = options
-        self._budget = Budget(backend, options)
+    def __init__(self, run: RunContext, looker: Looker) -> None:
+        self.run = run
         self.looker = looker
-        self._stopped = stopped
-        self._clock = clock
-        self._read = read
-        self._log = log
-        self._held_until = 0.0
         self.borrowed: set[str] = set()
+        self._budget = Budget(run.backend, run.options)
+        self._held_until = 0.0
 
     def submit(
         self, shard: Shard, attempts: Sequence[Attempt], memory: submission.Memory, seen: Seen | None = None
@@ -101,9 +76,9 @@ class Submitter:
             self._last(attempt),
             memory=memory,
             looked=seen,
-            now=self._clock(),
-            settle_seconds=self._backend.find_settle_seconds,
-            on_lost_create=self._options.on_lost_create,
+            now=self.run.clock(),
+            settle_seconds=self.run.backend.find_settle_seconds,
+            on_lost_create=self.run.options.on_lost_create,
         )
         match decision:
             case submission.Create(number):
@@ -129,7 +104,7 @@ class Submitter:
         if attempt is None:
             return None
         request = attempt.intent.request if attempt.intent else None
-        return replace(attempt.as_last(), repeatable=self._backend.create_is_repeatable and bool(request))
+        return replace(attempt.as_last(), repeatable=self.run.backend.create_is_repeatable and bool(request))
 
     def _repeat(self, shard: Shard, attempt: Attempt | None) -> str | float | Unsure:
         """Send a create whose answer was lost again; the provider makes no second job of it.
@@ -138,17 +113,17 @@ class Submitter:
         """
         assert attempt is not None
         assert attempt.intent is not None
-        if refusal := self._budget.refusal([], self._ledger.rounds):
+        if refusal := self._budget.refusal([], self.run.ledger.rounds):
             raise BudgetError(refusal)
-        self._log.warning(
+        self.run.log.warning(
             "Sending the create of %s again; its token keeps the provider from making a second job", shard.name
         )
         try:
             made = self._send(shard, attempt.number, attempt.intent)
         except WaitError as error:
-            self._log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
-            return self._clock() + (pause_after(error, 1, 0.0) or submission.LOOK_AGAIN_SECONDS)
-        return self._clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Unsure) else made
+            self.run.log.warning("%s is not accepted yet, trying again later: %s", shard.name, error)
+            return self.run.clock() + (pause_after(error, 1, 0.0) or submission.LOOK_AGAIN_SECONDS)
+        return self.run.clock() + submission.LOOK_AGAIN_SECONDS if isinstance(made, Unsure) else made
 
     def _create(
         self, shard: Shard, number: int, attempts: Sequence[Attempt], seen: Seen | None
@@ -156,22 +131,22 @@ class Submitter:
         """Upload, record the intent, create, record the job."""
         before = attempts[-1] if attempts else None
         refused = before.refused if before else None
-        if (later := self._not_before(refused)) > self._clock():
+        if (later := self._not_before(refused)) > self.run.clock():
             return later
         self._refuse_when_stopped()
-        if refusal := self._budget.refusal([shard], self._ledger.rounds):
+        if refusal := self._budget.refusal([shard], self.run.ledger.rounds):
             raise BudgetError(refusal)
         token = self.looker.free_token(shard, attempts, seen)
-        options = self._options.backend_options
+        options = self.run.options.backend_options
         # The author's upload holds all rows, so it serves the first round only.
-        input_id = self.looker.input_file_id if shard.round == 0 else None
+        input_id = self.run.input_file_id if shard.round == 0 else None
         if before and refused and refused.wait and before.token == token:
             input_id = before.input_id
         if input_id is None:
-            input_id = self._read(lambda: self._upload(shard, token))
-        request = self._backend.create_request(shard, token, input_id, options)
-        intent = Intent(token, self._clock(), input_id, request)
-        if not self._ledger.claim(shard, number, intent):
+            input_id = self.run.read(lambda: self._upload(shard, token))
+        request = self.run.backend.create_request(shard, token, input_id, options)
+        intent = Intent(token, self.run.clock(), input_id, request)
+        if not self.run.ledger.claim(shard, number, intent):
             return self._another(shard)
         self._budget.take(shard)
         try:
@@ -180,9 +155,9 @@ class Submitter:
             return self._refused(shard, number, error, refused)
 
     def _another(self, shard: Shard) -> float:
-        self._log.warning("Another process is creating %s; this one waits for it", shard.name)
+        self.run.log.warning("Another process is creating %s; this one waits for it", shard.name)
         self._budget.recount()
-        return self._clock() + submission.LOOK_AGAIN_SECONDS
+        return self.run.clock() + submission.LOOK_AGAIN_SECONDS
 
     def _send(self, shard: Shard, number: int, intent: Intent) -> str | Unsure:
         """Send the recorded create and record the job.
@@ -193,11 +168,11 @@ class Submitter:
         try:
             self._refuse_when_stopped()
             assert intent.request is not None
-            job = self._backend.create(intent.request)
+            job = self.run.backend.create(intent.request)
         except ProviderError as error:
             if not error.ambiguous:
                 raise
-            self._log.warning("No answer to the create of %s; searching for its job: %s", shard.name, error)
+            self.run.log.warning("No answer to the create of %s; searching for its job: %s", shard.name, error)
             return Unsure()
         return self._record_job(shard, number, job, found=False)
 
@@ -223,7 +198,7 @@ class Submitter:
         :raises BatchInferenceError: when it is for good, or was so too often.
         """
         self._budget.give_back(shard)
-        now, kind = self._clock(), type(error).__name__
+        now, kind = self.run.clock(), type(error).__name__
         in_a_row = before if before and before.kind == kind and before.again_at else None
         times = in_a_row.times + 1 if in_a_row else 1
         since = now if in_a_row is None or in_a_row.since is None else in_a_row.since
@@ -241,11 +216,11 @@ class Submitter:
             full=(before.full if before else 0) + (isinstance(error, QuotaError) and error.tokens),
             error=str(error),
         )
-        self._ledger.record(shard, number, refused)
+        self.run.ledger.record(shard, number, refused)
         if before:
-            self._ledger.fold(shard, first, number - 1)
+            self.run.ledger.fold(shard, first, number - 1)
         if pause is not None:
-            self._log.warning("%s is not accepted, trying again in %.0f s: %s", shard.name, pause, error)
+            self.run.log.warning("%s is not accepted, trying again in %.0f s: %s", shard.name, pause, error)
             if kind in _FOR_ALL:
                 self._held_until = max(self._held_until, now + pause)
             return Unsure(now + pause)
@@ -258,13 +233,13 @@ class Submitter:
         raise error
 
     def _refuse_when_stopped(self) -> None:
-        if self._stopped():
+        if self.run.stopped():
             raise PermanentError("The task was killed; no further job is created")
 
     def _upload(self, shard: Shard, token: str) -> str:
-        shard_files.check_wire(self._directory, shard, staging.wire_name(shard))
-        with self._directory.open(staging.wire_name(shard)) as stream:
-            return self._backend.upload(shard, token, stream, self._options.backend_options)
+        shard_files.check_wire(self.run.directory, shard, staging.wire_name(shard))
+        with self.run.directory.open(staging.wire_name(shard)) as stream:
+            return self.run.backend.upload(shard, token, stream, self.run.options.backend_options)
 
     def _record_job(
         self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False, surplus: Sequence[Job] = ()
@@ -274,17 +249,17 @@ class Submitter:
         :param surplus: the other jobs of the same create; whoever reads this cancels them, should we be killed first.
         :return: the job that the run goes on with: another one, where another process was the first to write.
         """
-        url = self._backend.console_url(job.id)
-        made = Made(job.id, self._clock(), found, borrowed, url, [other.id for other in surplus])
-        if not self._ledger.record(shard, number, made):
-            chosen = self._ledger.job_of(shard, number)
+        url = self.run.backend.console_url(job.id)
+        made = Made(job.id, self.run.clock(), found, borrowed, url, [other.id for other in surplus])
+        if not self.run.ledger.record(shard, number, made):
+            chosen = self.run.ledger.job_of(shard, number)
             if chosen != job.id:
                 message = "Another process goes on with job %s for %s, so this one does, too, and not with job %s"
-                self._log.warning(message, chosen, shard.name, job.id)
+                self.run.log.warning(message, chosen, shard.name, job.id)
             return chosen
         verb = "Found" if found else "Created"
         rows, where = counted(shard.rows, "row"), f", {url}" if url else ""
-        self._log.info("%s job %s for %s: %s%s", verb, job.id, shard.name, rows, where)
+        self.run.log.info("%s job %s for %s: %s%s", verb, job.id, shard.name, rows, where)
         return job.id
 
     # ---- what was found ----------------------------------------------------------------------------------------
@@ -303,7 +278,7 @@ class Submitter:
         if not self._note_found(shard, job, borrowed=True, same=same):
             return self._another(shard)
         told = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
-        self._log.warning(told, job.id, shard.name)
+        self.run.log.warning(told, job.id, shard.name)
         self.borrowed.add(job.id)
         return self._record_job(shard, 1, job, found=True, borrowed=True)
 
@@ -313,13 +288,13 @@ class Submitter:
         """Fence the first create of a shard whose job exists already; False where another process creates it."""
         intent = Intent(
             next(self.looker.tokens(shard)),
-            self._clock(),
+            self.run.clock(),
             job_id=job.id,
             borrowed=borrowed,
             surplus=[other.id for other in surplus],
             same=[other.id for other in same],
         )
-        return self._ledger.record(shard, 1, intent)
+        return self.run.ledger.record(shard, 1, intent)
 
     def read_on(self, shard: Shard, attempt: Attempt) -> None:
         """Go on with the next job of the same bytes, for the borrowed one has left rows open: where this directory
@@ -327,11 +302,11 @@ class Submitter:
         assert attempt.intent is not None
         before, intent = attempt.job_id, attempt.intent
         job_id, *rest = intent.same
-        self._log.warning(
+        self.run.log.warning(
             "Job %s left rows of %s open; job %s has the same rows and is read", before, shard.name, job_id
         )
-        following = Intent(intent.token, self._clock(), job_id=job_id, borrowed=True, same=rest)
-        self._ledger.record(shard, attempt.number + 1, following)
+        following = Intent(intent.token, self.run.clock(), job_id=job_id, borrowed=True, same=rest)
+        self.run.ledger.record(shard, attempt.number + 1, following)
 
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""
@@ -339,17 +314,17 @@ class Submitter:
         found = self.looker.look([(shard, attempts)])[shard.name].own
         for job in found:
             if not content_of(token):
-                self._log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
+                self.run.log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
                 continue
-            self._log.warning("Job %s of %s is being cancelled; its answers are not kept", job.id, shard.name)
-            self._read(lambda job=job: self._backend.cancel(job.id))  # type: ignore[misc]
+            self.run.log.warning("Job %s of %s is being cancelled; its answers are not kept", job.id, shard.name)
+            self.run.read(lambda job=job: self.run.backend.cancel(job.id))  # type: ignore[misc]
         if not found:
             told = "No answer to the create of %s, and no job was found; one tagged %r may still bill"
-            self._log.error(told, shard.name, token)
+            self.run.log.error(told, shard.name, token)
 
     def _forgotten(self, shard: Shard, reason: str) -> RunConflictError:
         return RunConflictError(
-            f"{self._directory.uri}: the record of {shard.name} was deleted. It was sent, since a later round was "
+            f"{self.run.directory.uri}: the record of {shard.name} was deleted. It was sent, since a later round was "
             f"planned, but {reason}. Nothing is sent again. Restore the directory, or use another output_path, which "
             "sends every row again."
         )
