@@ -43,6 +43,7 @@ class Wire:
     :param console: the provider's page of a batch, with ``{id}``; as what follows, of ``base_url`` only.
     :param price_list: the provider's name in the package ``genai-prices``.
     :param takes_expiry: whether uploads may end by themselves (``expires_after``).
+    :param checks_chat: whether OpenAI's own service answers there, whose rules of chat requests are checked before.
     :param ascii_only: whether all other characters must be escaped in uploads.
     :param output_endpoint: whether results come from ``/batches/{id}/output`` where a job names no file.
     """
@@ -56,6 +57,7 @@ class Wire:
     console: str | None = None
     price_list: str | None = None
     takes_expiry: bool = False
+    checks_chat: bool = False
     ascii_only: bool = False
     output_endpoint: bool = False
 

@@ -37,6 +37,7 @@ CONNECTION = ConnectionType(
         console="https://platform.openai.com/batches/{id}",
         price_list="openai",
         takes_expiry=True,
+        checks_chat=True,
     ),
     fakes={"openai": Fake()},
 )

@@ -36,6 +36,7 @@ class PlainHook(BatchInferenceHook):
             price_list=wire.price_list if own else None,
             identity={name: getattr(settings, name) or "" for name in wire.identity},
             takes_expiry=wire.takes_expiry and own,
+            checks_chat=wire.checks_chat and own,
             ascii_only=wire.ascii_only,
             output_endpoint=wire.output_endpoint,
             extra_body=settings.extra_body if isinstance(settings, ExtraSettings) else {},

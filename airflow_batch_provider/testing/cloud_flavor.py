@@ -67,6 +67,7 @@ class CloudFlavor(Flavor):
     :param lists: whether it lists batches.
     """
 
+    own_service: ClassVar[bool] = False
     prefix: ClassVar[str] = "x-portkey-"
     maximum: ClassVar[int] = 1024 * MEBIBYTE
 

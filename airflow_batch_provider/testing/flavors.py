@@ -28,6 +28,9 @@ class Flavor:
 
     name: ClassVar[str] = "openai"
     base: ClassVar[str] = "/v1"
+    own_service: ClassVar[bool] = True
+    """Whether chat requests are refused as by OpenAI's own service."""
+
     headers: ClassVar[Mapping[str, str]] = {}
     """What a client must send beside its key."""
 
@@ -198,6 +201,7 @@ def azure_line(line: JSON) -> JSON:
 class TrueFoundry(Flavor):
     """TrueFoundry's gateway, over OpenAI or, when the named integration says so, over Azure."""
 
+    own_service: ClassVar[bool] = False
     name = "truefoundry"
     base = "/api/llm"
     headers: ClassVar[Mapping[str, str]] = {"x-tfy-provider-name": "openai-main"}
@@ -240,6 +244,7 @@ class Portkey(Flavor):
     :param uri_ids: ids are percent-encoded URIs and ARNs, as they are over Bedrock and Vertex.
     """
 
+    own_service: ClassVar[bool] = False
     name = "portkey"
     headers: ClassVar[Mapping[str, str]] = {"x-portkey-provider": "openai"}
     _PLAIN = frozenset({"openai", "azure-openai"})

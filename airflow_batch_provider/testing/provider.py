@@ -17,6 +17,7 @@ from airflow_batch_provider.testing.calls import Call
 from airflow_batch_provider.testing.faults import FaultPlan
 from airflow_batch_provider.testing.flavor_registry import make_flavor
 from airflow_batch_provider.testing.flavors import Flavor
+from airflow_batch_provider.testing.native_openai import refusal_of_chat
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -130,10 +131,11 @@ class _FaultyHooks(Hooks):
         return next((Stop(rows, status) for rows, status in stops if rows is not None), None)
 
     def answer(self, batch: JSON, custom_id: str, body: JSON) -> Reply | None:
-        """The failure planned for the row."""
+        """The failure planned for the row, or what OpenAI itself refuses of it."""
         said = self._faults.row_error(custom_id)
         if said is None or not self._applies(batch):
-            return None
+            refused = refusal_of_chat(body) if self._flavor.own_service and "messages" in body else None
+            return Reply(400, error_body(refused)) if refused else None
         kind = said.kind or "invalid_request_error"
         code = said.code or (None if said.kind else "planned")
         return Reply(said.status, error_body(said.message, kind=kind, code=code))

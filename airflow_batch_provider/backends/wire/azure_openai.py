@@ -138,6 +138,7 @@ def azure_backend(
         # A deployment that is called like its model has the model's price; of any other it is unknown.
         price_list="azure",
         takes_expiry=True,
+        checks_chat=True,
     )
     return AzureOpenAIBackend(route, facts, models, sign_in)
 

@@ -32,7 +32,9 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.identity import safe_name
 from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
+from airflow_batch_provider.dialects.families import CHAT
 from airflow_batch_provider.dialects.openai import OpenAIFormat
+from airflow_batch_provider.dialects.openai_rules import OpenAIChatFormat
 
 if TYPE_CHECKING:
     import openai
@@ -127,7 +129,8 @@ class OpenAIBackend(Backend):
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
-        return OpenAIFormat(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
+        made = OpenAIChatFormat if self.facts.checks_chat and endpoint == CHAT else OpenAIFormat
+        return made(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
 
     # ---- calls -------------------------------------------------------------------------------------------------
 

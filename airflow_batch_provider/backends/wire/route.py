@@ -72,6 +72,7 @@ class WireFacts:
     :param extra_body: added to every create call.
     :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
     :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
+    :param checks_chat: whether chat requests are checked by the rules of OpenAI's own service.
     """
 
     name: str
@@ -86,3 +87,4 @@ class WireFacts:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     price_list: str | None = None
     takes_expiry: bool = False
+    checks_chat: bool = False
