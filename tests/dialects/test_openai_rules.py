@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
+import orjson
 import pytest
 
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import UntranslatableError
-from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.openai_rules import check_chat
+from airflow_batch_provider.core.records import JSON, BatchRequest
+from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
+from airflow_batch_provider.dialects.openai_rules import OpenAIChatFormat, check_chat
 from airflow_batch_provider.testing.native_openai import refusal_of_chat
 
 HI = {"role": "user", "content": "a"}
@@ -71,3 +76,14 @@ def test_taken(given: JSON) -> None:
     check_chat(given)
     if isinstance(given.get("tools", []), list):
         assert refusal_of_chat(given) is None
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_only_where_openai_itself_answers(checks: bool) -> None:
+    """A compatible service judges by itself."""
+    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), WireFacts("openai_batch", checks_chat=checks))
+    raw = orjson.dumps({"custom_id": "r", "method": "POST", "url": CHAT, "body": body(RESULT)})
+    request = BatchRequest("r", CHAT, None, body(RESULT), raw, 1)
+    with pytest.raises(UntranslatableError) if checks else contextlib.nullcontext():
+        backend.line_format(None, CHAT).encode(request, 0)
+    assert not isinstance(backend.line_format(None, EMBEDDINGS), OpenAIChatFormat)
