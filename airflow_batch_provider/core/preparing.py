@@ -187,6 +187,8 @@ def _prompt_part(endpoint: str, messages: Messages | None, prompt: str | None) -
 
 def _schema_part(endpoint: str, schema: Mapping[str, Any] | None, strict: bool) -> dict[str, Any]:
     if schema is None:
+        if not strict:
+            raise ConfigurationError("strict=False is of a json_schema, and none is passed; pass one, or omit strict")
         return {}
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", str(schema.get("title", "")))[:64] or "answer"
     if strict:

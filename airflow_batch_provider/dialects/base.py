@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult
 
 TOKEN_LENGTH = 11
+ID_FIELDS = ("custom_id", "key", "requestId")
+"""Where lines of Google's, and of other tools', have a row's id."""
 
 
 def token(position: int) -> str:
@@ -18,6 +20,11 @@ def token(position: int) -> str:
     that the size of a line is known before its shard is.
     """
     return "r%010d" % position  # noqa: UP031 - faster than an f-string, and called for every row
+
+
+def id_of(value: object) -> str | None:
+    """A row's id as text; servers that keep it in a typed column give back a number where it looks like one."""
+    return (str(value) or None) if type(value) in (str, int) else None
 
 
 def position_of(value: object) -> int | None:
@@ -48,15 +55,21 @@ class Sent:
     def row(self, value: object) -> str | None:
         """The custom_id that an id on the wire means, None for what is not one of this shard."""
         if self.ids is None:
-            return value if isinstance(value, str) else None
+            return id_of(value)
         position = position_of(value) if self.own else None
         if position is not None and position < len(self.ids):
             return self.ids[position]
+        # Google's importer makes a number of an id that looks like one.
+        text = id_of(value)
+        return text if text is not None and self.knows(text) else None
+
+    def knows(self, custom_id: str) -> bool:
+        """Whether an id is one of this shard, or may be: all may where none is known."""
+        if self.ids is None:
+            return True
         if self._known is None:
             self._known = frozenset(self.ids)
-        # Google's importer makes a number of an id that looks like one.
-        text = str(value) if type(value) in (str, int) else ""
-        return text if text in self._known else None
+        return custom_id in self._known
 
     def claim(self, print_of: Callable[[bytes], bytes | None], wanted: bytes) -> str | None:
         """The custom_id of the first wire line with this fingerprint that was not claimed yet.

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.records import JSON
-from airflow_batch_provider.dialects.base import Sent, position_of
+from airflow_batch_provider.dialects.base import ID_FIELDS, Sent, id_of, position_of
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.openai import text_of
 
@@ -21,7 +21,6 @@ EXPIRED = Failure(None, "The job ended before this record was processed.", "batc
 ROW_LABEL = "airflow_batch_row"
 """Underscores: the name becomes a column of the importer, which takes no hyphen."""
 AS_BASE64 = "as_base64"
-_ID_FIELDS = ("custom_id", "key", "requestId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class BedrockRecord(Envelope):
 
     def row_of(self, line: JSON) -> str | None:
         """Its ``recordId``."""
-        return _text(line.get("recordId"))
+        return id_of(line.get("recordId"))
 
     def open(self, line: JSON, sent: Sent) -> Opened:
         """Its output, or its error wherever it hides."""
@@ -136,7 +135,7 @@ class VertexRecord(Envelope):
 
     def row_of(self, line: JSON) -> str | None:
         """The first of the fields that Claude, Gemini embeddings and other tools write."""
-        return next((row for name in _ID_FIELDS if (row := _text(line.get(name)))), None)
+        return next((row for name in ID_FIELDS if (row := id_of(line.get(name)))), None)
 
     def open(self, line: JSON, sent: Sent) -> Opened:
         """``status`` is empty for a good row, ``reason: {json}`` for a failed one."""
@@ -156,7 +155,7 @@ class VertexRecord(Envelope):
         instance = line.get("instance")
         places = [line, instance if isinstance(instance, dict) else {}]
         for place in places:
-            for name in _ID_FIELDS:
+            for name in ID_FIELDS:
                 if (custom_id := sent.row(place.get(name))) is not None:
                     return custom_id
         request = line.get("request")
@@ -262,10 +261,6 @@ def _words(value: Any) -> str:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         return text_of(value)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _status(code: Any) -> int | None:

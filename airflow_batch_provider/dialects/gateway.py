@@ -29,7 +29,8 @@ from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import CHAT, Family, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.keys import READ, Each, Keys, Left, Never, check, pattern
-from airflow_batch_provider.dialects.openai import OpenAIFormat, load_line, result_of, text_of
+from airflow_batch_provider.dialects.loading import load_line
+from airflow_batch_provider.dialects.openai import OpenAIFormat, result_of, text_of
 from airflow_batch_provider.dialects.options import bounded_tokens, read_max_tokens
 from airflow_batch_provider.dialects.translated import line_beside
 

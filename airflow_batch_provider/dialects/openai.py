@@ -7,7 +7,6 @@ none, ``body: false`` for a failed row, or a bare ``{"errorCode", "errorMessage"
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -30,6 +29,7 @@ from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.finish_words import GATEWAYS, native_word
+from airflow_batch_provider.dialects.loading import load, load_line
 from airflow_batch_provider.dialects.usage import read_tier, read_usage
 
 _NOTHING = frozenset({"", "null", "none", "nil", "undefined", "false"})
@@ -50,7 +50,6 @@ _OUTCOMES: dict[str, Outcome] = {
 _LARGEST = 10**12
 """No count is larger; JSON's integers end at 64 bits, also for the sum of all rows."""
 _ID = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
 _WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 TOO_DEEP = "The answer is nested too deeply to be written."
@@ -103,7 +102,7 @@ class OpenAIFormat(LineFormat):
         """One output or error line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
         result = read_line(line)
         if result.custom_id is None:
-            result = _torn(line) or result
+            result = _torn(line, sent) or result
         custom_id = sent.row(result.custom_id) if self._tokens else None
         if custom_id is None:
             return result
@@ -117,7 +116,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 def read_line(line: bytes) -> BatchResult:
     """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
-    data, mended = _load(line)
+    data, mended = load(line)
     custom_id = _id_of(data) if isinstance(data, dict) else None
     if custom_id is None:
         return BatchResult(None, "failed" if _is_bare_error(data) else "invalid", line)
@@ -136,9 +135,13 @@ def _id_of(data: dict[str, Any]) -> str | None:
     return str(custom_id) if type(custom_id) in (str, int) else None
 
 
-def _torn(line: bytes) -> BatchResult | None:
-    """A provider's line that is not JSON but holds its row's id, as that row's unreadable answer; else None."""
-    if _load(line)[0] is not None or (custom_id := _id_in(line)) is None:
+def _torn(line: bytes, sent: Sent) -> BatchResult | None:
+    """A provider's line that is not JSON but holds its row's id, as that row's unreadable answer; else None.
+
+    What is no id of this shard is the rest of a torn one: the line may answer any row.
+    """
+    custom_id = _id_in(line) if load_line(line) is None else None
+    if custom_id is None or not sent.knows(custom_id):
         return None
     message = f"The provider's line is not JSON: {line.decode('utf-8', 'replace')}"
     return result_of(orjson.loads(error_line(custom_id, "unreadable_answer", message)))
@@ -215,34 +218,6 @@ def without_unusable(result: BatchResult) -> BatchResult:
     code, message = unusable(read_content(data["response"]["body"])) or ("", "")
     data["error"] = {"code": code, "message": message}
     return result_of(data)
-
-
-def load_line(line: bytes) -> Any:
-    """A line's JSON, mended where a paid answer can be saved by it, None where it is none."""
-    return _load(line)[0]
-
-
-def _load(line: bytes) -> tuple[Any, bool]:
-    """The line's JSON, None where it is none, and whether it had to be mended: half a surrogate pair of a cut answer,
-    ``NaN``, broken UTF-8, numbers beyond a double and the comma of a list are strangers to JSON Lines, but the row was
-    answered and paid."""
-    try:
-        return orjson.loads(line), False
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        data = json.loads(
-            line.decode("utf-8", "replace").rstrip(", "), parse_constant=lambda _: None, parse_float=_finite
-        )
-        text = json.dumps(data, ensure_ascii=False)
-        return orjson.loads(_SURROGATE.sub("\ufffd", text)), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
 
 
 def _normalise(data: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import orjson
@@ -13,8 +14,9 @@ from airflow_batch_provider.core.refusals import refusal_of
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import split_texts
-from airflow_batch_provider.dialects.envelopes import Envelope, Opened
-from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, load_line, result_of
+from airflow_batch_provider.dialects.envelopes import ROW_LABEL, Envelope, Opened
+from airflow_batch_provider.dialects.loading import load_line
+from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, result_of
 
 
 class TranslatedFormat(LineFormat):
@@ -64,7 +66,7 @@ class TranslatedFormat(LineFormat):
         """One output line; see :class:`~airflow_batch_provider.dialects.base.LineFormat`."""
         data = load_line(line)
         if not isinstance(data, dict):
-            return BatchResult(None, "invalid", line)
+            return _torn(line, sent)
         opened = self.envelope.open(data, sent)
         if opened.custom_id is None:
             return BatchResult(None, "invalid", line)
@@ -87,6 +89,19 @@ class TranslatedFormat(LineFormat):
                     raise
                 found = opened.fault  # which may be all that it holds, in any shape
         return line_beside(custom_id, found, opened.fault)
+
+
+_TOKEN = re.compile(rb'(?<!\\)"(?:custom_id|key|requestId|recordId|' + ROW_LABEL.encode() + rb')"\s*:\s*"[rb](\d{10})"')
+
+
+def _torn(line: bytes, sent: Sent) -> BatchResult:
+    """A line that is not JSON, as the unreadable answer of the row whose token it holds, and of no other."""
+    tokens = set(_TOKEN.findall(line)) if sent.own else set()
+    custom_id = sent.row(f"r{tokens.pop().decode()}") if len(tokens) == 1 else None
+    if custom_id is None:
+        return BatchResult(None, "invalid", line)
+    message = f"The provider's line is not JSON: {line.decode('utf-8', 'replace')}"
+    return result_of(openai_line(custom_id, Failure(None, message, "unreadable_answer")))
 
 
 def _of_text(error: UntranslatableError, first: int) -> UntranslatableError:

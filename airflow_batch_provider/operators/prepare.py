@@ -62,7 +62,7 @@ class BatchInferencePrepareOperator(BaseOperator):
     :param model: written into each request; leave it out to take the connection's.
     :param endpoint: e.g. ``/v1/chat/completions``, ``/v1/responses``, ``/v1/embeddings``.
     :param json_schema: a JSON schema that every answer must follow; its ``title`` becomes its name.
-    :param strict: whether the provider must enforce the schema to the letter.
+    :param strict: whether the provider must enforce the schema to the letter; of ``json_schema`` alone.
     :param limit: the number of rows to take, from the first.
     :param source_format: ``"csv"`` or ``"jsonl"``, for a name without such an ending.
     :param delimiter: of CSV; by default a comma, and a tab for ``.tsv``.

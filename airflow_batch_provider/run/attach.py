@@ -17,6 +17,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.dialects.base import Sent
+from airflow_batch_provider.dialects.torn import decoded
 from airflow_batch_provider.run.facts import Intent, Made
 from airflow_batch_provider.run.run import BatchRun
 
@@ -74,13 +75,13 @@ def _known_by_answers(run: BatchRun, job: Job, why: str) -> Shard:
             "when it has ended"
         )
     endpoint = job.endpoint or _endpoint(run, job)
-    decode = run.backend.line_format(job.model, endpoint).decode
+    line_format = run.backend.line_format(job.model, endpoint)
     shard = Shard(0, 0, 0, 0, job.model, endpoint)
     seen: set[str] = set()
     size = 0
     with run.directory.writer(f"input/{shard.name}.jsonl") as out:
-        for wire in split_chunks(run.backend.outputs(job)):
-            row = decode(wire, Sent(own=False)).custom_id
+        for result in decoded(line_format, split_chunks(run.backend.outputs(job)), Sent(own=False)):
+            row = result.custom_id
             if row is None or row in seen:
                 continue
             seen.add(row)

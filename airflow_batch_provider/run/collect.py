@@ -18,12 +18,11 @@ import orjson
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.doubts import doubt_of
-from airflow_batch_provider.core.errors import BatchInferenceError, NotFoundError
+from airflow_batch_provider.core.errors import NotFoundError
 from airflow_batch_provider.core.jsonl import read_lines, split_chunks
 from airflow_batch_provider.core.reconciling import (
     JOB_LOST,
     OUTPUT_LOST,
-    UNREADABLE,
     Books,
     absence,
     check_equation,
@@ -39,6 +38,7 @@ from airflow_batch_provider.core.records import (
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
+from airflow_batch_provider.dialects.torn import decoded
 from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.budget import Meter, prices_of
 from airflow_batch_provider.run.facts import End
@@ -80,9 +80,9 @@ def collect(
     received = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         gone: list[str] = []
-        for line in _lines(backend, job, gone):
+        for told in decoded(line_format, _lines(backend, job, gone), sent):
             received += 1
-            result = _named(_decoded(line_format, line, sent), masked)
+            result = _named(told, masked)
             if books.enter(result, spool.tell()):
                 # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
                 meter.add(result)
@@ -154,22 +154,6 @@ def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
     for handle in job.outputs if gone and len(job.outputs) > 1 else ():
         with contextlib.suppress(NotFoundError):
             yield from split_chunks(backend.outputs(replace(job, outputs=(handle,))))
-
-
-def _decoded(line_format: LineFormat, line: bytes, sent: Sent) -> BatchResult:
-    """One output line as a result; what nobody foresaw in it is a matter of its row alone."""
-    try:
-        return line_format.decode(line, sent)
-    except BatchInferenceError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a provider may have written anything
-        custom_id = None
-        with contextlib.suppress(Exception):
-            custom_id = sent.row(line_format.row_of(line))
-        if custom_id is None:
-            return BatchResult(None, "invalid", line)
-        told = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
-        return read_line(error_line(custom_id, UNREADABLE, told))
 
 
 def _masked(backend: Backend, ids: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,8 @@ class BatchInferenceSensor(RunOperator):
         """
         if event is None:
             return self.execute(context)
+        with contextlib.suppress(Exception):  # for the link alone, which must not end what has gone well
+            self._jobs()
         with airflow_errors():
             self._ended(event["reason"], event["message"])
             return {"run_path": self.run_path, "batch_id": self.batch_id}
@@ -70,10 +73,13 @@ class BatchInferenceSensor(RunOperator):
             raise ConfigurationError("give either run_path, or batch_id with conn_id")
         if self.run_path:
             run = self.follow(self.run_path, self.conn_id)
+            self._remember(run)
             return run.backend, run.live_jobs()
         if not self.conn_id:
             raise ConfigurationError("conn_id is missing; set it to the connection of batch_id")
-        return self.hook(self.conn_id).backend, [str(self.batch_id)]
+        backend = self.hook(self.conn_id).backend
+        self.console_url = backend.console_url(str(self.batch_id))
+        return backend, [str(self.batch_id)]
 
     def _ended(self, reason: str, message: str) -> None:
         heed(reason, message)

@@ -120,7 +120,7 @@ class EndedRun:
     def read(cls, directory: RunDirectory) -> EndedRun:
         """The run in a directory.
 
-        :raises RunConflictError: when there is none, or it has not ended.
+        :raises RunConflictError: when there is none, or it has not ended, in whole or in part.
         """
         directory.refresh()
         run, summary = Ledger(directory).run(), directory.read_json("summary.json")
@@ -131,6 +131,11 @@ class EndedRun:
         if summary is None:
             raise RunConflictError(
                 f"The run in {directory.uri} has not ended (no summary.json); load after the task that waits for it"
+            )
+        if waits := summary.get("open"):
+            raise RunConflictError(
+                f"The run in {directory.uri} has not ended ({len(waits)} of its files have no result yet: "
+                f"{', '.join(map(str, waits[:5]))}); clear the run's task, and load when it has succeeded"
             )
         route = "/".join(filter(None, [run.identity.get("type"), run.identity.get("behind")])) or None
         jobs = {job["shard"]: job for job in summary.get("jobs") or ()}

@@ -262,6 +262,10 @@ def test_a_run_must_have_ended(tmp_path: Path) -> None:
     (tmp_path / "run" / "summary.json").unlink()
     with pytest.raises(AirflowFailException, match="has not ended"):
         load(run)
+    # Written when a job could not be read: what has no result yet would be loaded as missing.
+    run = write_run(tmp_path / "stopped", [chat("a", "1")], open=["r0-00001"])
+    with pytest.raises(AirflowFailException, match=r"has not ended .* r0-00001"):
+        load(run)
 
 
 def test_other_databases_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,22 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_batch_provider.core.errors import ProviderError
 from airflow_batch_provider.hooks.base import BatchInferenceHook
+from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.operators import base
 from airflow_batch_provider.operators.batch_inference import (
     BatchInferenceFetchOperator,
     BatchInferenceOperator,
     BatchInferenceSubmitOperator,
 )
+from airflow_batch_provider.run.ledger import Ledger
+from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.sensors.batch_inference import BatchInferenceSensor
 from tests.airflow.world import TaskInstance, curl_batch, provider, request, resume, rows, write
 
@@ -104,6 +108,28 @@ def test_a_sensor_gives_up_at_its_timeout(tmp_path, fake, deferrable):
     with pytest.raises(AirflowFailException, match=r"did not end within 0\.3 s and are left running"):
         resume(sensor, first())
     assert fake.calls("cancel") == []
+
+
+@pytest.mark.parametrize("by", ["run_path", "batch_id"])
+def test_the_sensors_link_leads_to_the_job(tmp_path, fake, monkeypatch, by):
+    """While it waits and after it, also when another process has resumed it."""
+    row = OpenAIBatchHook.row
+    wire = replace(row.wire, base_url=fake.base_url, console="https://console.test/{id}")
+    monkeypatch.setattr(OpenAIBatchHook, "row", replace(row, wire=wire))
+    told = submit(tmp_path).execute(first())
+    of = (
+        {"run_path": told["run_path"]}
+        if by == "run_path"
+        else {"batch_id": fake.batches[0]["id"], "conn_id": "provider"}
+    )
+    page = f"https://console.test/{fake.batches[0]['id']}"
+    waiting, ended = (BatchInferenceSensor(task_id="wait", **of, **POLL) for _ in range(2))
+    link = waiting.operator_extra_links[0]
+    fake.faults.hold_after_rows = 1
+    waiting._jobs()
+    assert link.get_link(waiting, ti_key=None) == page
+    ended.execute_complete(first(), {"reason": "ended", "message": ""})
+    assert link.get_link(ended, ti_key=None) == page
 
 
 def test_a_sensor_looks_for_itself_without_an_event(tmp_path, fake):
@@ -269,9 +295,9 @@ def test_the_deadline_leaves_the_jobs_alone(tmp_path, fake):
 def test_fetching_past_the_deadline_has_time_again(tmp_path, fake):
     """What the submitting task allowed has passed; a task that only fetches waits on."""
     fake.faults.hold_after_rows = 1
-    began = time.time()
-    told = submit(tmp_path, timeout=0.5).execute(first())
-    time.sleep(max(0.0, began + 0.6 - time.time()))
+    told = submit(tmp_path, timeout=3600).execute(first())
+    ledger = Ledger(RunDirectory(told["run_path"]))
+    ledger.write_tries(replace(ledger.tries(), deadline=time.time() - 1))
     fetch = BatchInferenceFetchOperator(task_id="fetch", run_path=told["run_path"], **POLL)
     with pytest.raises(TaskDeferred) as deferred:
         fetch.execute(first())

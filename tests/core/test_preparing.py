@@ -266,7 +266,9 @@ def test_arguments_that_cannot_work(arguments: dict, message: str) -> None:
 
 
 def test_a_lax_schema() -> None:
-    """strict=False takes any schema."""
+    """strict=False takes any schema, and is an error without one."""
+    with pytest.raises(ConfigurationError, match="strict=False is of a json_schema, and none is passed"):
+        run(csv_bytes([["text"], ["a"]]), strict=False)
     made = run(csv_bytes([["text"], ["a"]]), json_schema=STRICT, strict=False)
     assert made[0]["body"]["response_format"]["json_schema"]["strict"] is False
 

@@ -51,7 +51,6 @@ SHAPES = {
     "the id is null": (renamed(custom_id=None), 3),
     "the id is a list": (renamed(custom_id=["row-1"]), 3),
     "no line has one": (by_line(lambda one: json.dumps({**one, "custom_id": None}).encode()), 0),
-    "several lines for one": (by_line(lambda one: json.dumps(one, indent=1).encode()), 0),
     "one line for all": (lambda data: b"[" + data.rstrip(b"\n").replace(b"\n", b",") + b"]\n", 0),
     "cut in the middle": (lambda data: data.replace(b'"custom_id":"row-1"', b'"custom_id":"ro\n'), 3),
 }
@@ -228,4 +227,62 @@ def test_failed_rows_that_are_counted_as_completed(tmp_path, monkeypatch):
         summary = bench.finish()
         outcomes = [summary.outcomes[name] for name in ("succeeded", "failed", "cancelled", "missing")]
         assert outcomes == [1, 1, 2, 0]
+        assert summary.lost == ()
+
+
+def written_raw(text):
+    """Every answer with a line feed in it that the server does not escape."""
+
+    def change(data):
+        lines = []
+        for raw in data.split(b"\n")[:-1]:
+            one = json.loads(raw)
+            one["response"]["body"]["choices"][0]["message"]["content"] = text
+            lines.append(json.dumps(one).encode().replace(b"\\n", b"\n"))
+        return b"\n".join(lines)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [written_raw("a\nb"), written_raw("{\n}\n"), by_line(lambda one: json.dumps(one, indent=1).encode())],
+    ids=["line feeds", "code", "indented"],
+)
+def test_lines_that_are_torn_are_read_whole(tmp_path, monkeypatch, change):
+    """Before: no answer was readable, all were paid; where the last line was torn, the download was taken for cut."""
+    spoil(monkeypatch, change)
+    with FakeProvider() as fake:
+        bench = bench_of(tmp_path, fake)
+        bench.write([line(number) for number in range(4)])
+        summary = bench.finish()
+        assert (summary.outcomes["succeeded"], len(fake.batches)) == (4, 1)
+
+
+def test_a_torn_row_puts_no_other_in_doubt(tmp_path, monkeypatch):
+    """One row is torn beyond repair; another has no line, and the job itself counts one that failed."""
+
+    def change(data):
+        kept = []
+        for raw in data.split(b"\n")[:-1]:
+            custom_id = json.loads(raw)["custom_id"]
+            if custom_id == "row-1":
+                kept += [raw[:-30], b"lost", raw[-30:-2]]
+            elif custom_id != "row-2":
+                kept.append(raw)
+        return b"\n".join([*kept, b""])
+
+    spoil(monkeypatch, change)
+    with FakeProvider() as fake:
+        bench = bench_of(tmp_path, fake)
+        bench.write([line(number) for number in range(4)])
+        retrieve = bench.backend.retrieve
+
+        def counted(job_id):
+            job = retrieve(job_id)
+            return replace(job, counts=replace(job.counts, completed=job.counts.total - 1, failed=1))
+
+        bench.backend.retrieve = counted
+        summary = bench.finish(rounds=1)
+        assert (summary.outcomes["succeeded"], summary.outcomes["invalid"], summary.outcomes["missing"]) == (2, 1, 1)
         assert summary.lost == ()

@@ -81,6 +81,10 @@ def _whole(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         try:
             orjson.loads(last)
         except orjson.JSONDecodeError:
+            # The rest of a line with a raw line feed in it is whole where it closes the line.
+            if not last.lstrip().startswith(b"{") and last.rstrip().endswith(b"}"):
+                yield b"\n"
+                return
             raise ProviderError(f"download of {name}: it stops in the middle of a line, so it was cut") from None
         yield b"\n"
 
