@@ -117,12 +117,9 @@ def test_the_sensors_link_leads_to_the_job(tmp_path, fake, monkeypatch, by):
     wire = replace(row.wire, base_url=fake.base_url, console="https://console.test/{id}")
     monkeypatch.setattr(OpenAIBatchHook, "row", replace(row, wire=wire))
     told = submit(tmp_path).execute(first())
-    of = (
-        {"run_path": told["run_path"]}
-        if by == "run_path"
-        else {"batch_id": fake.batches[0]["id"], "conn_id": "provider"}
-    )
-    page = f"https://console.test/{fake.batches[0]['id']}"
+    batch_id = fake.batches[0]["id"]
+    of = {"run_path": told["run_path"]} if by == "run_path" else {"batch_id": batch_id, "conn_id": "provider"}
+    page = f"https://console.test/{batch_id}"
     waiting, ended = (BatchInferenceSensor(task_id="wait", **of, **POLL) for _ in range(2))
     link = waiting.operator_extra_links[0]
     fake.faults.hold_after_rows = 1
