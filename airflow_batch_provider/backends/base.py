@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, ClassVar, TypeAlias
 
 from airflow_batch_provider.backends.boundary import CALLS, guarded
 from airflow_batch_provider.backends.paging import Pages
+from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.finding import Handle, Matcher
 from airflow_batch_provider.core.records import JSON, Admission, Found, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.base import LineFormat
 
+Lines: TypeAlias = "Callable[[], BinaryIO]"
 _MOST_HIDDEN = 64
 """Tokens of an hour pile up in a triggerer that runs for weeks."""
 BESIDE_SECONDS = 3600.0
@@ -75,6 +77,9 @@ class Backend(ABC):
 
     create_is_repeatable: ClassVar[bool] = False
     """Whether a create sent again, byte for byte, is answered with the same job."""
+
+    sends_inline: ClassVar[bool] = False
+    """Whether the wire lines travel in the create call, so that nothing is uploaded before."""
 
     find_settle_seconds: ClassVar[float] = 900
     """How long after the intent a look is repeated before absence is believed."""
@@ -145,27 +150,34 @@ class Backend(ABC):
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """How lines for this model and endpoint are written and read."""
 
-    @abstractmethod
     def upload(self, shard: Shard, token: str, stream: BinaryIO, options: Mapping[str, Any]) -> str:
-        """Upload wire lines, streaming; the file's name carries ``token``.
+        """Upload wire lines, streaming; the file's name carries ``token``. Not called where :attr:`sends_inline`.
 
         :return: the handle (file id, URI), decoded.
         """
+        return self.upload_file(token, stream)
 
-    @abstractmethod
     def upload_file(self, name: str, stream: BinaryIO) -> str:
         """Upload any file of this provider's own lines, streaming.
 
         :return: the handle (file id, URI), decoded.
         """
+        raise ConfigurationError(f"{self.name} takes no files: the requests of a job are sent when it is created")
 
     @abstractmethod
     def create_request(self, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
-        """The exact create call as JSON, without secrets; pure. It is recorded before it is sent."""
+        """The exact create call as JSON, without secrets and without lines; pure. It is recorded before it is sent.
+
+        :param input_id: the upload; empty where :attr:`sends_inline`.
+        """
 
     @abstractmethod
-    def create(self, request: JSON) -> Job:
-        """Send a recorded create call once."""
+    def create(self, request: JSON, lines: Lines | None = None) -> Job:
+        """Send a recorded create call once.
+
+        :param lines: opens the wire lines from their beginning, for a backend that sends them in this very call; None
+            where the job reads an upload that the caller made.
+        """
 
     @guarded
     def find(self, handles: Sequence[Handle], beside: Collection[str] = ()) -> Found:

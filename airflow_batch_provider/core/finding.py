@@ -9,12 +9,17 @@ no likeness of names proves anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from airflow_batch_provider.core.identity import content_of, own_of
 from airflow_batch_provider.core.records import Found, Job, JobStatus
 
+CLOCKS_APART_SECONDS = 60.0
+"""How much earlier than its intent a job may seem to be made, by the provider's clock."""
+CREATE_SECONDS = 900.0
+"""How long after its intent a create may make its job: as long as absence is not believed."""
 _WORD = re.compile(r"[0-9a-z]+")
 _WORTH = {
     JobStatus.COMPLETED: 0,
@@ -32,10 +37,13 @@ class Handle:
 
     :param token: the create's token; empty where it is not known.
     :param input_id: the upload, where it served this create alone.
+    :param rows: how many rows were sent, ``at`` when; for providers that keep no mark. 0 where it is not known.
     """
 
     token: str
     input_id: str | None = None
+    rows: int = 0
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,32 @@ class Matcher:
     def __call__(self, job: Job) -> bool:
         """Whether a job bears one."""
         return job.input_id in self._inputs or not self._words.isdisjoint(words(job))
+
+
+def by_count(jobs: Iterable[Job], handles: Sequence[Handle], beside: Collection[str] = ()) -> Found:
+    """The jobs of creates that leave no mark at their provider: known by the number of their rows and the time alone.
+
+    A job that alone fits a create, and fits no other create, is taken for its job and bears its token as a name. Where
+    several fit, none is taken: a guess could read, or cancel, a job of somebody else. That no job fits proves nothing.
+
+    :param beside: ids of jobs that are on record, which need no guess.
+    """
+    listed = sorted(jobs, key=lambda job: job.created_at or 0.0)
+    fits = {handle.token: [job for job in listed if _fits(job, handle)] for handle in handles if handle.rows}
+    fits = {token: [job for job in some if job.id in beside] or some for token, some in fits.items()}
+    times = Counter(job.id for some in fits.values() for job in some)
+    taken = {token: some[0] for token, some in fits.items() if len(some) == 1 and times[some[0].id] == 1}
+    unclear = sorted({job.id for token, some in fits.items() if token not in taken for job in some})
+    told = f"the provider keeps no mark of a create, and its number of rows and time fit {', '.join(unclear)}"
+    return Found(
+        tuple(replace(job, name=token) for token, job in taken.items()), complete=False, broken=told if unclear else ""
+    )
+
+
+def _fits(job: Job, handle: Handle) -> bool:
+    if job.counts.total != handle.rows or job.created_at is None:
+        return False
+    return -CLOCKS_APART_SECONDS <= job.created_at - handle.at <= CREATE_SECONDS
 
 
 class Sightings:

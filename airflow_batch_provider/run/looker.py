@@ -60,10 +60,14 @@ class Looker:
     def handles(self, shard: Shard, attempts: Sequence[Attempt]) -> list[Handle]:
         """By what the jobs of a shard are known, and by every name they may have of which the ledger has nothing: a
         part of it may be gone, or be put back as it was before the newest create."""
-        known = {one.token: self._own_input(one) for one in attempts if one.token}
+        known = {
+            one.token: Handle(one.token, self._own_input(one), shard.rows, one.intent_at)
+            for one in attempts
+            if one.token
+        }
         others = (token for token in self.tokens(shard) if token not in known)
         return [
-            *(Handle(token, input_id) for token, input_id in known.items()),
+            *known.values(),
             *(Handle(token) for token in itertools.islice(others, LOST_CREATES)),
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from airflow_batch_provider.core import submission
 from airflow_batch_provider.core.counts import counted
@@ -142,9 +143,11 @@ class Submitter:
         input_id = self.run.input_file_id if shard.round == 0 else None
         if before and refused and refused.wait and before.token == token:
             input_id = before.input_id
-        if input_id is None:
+        if input_id is None and not self.run.backend.sends_inline:
             input_id = self.run.read(lambda: self._upload(shard, token))
-        request = self.run.backend.create_request(shard, token, input_id, options)
+        request = self.run.backend.create_request(shard, token, input_id or "", options)
+        if self.run.backend.sends_inline:
+            self._lines(shard).close()  # that they are whole is known before the create is on record
         intent = Intent(token, self.run.clock(), input_id, request)
         if not self.run.ledger.claim(shard, number, intent):
             return self._another(shard)
@@ -168,7 +171,7 @@ class Submitter:
         try:
             self._refuse_when_stopped()
             assert intent.request is not None
-            job = self.run.backend.create(intent.request)
+            job = self.run.backend.create(intent.request, lambda: self._lines(shard))
         except ProviderError as error:
             if not error.ambiguous:
                 raise
@@ -237,9 +240,13 @@ class Submitter:
             raise PermanentError("The task was killed; no further job is created")
 
     def _upload(self, shard: Shard, token: str) -> str:
-        shard_files.check_wire(self.run.directory, shard, staging.wire_name(shard))
-        with self.run.directory.open(staging.wire_name(shard)) as stream:
+        with self._lines(shard) as stream:
             return self.run.backend.upload(shard, token, stream, self.run.options.backend_options)
+
+    def _lines(self, shard: Shard) -> BinaryIO:
+        """What is sent, from its beginning."""
+        shard_files.check_wire(self.run.directory, shard, staging.wire_name(shard))
+        return self.run.directory.open(staging.wire_name(shard))
 
     def _record_job(
         self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False, surplus: Sequence[Job] = ()

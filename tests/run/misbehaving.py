@@ -280,7 +280,7 @@ class MisbehavingBackend(Backend):
     def create_request(self, shard, token, input_id, options):
         return {"shard": shard.name, "token": token, "input_id": input_id}
 
-    def create(self, request):
+    def create(self, request, lines=None):
         world = self.world
         if self.stopped():
             world.breaches.append(f"{request['shard']} was created after the stop")

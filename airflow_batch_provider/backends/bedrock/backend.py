@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import orjson
 
-from airflow_batch_provider.backends.base import Backend, no_model
+from airflow_batch_provider.backends.base import Backend, Lines, no_model
 from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.errors import translated
 from airflow_batch_provider.backends.bedrock.jobs import read_counts, read_job
@@ -238,7 +238,7 @@ class BedrockBackend(Backend):
         """What CreateModelInvocationJob is called with."""
         return create_call(self.place, shard, token, input_id, options)
 
-    def create(self, request: JSON) -> Job:
+    def create(self, request: JSON, lines: Lines | None = None) -> Job:
         """Send a recorded create call once. The same call again gives the same job, thanks to its request token."""
         client = self.client
         with translated("CreateModelInvocationJob"):

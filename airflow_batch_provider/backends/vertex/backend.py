@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
-from airflow_batch_provider.backends.base import Backend, no_model
+from airflow_batch_provider.backends.base import Backend, Lines, no_model
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
@@ -222,7 +222,7 @@ class VertexBackend(Backend):
         """The body of ``batchPredictionJobs.create``."""
         return create_call(self.place, shard, token, input_id, options)
 
-    def create(self, request: JSON) -> Job:
+    def create(self, request: JSON, lines: Lines | None = None) -> Job:
         """Send a recorded create call once."""
         from google.cloud.aiplatform_v1 import BatchPredictionJob
         from google.protobuf.json_format import ParseDict

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
 
-from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.backends.base import Backend, Lines
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.checks import check_options
@@ -199,7 +199,7 @@ class OpenAIBackend(Backend):
             body["output_expires_after"] = options["output_expires_after"]
         return {**body, **extra, "input_file_id": input_id}
 
-    def create(self, request: JSON) -> Job:
+    def create(self, request: JSON, lines: Lines | None = None) -> Job:
         """Send a recorded create call once, with the secrets of ``extra_body``, which are not recorded."""
         answer = self._call("POST", "/batches", self.extra.whole(request))
         job = read_job(answer)
