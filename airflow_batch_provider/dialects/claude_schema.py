@@ -1,6 +1,7 @@
 """The JSON schemas of Claude: what its structured outputs take, what its tools take, and the tool that holds an answer.
 
-Sources: Anthropic, "Structured outputs" (the subset of JSON Schema); vercel/ai, release 4.0.208 of
+Sources: Anthropic, "Structured outputs" (the subset of JSON Schema); the anthropic SDK's ``lib/_parse/_transform.py``
+(formats of strings, values of ``enum`` and ``const``); vercel/ai, release 4.0.208 of
 @ai-sdk/amazon-bedrock (at most ten optional properties); anthropics/claude-code#5319 and trycua/cua#3303 (no anyOf,
 oneOf, allOf at the top of a tool's schema); IDP-on-AWS#709 and unusual-whales-mcp#57 (names of properties, at the top).
 """
@@ -21,6 +22,9 @@ WRAPPED_TOOL = "json_schema_answer_value"
 ANSWER_TOOLS = frozenset({ANSWER_TOOL, WRAPPED_TOOL})
 _MEMBER = "answer"
 _KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_FORMATS = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"])
+_BEYOND = re.compile(r"\(\?[=!<]|\\[bB1-9]")
+"""Of patterns: looking around, borders of words, references back."""
 _COMBINED = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 _MOST_OPTIONAL = 10
@@ -53,7 +57,7 @@ _NOT_NATIVE = frozenset(
 
 def is_native(schema: JSON) -> bool:
     """Whether Claude's structured outputs take a schema: closed objects, no bounds, no recursion, few optional
-    properties."""
+    properties, plain values, known formats and plain patterns."""
     return _is_native(schema, schema, ()) and sum(_optional(schema)) <= _MOST_OPTIONAL
 
 
@@ -63,6 +67,8 @@ def _is_native(node: Any, root: JSON, above: tuple[str, ...]) -> bool:
     if not _NOT_NATIVE.isdisjoint(node):
         return False
     if (node.get("type") == "object" or "properties" in node) and node.get("additionalProperties") is not False:
+        return False
+    if not _is_plain(node):
         return False
     reference = node.get("$ref")
     if isinstance(reference, str):
@@ -74,6 +80,16 @@ def _is_native(node: Any, root: JSON, above: tuple[str, ...]) -> bool:
         return isinstance(target, dict) and _is_native(target, root, (*above, reference))
     children = [*_values(node, "properties"), *_values(node, "anyOf"), *_values(node, "allOf"), node.get("items")]
     return all(_is_native(child, root, above) for child in children)
+
+
+def _is_plain(node: JSON) -> bool:
+    """Whether its values, format and pattern are of those that are taken."""
+    values = node.get("enum")
+    given = [*(values if isinstance(values, list) else ()), node.get("const")]
+    if any(isinstance(value, (dict, list)) for value in given):
+        return False
+    form, pattern = node.get("format"), node.get("pattern")
+    return (form is None or form in _FORMATS) and not (isinstance(pattern, str) and _BEYOND.search(pattern))
 
 
 def _values(node: JSON, name: str) -> list[Any]:

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.testing.native_claude_schema import check_schema
 from airflow_batch_provider.testing.native_shared import refuse
 
 _OLD = r"claude-(?:instant|v2|2|3)\S*"
@@ -113,6 +114,8 @@ def _check_output(name: str, cloud: str, refused: frozenset[str], request: JSON)
         if cloud == "vertex":
             raise refuse("Structured outputs are disabled by constraints/vertexai.allowedPartnerModelFeatures.")
         raise refuse("output_config.format: Extra inputs are not permitted")
+    if "format" in config:
+        check_schema(config["format"].get("schema"))
     effort = config.get("effort")
     if effort and "output_config.effort" in refused:
         raise refuse("This model does not support the effort parameter.")

@@ -14,6 +14,8 @@ from airflow_batch_provider.dialects.anthropic import Anthropic
 from airflow_batch_provider.dialects.claude_schema import ANSWER_TOOL, WRAPPED_TOOL
 from airflow_batch_provider.dialects.families import bedrock_family, vertex_family
 from airflow_batch_provider.testing.native_claude import read_claude
+from airflow_batch_provider.testing.native_claude_schema import check_schema
+from airflow_batch_provider.testing.native_shared import RefusedError
 
 HELLO = [{"role": "user", "content": "Pull the contact out of: Ana, ana@example.org"}]
 CONTACT = {
@@ -27,6 +29,18 @@ EITHER = {"anyOf": [CONTACT, {"type": "object", "properties": {"none": {"type": 
 SPACED = {"type": "object", "properties": {"Account Number": {"type": "string"}}, "required": ["Account Number"]}
 RECURSIVE = {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}}
 SCHEMAS = (CONTACT, BOUNDED, EITHER, SPACED, RECURSIVE, {"type": "array", "items": {"type": "string"}})
+ODD = [
+    {**CONTACT, "properties": {**CONTACT["properties"], "email": more}}  # type: ignore[dict-item]
+    for more in (
+        {"type": "string", "format": "color"},
+        {"type": "string", "pattern": "^(?=a).*$"},
+        {"type": "string", "minLength": 2},
+        {"type": "array", "items": {"type": "string"}, "minItems": 2},
+        {"enum": [{"a": 1}, "b"]},
+        {"const": ["a"]},
+        {"type": "object", "properties": {}},
+    )
+]
 MODELS = (
     *("claude-3-haiku-20240307-v1:0", "claude-3-5-sonnet-20241022-v2:0", "claude-3-7-sonnet-20250219-v1:0"),
     *("claude-sonnet-4-20250514-v1:0", "claude-opus-4-1-20250805-v1:0", "claude-haiku-4-5-20251001-v1:0"),
@@ -108,6 +122,14 @@ def test_a_schema_where_they_are_known_to_work(model: str) -> None:
     """B1: native on Bedrock; on Vertex AI, where an organization must allow them first, a tool."""
     assert sent("bedrock", model, response_format=schema(CONTACT))["output_config"]["format"]["schema"] == CONTACT
     assert sent("vertex", model, response_format=schema(CONTACT))["tool_choice"]["name"] == ANSWER_TOOL
+
+
+@pytest.mark.parametrize("given", ODD)
+def test_a_schema_that_structured_outputs_refuse(given: JSON) -> None:
+    """It goes by a tool; the fake refuses it where it is native."""
+    assert sent("bedrock", "claude-opus-4-6-v1", response_format=schema(given))["tool_choice"]["name"] == ANSWER_TOOL
+    with pytest.raises(RefusedError, match=r"output_config\.format\.schema"):
+        check_schema(given)
 
 
 @pytest.mark.parametrize("cloud", ["bedrock", "vertex"])
