@@ -5,6 +5,7 @@ A line format is a dialect, which knows bodies, inside an envelope, which knows 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import orjson
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.dialects.base import ID_FIELDS, Sent, id_of, position_of
 from airflow_batch_provider.dialects.dialect import Failure
-from airflow_batch_provider.dialects.openai import text_of
+from airflow_batch_provider.dialects.openai import says, text_of
 
 EXPIRED = Failure(None, "The job ended before this record was processed.", "batch_expired", retryable=True)
 ROW_LABEL = "airflow_batch_row"
@@ -80,11 +81,11 @@ class BedrockRecord(Envelope):
         """Its output, or its error wherever it hides."""
         custom_id = sent.row(line.get("recordId"))
         output = _loaded(line.get("modelOutput"))
-        error = line.get("error") or _aws_error(line) or _aws_error(output)
+        said = line.get("error")
+        error = (said if says(said) else None) or _aws_error(line) or _aws_error(output)
         fault = _bedrock_failure(error) if error else None
         if not isinstance(output, dict) or not output:
-            nothing = Failure(None, "The record came back without output.", retryable=True)
-            return Opened(custom_id, fault or nothing)
+            return Opened(custom_id, fault or _nothing("The record came back without output.", output))
         return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output, fault)
 
 
@@ -147,8 +148,7 @@ class VertexRecord(Envelope):
         custom_id = self._row(line, sent)
         fault = _vertex_failure(said) if said else None
         if not isinstance(response, dict) or not response:
-            nothing = Failure(None, "The line came back without a response.", retryable=True)
-            return Opened(custom_id, fault or nothing)
+            return Opened(custom_id, fault or _nothing("The line came back without a response.", response))
         return Opened(custom_id, response, fault)
 
     def _row(self, line: JSON, sent: Sent) -> str | None:
@@ -213,6 +213,14 @@ class InstanceRecord(VertexRecord):
         return Opened(custom_id, line, fault)
 
 
+def _nothing(message: str, found: Any) -> Failure:
+    """Why there is no answer. What came in its place may be one, and paid: only where nothing or words came, the row is
+    sent again."""
+    if not found or isinstance(found, str):
+        return Failure(None, message, retryable=True)
+    return Failure(None, f"The provider's answer cannot be read: {_words(found)}", "unreadable_answer")
+
+
 def told_fault(line: JSON) -> Any:
     """What a line of Vertex AI says went wrong: its ``status``, unless it says that all is well, else its ``error``,
     as the Gemini API writes it (google-genai, ``InlinedResponse.error``)."""
@@ -244,13 +252,11 @@ def _vertex_failure(given: Any) -> Failure:
 
 
 def _loaded(value: Any) -> Any:
-    """An answer, also where it is the text of one."""
-    if not isinstance(value, str) or not value:
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return value
+    """An answer, also where it is the text of one, or alone in a list."""
+    if isinstance(value, str) and value:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            value = orjson.loads(value)
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) else value
 
 
 def _words(value: Any) -> str:

@@ -167,7 +167,7 @@ def _is_bare_error(data: Any) -> bool:
     if isinstance(response, dict):
         status = _status(response.get("status_code"))
         return status is not None and status >= 400 and not _is_answer(response.get("body"))
-    return not response and any(_says(data.get(name)) for name in ("error", "errorCode", "errorMessage"))
+    return not response and any(says(data.get(name)) for name in ("error", "errorCode", "errorMessage"))
 
 
 def is_too_deep(error: Exception) -> bool:
@@ -230,7 +230,7 @@ def _normalise(data: dict[str, Any]) -> bool:
         # What was answered was paid, also where the status is left out or a text.
         response["status_code"] = 200 if response["status_code"] is None else response["status_code"]
     status = response["status_code"] if response else None
-    if body is None and not _says(said) and (status is None or _is_good(status)):
+    if body is None and not says(said) and (status is None or _is_good(status)):
         start = before[:300].decode("utf-8", "replace")
         said = {"code": "unreadable_answer", "message": f"The provider's line has neither answer nor error: {start}"}
     normal = {
@@ -290,31 +290,31 @@ def _int(value: Any) -> int | None:
 
 def _is_answer(body: Any) -> bool:
     """Whether a body holds what a model made, and no error."""
-    return isinstance(body, dict) and any(body.get(name) for name in MADE) and not _says(body.get("error"))
+    return isinstance(body, dict) and any(body.get(name) for name in MADE) and not says(body.get("error"))
 
 
-def _says(error: Any) -> bool:
+def says(error: Any) -> bool:
     """Whether an error says anything.
 
     Some servers write an object of nulls for none, or their language's word for it as a text, or a code of success.
     """
     if isinstance(error, dict):
-        return any(_says(value) for value in error.values()) and not _is_good(_status(error.get("code")))
+        return any(says(value) for value in error.values()) and not _is_good(_status(error.get("code")))
     if isinstance(error, list):
-        return any(_says(value) for value in error)
+        return any(says(value) for value in error)
     return error.strip().lower() not in _NOTHING if isinstance(error, str) else bool(error)
 
 
 def _error(error: Any) -> dict[str, Any] | None:
-    if not _says(error):
+    if not says(error):
         return None
     if isinstance(error, list) or (isinstance(error, dict) and isinstance(error.get("error"), (dict, list))):
         words = words_of({"errors": error} if isinstance(error, list) else error)
-        return {"code": words.code, "message": words.message if _says(words.message) else text_of(error)}
+        return {"code": words.code, "message": words.message if says(words.message) else text_of(error)}
     if isinstance(error, dict):
-        code = error.get("code") if _says(error.get("code")) else None
+        code = error.get("code") if says(error.get("code")) else None
         message = error.get("message")
-        if code is None and not _says(message):
+        if code is None and not says(message):
             message = error  # in fields of its own
         return {"code": None if code is None else text_of(code), "message": "" if message is None else text_of(message)}
     return {"code": None, "message": text_of(error)}
@@ -322,7 +322,7 @@ def _error(error: Any) -> dict[str, Any] | None:
 
 def _unfinished(body: Any) -> dict[str, Any] | None:
     """The error of a response that ended without an answer and without an error of its own."""
-    if not isinstance(body, dict) or "output" not in body or _says(body.get("error")):
+    if not isinstance(body, dict) or "output" not in body or says(body.get("error")):
         return None
     status = body.get("status")
     if status not in UNFINISHED:
@@ -348,7 +348,7 @@ def _classify(data: dict[str, Any]) -> tuple[Outcome, Refusal | None]:
     if (
         _is_good(status)
         and body is not None
-        and (not _says(body.get("error")) or body.get("choices") or holds_answer(body))
+        and (not says(body.get("error")) or body.get("choices") or holds_answer(body))
     ):
         return "succeeded", None
     # The Responses API tells a failure in the body of a 200.

@@ -192,3 +192,35 @@ def test_gateway_record() -> None:
     form = gateway_format("bedrock", "us.anthropic.claude-sonnet-4-20250514-v1:0", CHAT)
     result = decoded(form, {"recordId": token(0), "modelOutput": CLAUDE, **AWS_ERRORS[0]})
     assert (result.outcome, result.usage) == ("succeeded", Usage(9, 4))
+
+
+@pytest.mark.parametrize("said", [{}, [], "", None, {"errorCode": None, "errorMessage": None}, {"code": 200}])
+def test_errors_that_say_nothing(said: Any) -> None:
+    """An answer beside them is one without an error."""
+    model = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+    result = decoded(of_bedrock(model), {"recordId": token(0), "modelOutput": CLAUDE, "error": said})
+    assert (result.outcome, orjson.loads(result.line)["error"]) == ("succeeded", None)
+    nothing = decoded(of_bedrock(model), {"recordId": token(0), "modelOutput": None, "error": said})
+    assert nothing.refusal is Refusal.PASSING
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "answer"),
+    [
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", "modelOutput", CLAUDE),
+        ("gemini-2.5-flash", "response", GEMINI),
+    ],
+)
+def test_answers_in_another_shape(model: str, line: str, answer: JSON) -> None:
+    """One in a list is read; what cannot be read may have been paid, so it is told and not sent again."""
+    form = of_bedrock(model) if line == "modelOutput" else vertex_format(vertex_family(model), model, CHAT)
+    for found in ([answer], orjson.dumps(answer).decode(), orjson.dumps([answer]).decode()):
+        result = decoded(form, {"recordId": token(0), "custom_id": token(0), line: found})
+        assert (result.outcome, result.usage) == ("succeeded", Usage(9, 4))
+    for found in ([answer, answer], [1], 7, True):
+        result = decoded(form, {"recordId": token(0), "custom_id": token(0), line: found})
+        assert (result.custom_id, result.outcome, result.refusal) == ("row", "invalid", Refusal.REQUEST)
+        assert orjson.loads(result.line)["error"]["code"] == "unreadable_answer"
+    for found in (None, {}, [], "", 0, False):
+        result = decoded(form, {"recordId": token(0), "custom_id": token(0), line: found})
+        assert (result.outcome, result.refusal) == ("failed", Refusal.PASSING)
