@@ -73,4 +73,5 @@ def _is_lost(job: Job, books: Books, found: int, gone: Sequence[str]) -> bool:
         return job.status is not JobStatus.FAILED and (bool(gone) or not found)
     # Some count a failed row as completed (vllm-project/aibrix#2253): errors beyond those counted as failed are these.
     miscounted = 0 if counts.failed is None else max(0, books.refused - counts.failed)
-    return found < asked and books.made + miscounted < min(asked, counts.completed)
+    # An error without an id is no proof that a row without a line of its own was not answered.
+    return books.answered < asked and books.made + miscounted < min(asked, counts.completed)

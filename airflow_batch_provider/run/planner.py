@@ -109,7 +109,8 @@ class Planner:
         if len(self.run.ledger.rounds()) > number:
             return True  # another process has planned it meanwhile; its files are not to be written over
         shards = staging.stage(self.run.directory, label, source, self.rules(), self.run.backend, report, planned)
-        self.run.ledger.settle_lost()
+        if self.run.options.on_lost_job == "resubmit":
+            self.run.ledger.settle_lost()
         rows = counted(sum(shard.rows for shard in shards), "row")
         self.run.log.info("Round %d sends %s again in %s", number, rows, counted(len(shards), "shard"))
         if over:

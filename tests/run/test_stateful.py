@@ -472,6 +472,19 @@ def theirs(story):
     story.another_airflow(faults=[], far=100.0)
 
 
+def nameless_errors_first(story):
+    """Errors without an id as many as rows, and their answers come when everybody believes that they never will."""
+    story.a_job_ends(
+        which=1,
+        status=JobStatus.COMPLETED,
+        answers=["good"],
+        noise=["nameless", "nameless"],
+        late=("errors", 5000.0),
+        error="invalid",
+        seed=98,
+    )
+
+
 def killed(story):
     story.killed_by_a_person(faults=[])
 
@@ -511,6 +524,20 @@ TOLD = {
     "the second of two jobs of the same bytes vanishes": (
         {},
         [theirs, tried(), lost, tried(), ended(0, "busy", "good"), resumed(("retrieve", 1, "404")), resumed()],
+    ),
+    "answers come later than as many errors without an id": (
+        {"complete": False},
+        [tried(), nameless_errors_first, resumed(), long_after, resumed(), long_after, resumed()],
+    ),
+    "a lost job is found again after the rows of another were sent again": (
+        {},
+        [
+            tried(),
+            ended(1, "good"),
+            *[resumed(("outputs", 0, "404")), long_after] * 3,
+            ended(0, "busy"),
+            resumed(),
+        ],
     ),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
     "an answer comes later than an error of the same row": ({}, [tried(), errors_of_all, tried()]),
