@@ -12,7 +12,6 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
-import pytest
 
 from airflow_batch_provider.get_provider_info import get_provider_info
 from tests.architecture.import_everything import import_everything
@@ -114,42 +113,6 @@ def test_no_function_is_too_long(record_property):
     longest = functions()[0]
     record_property("longest function", str(longest))
     assert longest.lines <= 60, longest
-
-
-def connection_types() -> dict[str, str]:
-    return {row["connection-type"]: row["hook-class-name"] for row in get_provider_info()["connection-types"]}
-
-
-def lacks(connection_type: str) -> list[str]:
-    """What a connection type still lacks before it is a full member."""
-    missing = []
-    name = connection_type.removesuffix("_batch")
-    hook = connection_types().get(connection_type)
-    if hook is None:
-        missing.append("a row in get_provider_info()['connection-types']")
-    else:
-        module, _, class_name = hook.rpartition(".")
-        if getattr(importlib.import_module(module), class_name).conn_type != connection_type:
-            missing.append(f"a hook {hook} whose conn_type is {connection_type!r}")
-    if not (ROOT / "docs" / "providers" / f"{name}.md").is_file():
-        missing.append(f"docs/providers/{name}.md")
-    if f"`{connection_type}`" not in (ROOT / "README.md").read_text():
-        missing.append("a row in README.md's table of connection types")
-    contract = ROOT / "tests" / "backends" / f"test_{name}.py"
-    if not contract.is_file() or not re.search(r"^class Test\w+\(.*Contract.*\):", contract.read_text(), re.MULTILINE):
-        missing.append(f"a class in tests/backends/test_{name}.py that inherits the contract suite")
-    return missing
-
-
-@pytest.mark.parametrize("connection_type", sorted(connection_types()))
-def test_a_connection_type_lacks_nothing(connection_type):
-    """Each connection type has a hook, a page, a row in the README and the contract suite."""
-    assert lacks(connection_type) == []
-
-
-def test_a_stranger_lacks_everything():
-    """The check itself names what a new backend still needs."""
-    assert len(lacks("stranger_batch")) == 4
 
 
 def test_provider_info_names_only_what_exists():
