@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -35,7 +36,8 @@ def make_batches(url: str, key: str, count: int) -> list[str]:
         content = json.dumps(line).encode()
         file = client.post("/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", content)}).json()
         create = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-        return [client.post("/batches", json=create).json()["id"] for _ in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            return [*pool.map(lambda _: client.post("/batches", json=create).json()["id"], range(count))]
 
 
 async def heartbeat(gaps: list[float]) -> None:

@@ -155,13 +155,9 @@ async def test_only_a_killed_task_cancels(world, state, cancels):
 
 @pytest.mark.alone
 def test_a_hundred_waiting_runs_do_not_stall_the_loop():
-    """100 runs, API latency 100 ms: the longest stall of the event loop is below 50 ms."""
-    stalls = []
-    while len(stalls) < 3 and min(stalls, default=50.0) >= 50:
-        # A busy machine takes the processor away from the best of loops, hence the best of three.
-        command = [sys.executable, "benchmarks/triggers.py"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE)
-        told = done.stdout.strip().splitlines()[-1]
-        print(f"\n{told}")
-        stalls.append(float(told.rsplit(" ", 2)[1]))
-    assert min(stalls) < 50, stalls
+    """100 runs, answers of a second: the loop never stands still for as long as one of them, on a busy machine too."""
+    command = [sys.executable, "benchmarks/triggers.py", "--latency", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    told = done.stdout.strip().splitlines()[-1]
+    print(f"\n{told}")
+    assert float(told.rsplit(" ", 2)[1]) < 500

@@ -299,20 +299,15 @@ class FaultyContract(FakeWorld, BackendContract):
 
     @pytest.mark.alone
     async def test_apoll_does_not_block(self, backend: Any, world: Any) -> None:
-        """While fifty answers of 100 ms are waited for, everything else on the loop runs, and they run at once."""
+        """While fifty answers of a second are waited for, everything else on the loop runs, and they run at once."""
         ids = [self.send(backend, 1).id for _ in range(2)] * 25
         await backend.apoll(ids[:1])
-        world.faults.latency = 0.1
-        gaps = []
-        for _ in range(3):  # a busy machine may stop us once; a call that blocks does it each time
-            begun = time.perf_counter()
-            jobs, gap = await heartbeat(backend.apoll(ids))
-            assert time.perf_counter() - begun < 50 * 0.1 / 2
-            assert [job.id for job in jobs] == ids
-            gaps.append(gap)
-            if gap < 0.05:
-                break
-        assert min(gaps) < 0.05, f"the event loop stood still for {gaps} seconds"
+        world.faults.latency = 1.0  # far longer than a busy machine stops us
+        begun = time.perf_counter()
+        jobs, gap = await heartbeat(backend.apoll(ids))
+        assert time.perf_counter() - begun < 50 / 2
+        assert [job.id for job in jobs] == ids
+        assert gap < 0.5, f"the event loop stood still for {gap} seconds"
 
     async def test_acancel_cancels_all(self, backend: Any, world: Any) -> None:
         """Every job is cancelled although one of them fails, whose error is then raised."""
