@@ -117,17 +117,16 @@ class Fetcher:
             raise
 
     def found_again(self, shard: Shard, attempt: Attempt, job_id: str) -> bool:
-        """Whether what an earlier try gave up as lost is there; then it is collected, or waited for."""
+        """Whether the job of what an earlier try gave up as lost is there; then it is waited for, or read, anew."""
         try:
             job = self.run.read(lambda: self._retrieve(job_id))
-            if not job.status.is_terminal:
-                self.run.ledger.no_doubt(shard, attempt.number)
-                self.run.ledger.lives_again(shard, attempt.number)
-                return True
-            return self._collect(shard, attempt, job, lambda _: False)
         except BatchInferenceError as error:
             self.run.log.warning("Job %s is still lost: %s", job_id, error)
             return False
+        if not job.status.is_terminal:
+            self.run.ledger.no_doubt(shard, attempt.number)
+        self.run.ledger.lives_again(shard, attempt.number)
+        return True
 
     def cancel(self) -> list[str]:
         """Ask the provider to stop every live job; their finished rows are collected by the next try.

@@ -315,7 +315,7 @@ class Ledger:
                 self.record_end(shard, attempt.number, attempt.lost)
 
     def lives_again(self, shard: Shard, number: int) -> None:
-        """Take back that a job is gone, for it was seen alive."""
+        """Take back that a job or its answers are gone, for it was seen again."""
         self._directory.remove(_name(shard, number, "lost"))
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:

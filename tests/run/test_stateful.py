@@ -539,6 +539,17 @@ TOLD = {
             resumed(),
         ],
     ),
+    "a lost job is found again with a row that has no line": (
+        {"positional": True},
+        [
+            tried(),
+            ended(1, "good", "none"),
+            *[resumed(("outputs", 0, "404")), long_after] * 3,
+            ended(0, "good"),
+            resumed(),
+            tried(),
+        ],
+    ),
     "an answer comes later than an error": ({}, [tried(), in_part, tried()]),
     "an answer comes later than an error of the same row": ({}, [tried(), errors_of_all, tried()]),
     "given up at the deadline, then stopped": (
