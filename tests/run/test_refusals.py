@@ -20,6 +20,7 @@ from airflow_batch_provider.core.finding import Seen
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import Admission
 from airflow_batch_provider.run.run import Done
+from airflow_batch_provider.run.submitter import Submitter
 from airflow_batch_provider.testing import Said
 from tests.run.benching import line
 
@@ -143,7 +144,7 @@ def test_a_sleeper_cannot_take_a_removed_number(bench):
     bench.clock.ahead += 1000
     made = len(bench.fake.creates)
     assert stale.number == 1
-    sleeper._submitter(record).submit(shard, [stale], "unsure", Seen())
+    Submitter(sleeper, sleeper._looker(record)).submit(shard, [stale], "unsure", Seen())
     assert len(bench.fake.creates) == made
     assert run.ledger.rounds()[0].last(shard).number == 4
     assert bench.go_on(run).outcomes["succeeded"] == 1
