@@ -30,7 +30,9 @@ def test_the_demo_runs_stays_up_and_leaves_nothing(tmp_path):
             argv, cwd=ROOT, env={**os.environ, LABEL: label}, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
         )
     try:
-        until(lambda: demo.poll() is not None or "Ctrl-C stops it" in output.read_text(), 240, "the end of the run")
+        until(
+            lambda: demo.poll() is not None or "Ctrl-C stops it" in output.read_text(), PATIENCE, "the end of the run"
+        )
         printed = output.read_text()
         assert demo.poll() is None, printed
         assert "answer: deferred" in printed, printed

@@ -73,7 +73,7 @@ def test_two_dags_joined_by_an_asset(world: World) -> None:
     sent = airflow.trigger("submit_here")
     assert airflow.wait(sent, timeout=PATIENCE) == "success", airflow.log(sent, "submit")
     started = partial(airflow.call, "GET", "/dags/fetch_there/dagRuns")
-    told = until(lambda: started()["dag_runs"], 60, "the asset to start the other DAG")
+    told = until(lambda: started()["dag_runs"], PATIENCE, "the asset to start the other DAG")
     fetched = Run("fetch_there", told[0]["dag_run_id"])
     assert airflow.wait(fetched, timeout=PATIENCE) == "success", airflow.log(fetched, "fetch")
     assert len(world.fake.batches) == before + 1
@@ -109,7 +109,9 @@ def backfill(airflow, days: list[str], *more: str) -> float:
     """
     # The scheduler notes the end of a backfill some time after that of its runs, and takes no other before.
     told = partial(airflow.call, "GET", "/backfills", dag_id=DAG_ID)
-    until(lambda: all(each["completed_at"] for each in told()["backfills"]), 90, "the backfill before to be noted")
+    until(
+        lambda: all(each["completed_at"] for each in told()["backfills"]), PATIENCE, "the backfill before to be noted"
+    )
     before = {run["dag_run_id"]: run["last_scheduling_decision"] for run in runs_of(airflow, days)}
     arguments = ["--dag-id", DAG_ID, "--from-date", days[0], "--to-date", days[-1], "--max-active-runs", "4", *more]
     run_airflow(airflow.env, "backfill", "create", *arguments)

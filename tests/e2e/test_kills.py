@@ -32,7 +32,7 @@ with DAG(dag_id="killed", schedule=None, params={{"conn_id": "provider"}}):
     )
 """
 ROWS = 40
-JOB_SECONDS = 12.0
+JOB_SECONDS = 30.0
 
 
 def test_each_kill_ends_with_one_job_and_every_row_once(tmp_path, start_airflow, start_server):
@@ -71,7 +71,7 @@ def test_each_kill_ends_with_one_job_and_every_row_once(tmp_path, start_airflow,
 def kill_the_triggerer_while_deferred(airflow: AirflowStack, fake: FakeProvider) -> Run:
     run = airflow.trigger("killed")
     airflow.wait_for_task(run, "answer", ["deferred"])
-    until(lambda: len(fake.calls("poll")) > 2, 30, "the trigger to poll")
+    until(lambda: len(fake.calls("poll")) > 2, PATIENCE, "the trigger to poll")
     airflow.kill("triggerer")
     airflow.restart("triggerer")
     return run

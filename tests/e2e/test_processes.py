@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from airflow_batch_provider.testing.processes import Processes, StackError, free_port, until
+from tests.patience import PATIENCE
 
 # A process whose grandchild leaves the session and outlives its parent, as an Airflow worker does.
 FORKS = """
@@ -30,7 +31,9 @@ def processes(tmp_path):
 
 def start_forking(processes: Processes) -> list[psutil.Process]:
     processes.start("forking", [sys.executable, "-c", FORKS], {})
-    return until(lambda: members if len(members := processes.members("forking")) == 2 else None, 10, "two processes")
+    return until(
+        lambda: members if len(members := processes.members("forking")) == 2 else None, PATIENCE, "two processes"
+    )
 
 
 def test_kill_reaches_what_left_the_session(processes):
@@ -54,9 +57,9 @@ def test_stop_ends_those_that_ignore_sigterm(processes):
 def test_a_dead_process_is_told_with_the_end_of_its_log(processes):
     """A process that ends by itself is an error that quotes its log."""
     processes.start("broken", [sys.executable, "-c", "print('no such port'); raise SystemExit(3)"], {})
-    until(lambda: not processes.members("broken"), 10, "the end")
+    until(lambda: not processes.members("broken"), PATIENCE, "the end")
     with pytest.raises(StackError, match=r"(?s)broken ended with exit code 3.*no such port"):
-        until(processes.check, 2, "the error")
+        until(processes.check, PATIENCE, "the error")
 
 
 def test_a_killed_process_is_no_error(processes):
