@@ -1,8 +1,8 @@
-"""Ask a Global Batch deployment of Azure OpenAI about reviews, and load the answers into a table.
+"""Label reviews with a Global Batch deployment of Azure OpenAI, and load the answers into a table.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do), a connection `azure_openai_batch` and a database connection `results_db`.
-Any connection of this package will do for `conn_id`, `local_batch` too.
+runs are kept, on any object store), a connection `azure_openai_batch` and a database connection `results_db`.
+`conn_id` may be any connection of this package, e.g. `local_batch`.
 """
 
 from datetime import timedelta
@@ -17,12 +17,12 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="azure_openai_batch",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("azure_openai_batch", type="string", description="The connection whose provider answers."),
         "model": Param("gpt-5-mini-batch", type="string", description="A Global Batch deployment."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -40,7 +40,7 @@ with DAG(
         ],
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -48,7 +48,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         max_enqueued_tokens=50_000_000,  # the quota of the deployment; larger files are sent in waves
         allow_local_path=True,
     )

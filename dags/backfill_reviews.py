@@ -1,9 +1,9 @@
-"""Label a data set day by day, also days long gone: `airflow backfill create --dag-id backfill_reviews ...`.
+"""Label a data set day by day, also for past days: `airflow backfill create --dag-id backfill_reviews ...`.
 
-Each day has its own run directory, so days may run side by side, a day that is run again reads what it has already
-paid for, and only a day whose file changed is asked anew (the old answers are kept under `history/`). Set the Airflow
-Variables `reviews_by_day` (a folder with one CSV file a day, `2026-01-31.csv`, with the columns id and text) and
-`quickstart_folder` (where runs are kept; any object store will do) and a database connection `results_db`.
+Each day has its own run directory, so days may run in parallel. A day that is run again reads the answers it has; it is
+sent again only if its file changed (the old answers are kept under `history/`). Set the Airflow Variables
+`reviews_by_day` (a folder with one CSV file per day, `2026-01-31.csv`, with the columns id and text) and
+`quickstart_folder` (where runs are kept, on any object store) and a database connection `results_db`.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -22,7 +22,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=4,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
@@ -38,7 +38,7 @@ with DAG(
         prompt="Is the sentiment of this review positive or negative? Answer with one word.\n\n{{ row.text }}",
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -46,7 +46,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         on_changed_input="restart",
         allow_local_path=True,
     )

@@ -2,7 +2,7 @@
 
 The connection holds region, bucket and the service role; each line is translated to the model's own format and back.
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do), a connection `bedrock_batch` and a database connection `results_db`.
+runs are kept, on any object store), a connection `bedrock_batch` and a database connection `results_db`.
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="bedrock_batch",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("bedrock_batch", type="string", description="The connection whose provider answers."),
@@ -26,7 +26,7 @@ with DAG(
             type="string",
             description="A model id, or an inference profile's id or ARN.",
         ),
-        "rows": Param(150, type="integer", minimum=100, description="Bedrock takes no fewer than 100 a job."),
+        "rows": Param(150, type="integer", minimum=100, description="Bedrock requires at least 100 per job."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -51,7 +51,7 @@ with DAG(
             "additionalProperties": False,
         },
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -59,7 +59,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         allow_local_path=True,
     )
     BatchResultsToSqlOperator(

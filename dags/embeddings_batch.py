@@ -1,8 +1,8 @@
 """Embed texts as one batch, and load the vectors into a table.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do) and a database connection `results_db`. Any connection of this package will do
-for `conn_id`; the model must be one that embeds.
+runs are kept, on any object store) and a database connection `results_db`. `conn_id` may be any connection of this
+package; the model must be an embedding model.
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="embeddings_batch",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
@@ -35,7 +35,7 @@ with DAG(
         prompt="{{ row.text }}",
         endpoint="/v1/embeddings",
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="embed",
@@ -43,7 +43,7 @@ with DAG(
         output_path=f"{RUN}/vectors",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         allow_local_path=True,
     )
     # The vector of a row is its content, as JSON.

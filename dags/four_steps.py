@@ -1,8 +1,8 @@
-"""The steps apart: prepare, submit, wait, fetch, load; each a task of its own, to put other tasks between them.
+"""Prepare, submit, wait, fetch, load: each is a separate task, so that other tasks can run between them.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do) and a database connection `results_db`. Any connection of this package will do
-for `conn_id`. One operator for all of it, which also asks failed rows again: `dags/quickstart.py`.
+runs are kept, on any object store) and a database connection `results_db`. `conn_id` may be any connection of this
+package. `dags/quickstart.py` does it with one operator, which also sends failed rows again.
 """
 
 from datetime import timedelta
@@ -22,12 +22,12 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="four_steps",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
         "model": Param("smollm2-135m-instruct", type="string", description="The model, as the provider names it."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -40,7 +40,7 @@ with DAG(
         prompt="Is the sentiment of this review positive or negative? Answer with one word.\n\n{{ row.text }}",
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     submitted = BatchInferenceSubmitOperator(
         task_id="submit",

@@ -1,8 +1,8 @@
-"""Ask OpenAI about reviews, as one batch with a budget, and load the answers into a table.
+"""Label reviews with OpenAI, as one batch with a budget, and load the answers into a table.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do), a connection `openai_batch` and a database connection `results_db`. Any
-connection of this package will do for `conn_id`, `local_batch` too.
+runs are kept, on any object store), a connection `openai_batch` and a database connection `results_db`. `conn_id`
+may be any connection of this package, e.g. `local_batch`.
 """
 
 from datetime import timedelta
@@ -17,14 +17,14 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="openai_batch",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("openai_batch", type="string", description="The connection whose provider answers."),
         "model": Param("gpt-5-mini", type="string", description="A model of the Batch API."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
         "budget": Param(
-            None, type=["null", "number"], exclusiveMinimum=0, description="US dollars it may cost; empty for any."
+            None, type=["null", "number"], exclusiveMinimum=0, description="US dollars it may cost; empty for no limit."
         ),
     },
     doc_md=__doc__,
@@ -43,7 +43,7 @@ with DAG(
         ],
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -51,7 +51,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         max_cost_usd="{{ params.budget }}",
         allow_local_path=True,
     )

@@ -1,8 +1,8 @@
 """Label reviews with a language model, as one batch, into a table.
 
-It runs against any connection of this package: `conn_id` decides which provider answers, nothing else changes.
+It works with any connection of this package: only `conn_id` decides which provider answers.
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do), and a database connection `results_db`. `make demo` does so by itself.
+runs are kept, on any object store), and a database connection `results_db`. `make demo` does this for you.
 """
 
 from datetime import timedelta
@@ -29,12 +29,12 @@ with DAG(
     dag_id="quickstart",
     schedule="@daily",
     catchup=False,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
         "model": Param("smollm2-135m-instruct", type="string", description="The model, as the provider names it."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -54,7 +54,7 @@ with DAG(
         body={"temperature": 0},
         json_schema=SENTIMENT,
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     checked = BatchInferenceValidateOperator(
         task_id="validate", input_path=requests.output, conn_id="{{ params.conn_id }}", model="{{ params.model }}"
@@ -65,7 +65,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         allow_local_path=True,
     )
     load = BatchResultsToSqlOperator(

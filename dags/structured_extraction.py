@@ -1,8 +1,8 @@
 """Extract fields from texts: every answer follows a JSON schema, and its fields become columns of a table.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do) and a database connection `results_db`. Any connection of this package will do
-for `conn_id`; what the provider calls structured output is made of the schema.
+runs are kept, on any object store) and a database connection `results_db`. `conn_id` may be any connection of this
+package; the schema is sent as the provider's structured output.
 """
 
 from datetime import timedelta
@@ -28,7 +28,7 @@ REVIEW = {
 with DAG(
     dag_id="structured_extraction",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
@@ -47,7 +47,7 @@ with DAG(
         body={"temperature": 0, "max_tokens": 200},
         json_schema=REVIEW,
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -55,7 +55,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         allow_local_path=True,
     )
     BatchResultsToSqlOperator(

@@ -1,8 +1,8 @@
-"""Two DAGs joined by an asset: one submits and ends, the other starts when it has, waits, fetches and loads.
+"""Two DAGs joined by an asset: the first submits and ends; then the second starts, waits, fetches and loads.
 
-So a team that pays submits, and a team that reads loads, each with its own schedule, owners and retries; and nobody
-holds a task while a batch takes its day. Set the Airflow Variables `quickstart_source` (a CSV file with the columns
-id and text) and `quickstart_folder` (where runs are kept; any object store will do) and a database connection
+So one team can submit and another can load, each with its own schedule, owners and retries, and the first DAG does not
+wait for the batch. Set the Airflow Variables `quickstart_source` (a CSV file with the columns
+id and text) and `quickstart_folder` (where runs are kept, on any object store) and a database connection
 `results_db`.
 """
 
@@ -18,7 +18,7 @@ from airflow_batch_provider.operators import (
 from airflow_batch_provider.transfers import BatchResultsToSqlOperator
 
 RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
-# A killed worker is resumed by a retry, which finds the batch it has already paid for.
+# If a worker is killed, a retry continues the run with the batch that is already paid for.
 RETRIES = {"retries": 3, "retry_delay": timedelta(minutes=5)}
 SENT = Asset("reviews-sent")
 
@@ -29,7 +29,7 @@ with DAG(
     params={
         "conn_id": Param("local_batch", type="string", description="The connection whose provider answers."),
         "model": Param("smollm2-135m-instruct", type="string", description="The model, as the provider names it."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -42,7 +42,7 @@ with DAG(
         prompt="Is the sentiment of this review positive or negative? Answer with one word.\n\n{{ row.text }}",
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     submitted = BatchInferenceSubmitOperator(
         task_id="submit",

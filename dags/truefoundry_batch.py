@@ -1,10 +1,10 @@
-"""Ask about reviews through TrueFoundry's gateway, and load the answers into a table.
+"""Label reviews through TrueFoundry's gateway, and load the answers into a table.
 
-The connection names the provider integration; see docs/providers/truefoundry.md for each that may stand behind it.
+The connection names the provider integration; docs/providers/truefoundry.md lists the providers it may lead to.
 
 Set the Airflow Variables `quickstart_source` (a CSV file with the columns id and text) and `quickstart_folder` (where
-runs are kept; any object store will do), a connection `truefoundry_batch` and a database connection `results_db`. Any
-connection of this package will do for `conn_id`, `local_batch` too.
+runs are kept, on any object store), a connection `truefoundry_batch` and a database connection `results_db`. `conn_id`
+may be any connection of this package, e.g. `local_batch`.
 """
 
 from datetime import timedelta
@@ -19,12 +19,12 @@ RUN = "{{ var.value.quickstart_folder }}/{{ run_id }}"
 with DAG(
     dag_id="truefoundry_batch",
     schedule=None,
-    # A killed worker is resumed by a retry, which finds the batch it has already paid for.
+    # If a worker is killed, a retry continues the run with the batch that is already paid for.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     params={
         "conn_id": Param("truefoundry_batch", type="string", description="The connection whose provider answers."),
         "model": Param("gpt-5-mini", type="string", description="A model as the provider behind the gateway names it."),
-        "rows": Param(100, type="integer", minimum=1, description="How many reviews to ask about."),
+        "rows": Param(100, type="integer", minimum=1, description="How many reviews to send."),
     },
     doc_md=__doc__,
     tags=["batch-inference"],
@@ -42,7 +42,7 @@ with DAG(
         ],
         body={"temperature": 0, "max_tokens": 50},
         output_path=f"{RUN}/requests.jsonl",
-        allow_local_path=True,  # a local folder will do while every task runs on one machine
+        allow_local_path=True,  # a local folder is enough if every task runs on one machine
     )
     answers = BatchInferenceOperator(
         task_id="answer",
@@ -50,7 +50,7 @@ with DAG(
         output_path=f"{RUN}/answers",
         conn_id="{{ params.conn_id }}",
         model="{{ params.model }}",
-        poll_interval=5,  # seconds; the default of a minute is right for batches that take hours
+        poll_interval=5,  # seconds; the default of 60 is right for batches that take hours
         allow_local_path=True,
     )
     BatchResultsToSqlOperator(
