@@ -14,7 +14,7 @@ from airflow_batch_provider.connections.forms import form
 FOLDER = Path(__file__).parent
 CONNECTIONS = """# Connection fields
 
-This page is generated from the code by `make pages`; a test holds the two together.
+This page is generated from the code by `make pages`; a test keeps it up to date.
 
 The connection's type decides the provider. Every type has a form in the UI; Airflow 3.1 shows the fields of *Extra* as
 JSON instead. As an environment variable, *Extra* is the object `extra`:
@@ -24,21 +24,21 @@ AIRFLOW_CONN_OPENAI_PROD='{"conn_type": "openai_batch", "password": "...", "extr
 ```
 
 An unknown field of *Extra* is an error that names the known ones. Values of secret fields are masked in logs.
-`airflow-batch check CONN_ID` tries a connection at no cost.
+`airflow-batch check CONN_ID` tests a connection at no cost.
 """
 SHARED = """
-## Of every type
+## For every type
 
 | field of *Extra* | type | |
 |---|---|---|
 """
 COMMANDS = """# Command line
 
-This page is generated from the code by `make pages`; a test holds the two together.
+This page is generated from the code by `make pages`; a test keeps it up to date.
 
-`airflow-batch` does what can be done without a DAG. Results are written to standard output, problems to standard error.
+`airflow-batch` has commands for use outside a DAG. Results are written to standard output, problems to standard error.
 Exit codes: 0 success, 1 problems in the file or the connection, 2 wrong usage. Paths may be local
-or `s3://`, `gs://`, `abfs://`, as Airflow opens them.
+or `s3://`, `gs://`, `abfs://`, as in Airflow's object storage.
 """
 EXAMPLES = {
     "validate": "airflow-batch validate requests.jsonl --to openai_batch",

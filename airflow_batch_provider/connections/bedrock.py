@@ -5,54 +5,54 @@ from __future__ import annotations
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address, Facts, Names, Settings, setting
 
-SIGN_IN = "Signing in without keys"
+SIGN_IN = "Other ways to sign in"
 NETWORK = "Bucket, encryption, network"
-JOBS = "Jobs and the account's quotas"
+JOBS = "Jobs and account quotas"
 
 
 class BedrockSettings(Settings):
     """Extra fields of a ``bedrock_batch`` connection."""
 
     region: str | None = setting("Region", "The region of the jobs and the bucket, e.g. us-east-1.", required=True)
-    bucket: str | None = setting("S3 bucket", "For input and output, in the same region.", required=True)
+    bucket: str | None = setting("S3 bucket", "The bucket for input and output, in the same region.", required=True)
     role_arn: str | None = setting(
         "Service role ARN", "The role Bedrock assumes to read and write the bucket.", required=True
     )
-    prefix: str = setting("Prefix", "What every key in the bucket begins with.", default="")
-    profile: str | None = setting("Profile", "A profile of the workers' AWS configuration.", section=SIGN_IN)
-    aws_conn_id: str | None = setting("AWS connection", "An Airflow connection of type aws.", section=SIGN_IN)
+    prefix: str = setting("Prefix", "The prefix of every object in the bucket.", default="")
+    profile: str | None = setting("Profile", "A profile in the AWS configuration of the workers.", section=SIGN_IN)
+    aws_conn_id: str | None = setting("AWS connection", "The ID of an Airflow connection of type aws.", section=SIGN_IN)
     assume_role_arn: str | None = setting(
-        "Assume role ARN", "The role that the caller assumes; not the service role.", section=SIGN_IN
+        "Role to assume", "The ARN of a role that the caller assumes; not the service role.", section=SIGN_IN
     )
     assume_role_external_id: str | None = setting(
         "External ID", "The external ID that this role's trust policy requires.", section=SIGN_IN, hide="text"
     )
     session_token: str | None = setting(
-        "Session token", "Of temporary keys in the two standard fields.", section=SIGN_IN, hide="text"
+        "Session token", "Required if the access key above is temporary.", section=SIGN_IN, hide="text"
     )
     output_uri: str | None = setting(
-        "Output URI", "An s3:// prefix for output; the bucket unless set.", section=NETWORK
+        "Output URI", "An s3:// prefix for output. Default: in the bucket.", section=NETWORK
     )
     bucket_owner: str | None = setting(
-        "Bucket owner", "The account that owns the bucket, 12 digits, where it is another one.", section=NETWORK
+        "Bucket owner", "The ID (12 digits) of the account that owns the bucket, if it is another one.", section=NETWORK
     )
-    kms_key_id: str | None = setting("KMS key", "Encrypts input and output.", section=NETWORK)
-    subnet_ids: Names = setting("Subnets", "Subnet ids of the jobs' VPC, comma-separated.", default=(), section=NETWORK)
+    kms_key_id: str | None = setting("KMS key", "The key to encrypt input and output with.", section=NETWORK)
+    subnet_ids: Names = setting("Subnets", "Subnet IDs of the jobs' VPC, comma-separated.", default=(), section=NETWORK)
     security_group_ids: Names = setting(
-        "Security groups", "Security group ids, comma-separated.", default=(), section=NETWORK
+        "Security groups", "Security group IDs, comma-separated.", default=(), section=NETWORK
     )
-    bedrock_url: Address | None = setting("Bedrock URL", "Another address, e.g. a VPC endpoint's.", section=NETWORK)
-    s3_url: Address | None = setting("S3 URL", "Another address of S3.", section=NETWORK)
-    sts_url: Address | None = setting("STS URL", "Another address of STS.", section=NETWORK)
+    bedrock_url: Address | None = setting("Bedrock URL", "Another address, e.g. of a VPC endpoint.", section=NETWORK)
+    s3_url: Address | None = setting("S3 URL", "Another address for S3.", section=NETWORK)
+    sts_url: Address | None = setting("STS URL", "Another address for STS.", section=NETWORK)
     timeout_hours: int | None = setting(
-        "Timeout in hours", "After which Bedrock stops a job, 24 to 168.", section=JOBS, ge=24, le=168
+        "Timeout in hours", "Bedrock stops a job after this time, 24 to 168 hours.", section=JOBS, ge=24, le=168
     )
     tags: dict[str, str] = setting("Tags", 'Set on every job, e.g. {"team": "search"}.', default=dict, section=JOBS)
     min_rows: int | None = setting(
-        "Fewest records", "The account's quota for a job; 100 unless set.", section=JOBS, ge=1
+        "Minimum records", "The account's quota for a job. Default: 100.", section=JOBS, ge=1
     )
-    max_rows: int | None = setting("Most records", "The account's quota for a job.", section=JOBS, ge=1)
-    max_bytes: int | None = setting("Most bytes", "The account's quota for a job's input.", section=JOBS, ge=1)
+    max_rows: int | None = setting("Maximum records", "The account's quota for a job.", section=JOBS, ge=1)
+    max_bytes: int | None = setting("Maximum bytes", "The account's quota for the input of a job.", section=JOBS, ge=1)
     model_families: dict[str, str] = setting("Model families", FAMILIES, default=dict, section=JOBS)
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=JOBS)
 
@@ -62,7 +62,7 @@ CONNECTION = ConnectionType(
     "Amazon Bedrock",
     BedrockSettings,
     {
-        "login": Standard("AWS access key ID", "empty for another way to sign in, below"),
+        "login": Standard("AWS access key ID", "leave empty to sign in another way"),
         "password": Standard("AWS secret access key"),
     },
     needs="login, password = access key, or extra `profile`, `aws_conn_id`, `assume_role_arn`, or the worker's role; "

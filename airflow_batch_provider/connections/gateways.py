@@ -17,7 +17,7 @@ BEHIND: dict[Behind, str] = {
     "vertex_ai": "Vertex AI",
 }
 CLOUDS = "Bedrock or Vertex AI behind the gateway"
-KEYS = "Cloud keys, for a gateway that holds none"
+KEYS = "Cloud credentials, if the gateway has none"
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 GEMINI = "gemini-2.5-flash"
 ROLE = "arn:aws:iam::123456789012:role/BatchRole"
@@ -27,7 +27,7 @@ FAKE_GOOGLE = {"behind": "vertex_ai", "vertex_region": "us-central1", "vertex_st
 
 def behind_setting() -> Any:
     """The setting that names the provider behind a gateway."""
-    return setting("Provider behind", "The provider that the gateway leads to.", default="openai")
+    return setting("Provider behind", "The provider behind the gateway.", default="openai")
 
 
 class CloudSettings(ExtraSettings):
@@ -36,27 +36,29 @@ class CloudSettings(ExtraSettings):
     aws_region: str | None = setting(
         "AWS region", "Bedrock: the region of the jobs and the bucket, e.g. us-east-1.", section=CLOUDS
     )
-    aws_s3_bucket: str | None = setting("S3 bucket", "Bedrock: for input and output.", section=CLOUDS)
+    aws_s3_bucket: str | None = setting("S3 bucket", "Bedrock: the bucket for input and output.", section=CLOUDS)
     role_arn: str | None = setting(
-        "Service role ARN", "The role Bedrock assumes to read and write the bucket.", section=CLOUDS
+        "Service role ARN", "Bedrock: the role that it assumes to read and write the bucket.", section=CLOUDS
     )
-    kms_key_id: str | None = setting("KMS key", "Encrypts Bedrock's output.", section=CLOUDS)
+    kms_key_id: str | None = setting("KMS key", "Bedrock: the key to encrypt the output with.", section=CLOUDS)
     vertex_region: str | None = setting(
-        "Vertex AI region", "The region of the jobs, e.g. us-central1, or global.", section=CLOUDS
+        "Vertex AI region", "Vertex AI: the region of the jobs, e.g. us-central1, or global.", section=CLOUDS
     )
     vertex_storage_bucket_name: str | None = setting(
-        "Google bucket", "Vertex AI: for input and output.", section=CLOUDS
+        "Google bucket", "Vertex AI: the bucket for input and output.", section=CLOUDS
     )
     output_uri: str | None = setting(
-        "Output URI", "An s3:// or gs:// prefix for output; beside the input unless set.", section=CLOUDS
+        "Output URI", "An s3:// or gs:// prefix for output. Default: beside the input.", section=CLOUDS
     )
-    prefix: str = setting("Prefix", "What every key in the bucket begins with.", default="", section=CLOUDS)
-    job_name: str | None = setting("Job name", "What the jobs' names begin with.", section=CLOUDS)
+    prefix: str = setting("Prefix", "The prefix of every object in the bucket.", default="", section=CLOUDS)
+    job_name: str | None = setting("Job name", "The prefix of the jobs' names.", section=CLOUDS)
     min_rows: int | None = setting(
-        "Fewest records", "The account's quota for a job; Bedrock's is 100 unless set.", section=CLOUDS, ge=1
+        "Minimum records", "The account's quota for a job. Default: 100 for Bedrock, else 1.", section=CLOUDS, ge=1
     )
-    max_rows: int | None = setting("Most records", "The account's quota for a job.", section=CLOUDS, ge=1)
-    max_bytes: int | None = setting("Most bytes", "The account's quota for a job's input.", section=CLOUDS, ge=1)
+    max_rows: int | None = setting("Maximum records", "The account's quota for a job.", section=CLOUDS, ge=1)
+    max_bytes: int | None = setting(
+        "Maximum bytes", "The account's quota for the input of a job.", section=CLOUDS, ge=1
+    )
     model_families: dict[str, str] = setting("Model families", FAMILIES, default=dict, section=CLOUDS)
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=CLOUDS)
 
@@ -65,20 +67,20 @@ class SigningSettings(CloudSettings):
     """The cloud's own credentials as well, for a gateway that holds none."""
 
     aws_access_key_id: str | None = setting(
-        "AWS access key ID", "Bedrock: the key that the gateway signs with.", section=KEYS, hide="text"
+        "AWS access key ID", "Bedrock: the key that the gateway uses.", section=KEYS, hide="text"
     )
     aws_secret_access_key: str | None = setting(
-        "AWS secret access key", "Bedrock: the secret of that key.", section=KEYS, hide="text"
+        "AWS secret access key", "Bedrock: the secret of this key.", section=KEYS, hide="text"
     )
     aws_session_token: str | None = setting(
-        "AWS session token", "Bedrock: required with temporary keys.", section=KEYS, hide="text"
+        "AWS session token", "Bedrock: required if the key is temporary.", section=KEYS, hide="text"
     )
     vertex_project_id: str | None = setting(
-        "Google project", "Vertex AI: the project of the jobs; the service account's unless set.", section=KEYS
+        "Google project", "Vertex AI: the project of the jobs. Default: that of the service account key.", section=KEYS
     )
     # Masked by its parts: its project and address are no secrets.
     vertex_service_account_json: str | None = setting(
-        "Service account key", "Vertex AI: the key's JSON.", section=KEYS, hide="parts"
+        "Service account key", "Vertex AI: the JSON of the key.", section=KEYS, hide="parts"
     )
 
     @field_validator("vertex_service_account_json", mode="before")

@@ -11,10 +11,10 @@ class OpenAISettings(Settings):
     """Extra fields of an ``openai_batch`` connection."""
 
     organization: str | None = setting(
-        "Organization", "Bills another organization that the key belongs to, org-...", section="Billing"
+        "Organization", "The organization to bill (org-...), if the key belongs to several.", section="Billing"
     )
     project: str | None = setting(
-        "Project", "Bills another project that the key belongs to, proj_...", section="Billing"
+        "Project", "The project to bill (proj_...), if the key belongs to several.", section="Billing"
     )
 
 

@@ -24,12 +24,13 @@ class PortkeySettings(SigningSettings):
 
     provider: str | None = setting(
         "Provider",
-        "openai, azure-openai, bedrock, vertex-ai or an integration's @slug; or set a virtual key or a config.",
+        "openai, azure-openai, bedrock, vertex-ai or an integration's @slug. Required unless a virtual key or a "
+        "config is set.",
     )
-    virtual_key: str | None = setting("Virtual key", "Instead of a provider.", hide="text")
-    config: HeaderText | None = setting("Config", "A config's ID or its JSON, instead of a provider.", hide="text")
+    virtual_key: str | None = setting("Virtual key", "A virtual key, instead of a provider.", hide="text")
+    config: HeaderText | None = setting("Config", "The ID or the JSON of a config, instead of a provider.", hide="text")
     bearer: str | None = setting(
-        "Bearer", "Sent as Authorization: Bearer, where the gateway requires a key there.", hide="text"
+        "Bearer token", "Sent as Authorization: Bearer, if the gateway requires a key there.", hide="text"
     )
     behind: Behind = behind_setting()
 

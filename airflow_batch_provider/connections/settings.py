@@ -112,9 +112,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
 
-    default_model: str | None = setting(
-        "Default model", "The model of rows for which neither the operator nor the line names one."
-    )
+    default_model: str | None = setting("Default model", "Used if neither the operator nor the row names a model.")
     model_map: dict[str, str] = setting(
         "Model map",
         'Map of model names in the file to model names at the provider: {"gpt-4o": "MODEL"}.',
@@ -123,20 +121,21 @@ class Settings(BaseModel):
     )
     prices: dict[str, TokenPrices] = setting(
         "Prices",
-        "US dollars for a million tokens as billed in a batch, by model or *, where the public price lists have no "
-        'price or another one: {"MODEL": {"input": 0.1, "output": 0.4}}.',
+        "US dollars per million tokens as billed in a batch, by model or *, if the public price lists have no price or "
+        'a different one: {"MODEL": {"input": 0.1, "output": 0.4}}.',
         default=dict,
         section=MODELS,
     )
     max_jobs_in_flight: int | None = setting(
         "Jobs in flight",
-        "Most jobs of one run that may be alive at once; the provider's own limit unless set.",
+        "Maximum number of jobs of one run that are alive at the same time. Default: the provider's limit.",
         section=MODELS,
         ge=1,
     )
     max_enqueued_tokens: dict[str, Annotated[int, Field(ge=1)]] = setting(
         "Enqueued tokens",
-        "Most input tokens of one run that may be enqueued at once, by model or *; larger files are sent in waves: "
+        "Maximum number of input tokens of one run that are enqueued at the same time, by model or *; larger files are "
+        "sent in waves: "
         '{"MODEL": 2000000}.',
         default=dict,
         section=MODELS,
@@ -161,16 +160,20 @@ class ExtraSettings(Settings):
 
     extra_headers: dict[str, HeaderText] = setting(
         "Extra headers",
-        "Sent with every call; their values are never logged.",
+        "Headers for every call; their values are never logged.",
         default=dict,
         section=ADDITIONS,
         hide="values",
     )
-    extra_body: dict[str, Any] = setting("Extra body", "Added to every create call.", default=dict, section=ADDITIONS)
+    extra_body: dict[str, Any] = setting(
+        "Extra body", "Fields to add to every create call.", default=dict, section=ADDITIONS
+    )
 
 
-FAMILIES = "Where a name does not say its kind: map of models to their family, or to the id of the model behind it."
+FAMILIES = (
+    "For names that do not show the kind of model: map of the name to a family, or to the ID of the model behind it."
+)
 FACTS = (
-    "What a model takes and refuses, where the tables do not know it or are wrong: map of models, or patterns with *, "
+    "What a model accepts, if the built-in tables do not know it or are wrong: map of models, or patterns with *, "
     'to facts: {"anthropic.claude-*": {"schema": "tool"}}.'
 )

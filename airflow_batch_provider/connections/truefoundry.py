@@ -21,7 +21,7 @@ class TrueFoundrySettings(CloudSettings):
 
     provider_name: str | None = setting(
         "Provider name",
-        "The provider integration, sent as x-tfy-provider-name with every call.",
+        "The name of the provider integration; sent as x-tfy-provider-name with every call.",
         required=True,
     )
     behind: Behind = behind_setting()

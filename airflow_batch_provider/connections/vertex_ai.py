@@ -9,49 +9,54 @@ from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address
 
 SIGN_IN = "Other ways to sign in"
 NETWORK = "Output and network"
-JOBS = "Jobs and the account's quotas"
+JOBS = "Jobs and limits"
 
 
 class VertexAISettings(Settings):
     """Extra fields of a ``vertex_ai_batch`` connection."""
 
-    project: str | None = setting("Project", "The project of the jobs; the service account's unless set.")
+    project: str | None = setting("Project", "The project of the jobs. Default: that of the service account key.")
     region: str | None = setting("Region", "The region of the jobs, e.g. us-central1, or global.", required=True)
-    bucket: str | None = setting("Bucket", "In Cloud Storage, for input and output, in the same region.", required=True)
-    prefix: str = setting("Prefix", "What every name in the bucket begins with.", default="")
+    bucket: str | None = setting(
+        "Bucket", "The Cloud Storage bucket for input and output, in the same region.", required=True
+    )
+    prefix: str = setting("Prefix", "The prefix of every object in the bucket.", default="")
     key_path: str | None = setting(
-        "Key file", "Path of a service account's key on the workers and the triggerer.", section=SIGN_IN
+        "Key file", "The path of a service account key on the workers and the triggerer.", section=SIGN_IN
     )
     gcp_conn_id: str | None = setting(
-        "Google connection", "An Airflow connection of type google_cloud_platform.", section=SIGN_IN
+        "Google connection", "The ID of an Airflow connection of type google_cloud_platform.", section=SIGN_IN
     )
     impersonation_chain: Names = setting(
-        "Impersonation chain", "Service accounts, comma-separated; the last one calls.", default=(), section=SIGN_IN
+        "Impersonation chain",
+        "Service accounts, comma-separated; the last one is the caller.",
+        default=(),
+        section=SIGN_IN,
     )
     token: str | None = setting(
         "Access token", "Valid for at most an hour; for tests and short runs.", section=SIGN_IN, hide="text"
     )
     # Masked by its parts: its project and address are no secrets, and belong in logs.
     keyfile_dict: dict[str, Any] | str | None = setting(
-        "Key in extra", "The same key as in the standard fields; set one of them.", section=SIGN_IN, hide="parts"
+        "Key (JSON)", "The service account key, instead of the standard field.", section=SIGN_IN, hide="parts"
     )
     output_prefix: str | None = setting(
-        "Output prefix", "A gs:// prefix for output; the bucket unless set.", section=NETWORK
+        "Output prefix", "A gs:// prefix for output. Default: in the bucket.", section=NETWORK
     )
     vertex_url: Address | None = setting(
-        "Vertex AI URL", "Another address, e.g. a private endpoint's.", section=NETWORK
+        "Vertex AI URL", "Another address, e.g. of a private endpoint.", section=NETWORK
     )
-    storage_url: Address | None = setting("Storage URL", "Another address of Cloud Storage.", section=NETWORK)
+    storage_url: Address | None = setting("Storage URL", "Another address for Cloud Storage.", section=NETWORK)
     labels: dict[str, str] = setting("Labels", 'Set on every job, e.g. {"team": "search"}.', default=dict, section=JOBS)
     row_labels: bool = setting(
         "Label every row",
-        "Also writes the id of each Gemini row as a label, which billing exports list. Without it, rows are known by "
-        "the id beside the request, or by the request itself.",
+        "Writes the ID of each Gemini row as a label, which appears in billing exports. Without it, an answer is "
+        "matched by the ID beside the request, or by the request itself.",
         default=True,
         section=JOBS,
     )
-    max_rows: int | None = setting("Most requests", "Most requests in a job.", section=JOBS, ge=1)
-    max_bytes: int | None = setting("Most bytes", "Most bytes in a job's input.", section=JOBS, ge=1)
+    max_rows: int | None = setting("Maximum requests", "Maximum number of requests in a job.", section=JOBS, ge=1)
+    max_bytes: int | None = setting("Maximum bytes", "Maximum size of a job's input.", section=JOBS, ge=1)
     model_families: dict[str, str] = setting("Model families", FAMILIES, default=dict, section=JOBS)
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=JOBS)
 
@@ -60,7 +65,7 @@ CONNECTION = ConnectionType(
     "vertex_ai_batch",
     "Google Vertex AI",
     VertexAISettings,
-    {"password": Standard("Service account key (JSON)", "empty for another way to sign in, below")},
+    {"password": Standard("Service account key (JSON)", "leave empty to sign in another way")},
     summary="Google Vertex AI: Gemini, Claude, open models",
     needs="password = service account key, or extra `key_path`, `gcp_conn_id`, `impersonation_chain`, or the worker's "
     "account; extra `project`, `region`, `bucket`",
