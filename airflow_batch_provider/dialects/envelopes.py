@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from airflow_batch_provider.core.records import JSON
+from airflow_batch_provider.core.refusals import spelled_out
 from airflow_batch_provider.dialects.base import ID_FIELDS, Sent, id_of, position_of
 from airflow_batch_provider.dialects.dialect import Failure
 from airflow_batch_provider.dialects.openai import says, text_of
@@ -85,7 +86,7 @@ class BedrockRecord(Envelope):
         error = (said if says(said) else None) or _aws_error(line) or _aws_error(output)
         fault = _bedrock_failure(error) if error else None
         if not isinstance(output, dict) or not output:
-            return Opened(custom_id, fault or _nothing("The record came back without output.", output))
+            return Opened(custom_id, fault or _nothing("The record came back without output.", output, line, sent))
         return Opened(custom_id, {**output, "modelInput": line.get("modelInput")} if self._echo else output, fault)
 
 
@@ -141,14 +142,14 @@ class VertexRecord(Envelope):
     def open(self, line: JSON, sent: Sent) -> Opened:
         """``status`` is empty for a good row, ``reason: {json}`` for a failed one."""
         response = _loaded(line.get("response"))
-        said = told_fault(line) or (response if isinstance(response, str) else None)
+        said = told_fault(line)
         if not said and isinstance(response, dict) and response.get("type") != "error":
             # Claude's own errors are read with its answers.
             said = response.get("error")
         custom_id = self._row(line, sent)
         fault = _vertex_failure(said) if said else None
         if not isinstance(response, dict) or not response:
-            return Opened(custom_id, fault or _nothing("The line came back without a response.", response))
+            return Opened(custom_id, fault or _nothing("The line came back without a response.", response, line, sent))
         return Opened(custom_id, response, fault)
 
     def _row(self, line: JSON, sent: Sent) -> str | None:
@@ -208,16 +209,31 @@ class InstanceRecord(VertexRecord):
         said = told_fault(line)
         fault = _vertex_failure(said) if said else None
         if not line.get("predictions"):
-            nothing = Failure(None, "The line came back without a prediction.", retryable=True)
-            return Opened(custom_id, fault or nothing)
+            return Opened(custom_id, fault or _nothing("The line came back without a prediction.", None, line, sent))
         return Opened(custom_id, line, fault)
 
 
-def _nothing(message: str, found: Any) -> Failure:
-    """Why there is no answer. What came in its place may be one, and paid: only where nothing or words came, the row is
-    sent again."""
-    if not found or isinstance(found, str):
+_MEMBERS = frozenset(
+    {*ID_FIELDS, "recordId", "modelInput", "modelOutput", "request", "instance", "response", "status", "error"}
+)
+"""Where lines have what was asked and answered."""
+
+
+def _nothing(message: str, found: Any, line: JSON, sent: Sent) -> Failure:
+    """Why there is no answer. What came in its place may be one, and paid: the row is sent again only where nothing
+    came, or words that the table of refusals knows.
+
+    :param found: what came where the answer should be.
+    """
+    if not found and sent.own:
+        # We sent no other members, so an object in one is the provider's.
+        found = {
+            name: one for name, one in line.items() if name not in _MEMBERS and isinstance(one, (dict, list)) and one
+        }
+    if not found:
         return Failure(None, message, retryable=True)
+    if isinstance(found, str) and spelled_out((), found) is not None:
+        return _vertex_failure(found)
     return Failure(None, f"The provider's answer cannot be read: {_words(found)}", "unreadable_answer")
 
 

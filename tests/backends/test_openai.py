@@ -108,6 +108,28 @@ def test_wrong_options(options: dict[str, Any], told: str) -> None:
         openai_backend("http://127.0.0.1:9/v1").check_route([], [], options)
 
 
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({"metadata": ["a"]}, "extra_body metadata must be an object"),
+        ({"metadata": {"a": 1}}, "metadata 'a'"),
+        ({"metadata": {str(n): "v" for n in range(16)}}, "15 pairs"),
+        ({"input_file_id": "f"}, "extra_body may not hold input_file_id"),
+        (
+            {"output_expires_after": {"anchor": "created_at", "seconds": 60}},
+            "output_expires_after seconds must be 3600",
+        ),
+        ({"output_expires_after": 3600}, "output_expires_after must be"),
+    ],
+)
+def test_wrong_options_of_a_connection(extra: dict[str, Any], told: str) -> None:
+    """What the connection's ``extra_body`` adds to a create is checked as the run's own options are."""
+    facts = WireFacts("truefoundry_batch", takes_expiry=True, extra_body=extra)
+    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1", (("Authorization", "Bearer k"),)), facts)
+    with pytest.raises(ConfigurationError, match=told):
+        backend.check_route([], [], {})
+
+
 def test_right_options() -> None:
     """What the provider takes is accepted and sent."""
     backend = openai_backend("http://127.0.0.1:9/v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,32 @@ def test_expired_and_retryable_records() -> None:
     assert read(nova(), {"recordId": token(0), "error": {**again, "errorCode": 400}}).retryable
 
 
-@pytest.mark.parametrize("output", [None, {}, "text", []])
+@pytest.mark.parametrize("output", [None, {}, "", [], "Too many requests, please wait before trying again"])
 def test_no_output_is_a_failure_to_repeat(output: Any) -> None:
-    """A record without output was not answered."""
+    """A record without output was not answered; nor was one with words of a refusal in its place."""
     result = read(nova(), {"recordId": token(0), "modelOutput": output, "error": None})
     assert (result.outcome, result.retryable) == ("failed", True)
+
+
+def claude_line(**members: Any) -> JSON:
+    return {**orjson.loads(claude().encode(asked("id 1"), 0)), "status": "", **members}
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (nova, {"recordId": token(0), "modelOutput": "The answer is yes."}),
+        (nova, {"recordId": token(0), "modelResponse": {"output": {"message": {"content": [{"text": "yes"}]}}}}),
+        (claude, claude_line(response="The answer is yes.")),
+        (claude, claude_line(responses=[{"content": [{"type": "text", "text": "yes"}]}])),
+        (claude, claude_line(prediction={"content": "yes"})),
+    ],
+)
+def test_what_came_in_an_answers_place_is_not_paid_again(made: Callable[[], LineFormat], line: JSON) -> None:
+    """It may be the answer, which was paid: it is reported with its words, and no round or try sends its row again."""
+    result = read(made(), line)
+    assert (result.outcome, result.retryable) == ("invalid", False)
+    assert "yes" in error(result)["message"]
 
 
 @pytest.mark.parametrize("record", [{"recordId": "CALL0000001"}, {"recordId": token(7)}, {"recordId": None}, {}])
@@ -213,7 +235,7 @@ def test_response_as_a_text() -> None:
     line = orjson.loads(made.encode(asked("id 1"), 0))
     text = orjson.dumps(claude_tools.echo(line["request"])).decode()
     assert read(made, {**line, "response": text, "status": ""}).outcome == "succeeded"
-    assert read(made, {**line, "response": "nonsense", "status": ""}).outcome == "failed"
+    assert read(made, {**line, "response": "nonsense", "status": ""}).outcome == "invalid"
 
 
 @pytest.mark.parametrize(

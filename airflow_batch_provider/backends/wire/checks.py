@@ -68,10 +68,13 @@ def check_address(base_url: str) -> None:
         raise ConfigurationError(f"The base URL {shown!r} has a query or fragment; remove it")
 
 
-def check_options(options: Mapping[str, Any], life: Life | None = None) -> None:
+def check_options(
+    options: Mapping[str, Any], life: Life | None = None, of_connection: Mapping[str, Any] | None = None
+) -> None:
     """Refuse ``backend_options`` of the wrong type, and metadata or life of files that the provider would refuse.
 
     :param life: how long the provider keeps files.
+    :param of_connection: the connection's ``extra_body``, which is sent too.
     :raises ConfigurationError: naming the option.
     """
     for name, value in options.items():
@@ -79,12 +82,16 @@ def check_options(options: Mapping[str, Any], life: Life | None = None) -> None:
         if value is not None and not isinstance(value, wanted):
             raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
     check_life("expires_after", options.get("expires_after"), life)
-    for given in (options, options.get("extra_body") or {}) if life is not None else ():
+    extra = {**(of_connection or {}), **(options.get("extra_body") or {})}
+    for given in (options, extra) if life is not None else ():
         if given.get("output_expires_after"):
             check_life("output_expires_after seconds", _seconds(given["output_expires_after"]), life)
-    if "input_file_id" in (options.get("extra_body") or {}):
-        raise ConfigurationError("backend_options extra_body may not hold input_file_id, the run uploads its own file")
-    metadata = {**((options.get("extra_body") or {}).get("metadata") or {}), **(options.get("metadata") or {})}
+    if "input_file_id" in extra:
+        raise ConfigurationError("extra_body may not hold input_file_id: the run uploads its own file; remove it")
+    given_metadata = extra.get("metadata") or {}
+    if not isinstance(given_metadata, dict):
+        raise ConfigurationError(f"extra_body metadata must be an object, not {type(given_metadata).__name__}")
+    metadata = {**given_metadata, **(options.get("metadata") or {})}
     if len(metadata) >= MAX_METADATA:
         raise ConfigurationError(f"backend_options metadata takes at most {MAX_METADATA - 1} pairs, one is ours")
     for key, value in metadata.items():

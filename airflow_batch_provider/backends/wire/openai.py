@@ -125,7 +125,7 @@ class OpenAIBackend(Backend):
                 f"{self.name} does not support batches for {', '.join(unfit)}; it supports "
                 f"{', '.join(self.limits.endpoints)}"
             )
-        check_options(options, self.limits.life if self.facts.takes_expiry else None)
+        check_options(options, self.limits.life if self.facts.takes_expiry else None, self.facts.extra_body)
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
