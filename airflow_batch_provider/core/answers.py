@@ -7,14 +7,14 @@ not "usable": a model may spend all its tokens on reasoning and say nothing, be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from airflow_batch_provider.core.finish_words import MALFORMED, quality_of
-from airflow_batch_provider.core.records import JSON, Quality
+from airflow_batch_provider.core.records import JSON, BatchResult, Content, Quality
 from airflow_batch_provider.core.refusals import words_of
 
 UNUSABLE: dict[Quality, tuple[str, str]] = {
@@ -37,26 +37,11 @@ UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What an answer says, whatever its endpoint.
-
-    :param text: of a chat, response or completion; where there is none, the arguments of its only tool call, its tool
-        calls as JSON, or the transcript of its audio; JSON of vectors or moderation results.
-    :param finish_reason: why a text ended; of responses the status, or why it is incomplete.
-    """
-
-    text: str | None = None
-    finish_reason: str | None = None
-    refusal: str | None = None
-    qualities: frozenset[Quality] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """One output line of any endpoint.
 
-    :param content: see :class:`Content`; None without answer.
-    :param finish_reason: see :class:`Content`.
+    :param content: see ``core.records.Content``; None without answer.
+    :param finish_reason: see ``core.records.Content``.
     :param response: the body as JSON, whole.
     """
 
@@ -72,23 +57,21 @@ class Answer:
     response: str | None = None
 
 
-def read_answer(line: bytes) -> Answer:
+def read_answer(result: BatchResult) -> Answer:
     """One line in OpenAI's output format, flat.
 
-    :raises ValueError: when it is not such a line.
+    :raises ValueError: when it has no ``custom_id``.
     """
-    data = _dict(orjson.loads(line))
-    custom_id = _str(data.get("custom_id"))
-    if custom_id is None:
+    if result.custom_id is None:
         raise ValueError("not an output line")
-    response = _dict(data.get("response"))
+    response = _dict(result.data.get("response"))
     raw_body = response.get("body")
     body = _dict(raw_body)
-    content = read_content(body)
-    code, message = fault_of(data)
+    content = result.content
+    code, message = fault_of(result.data)
     usage = _dict(body.get("usage"))
     return Answer(
-        custom_id=custom_id,
+        custom_id=result.custom_id,
         status_code=_int(response.get("status_code")),
         content=content.text,
         finish_reason=content.finish_reason,
@@ -101,7 +84,7 @@ def read_answer(line: bytes) -> Answer:
     )
 
 
-def fault_of(line: JSON) -> tuple[str | None, str | None]:
+def fault_of(line: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Code and message of what went wrong with a row, in whatever shape a provider wrote them; empty for an answer.
 
     :param line: an output line in OpenAI's format.

@@ -110,8 +110,23 @@ class BatchRequest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What an answer says, whatever its endpoint.
+
+    :param text: of a chat, response or completion; where there is none, the arguments of its only tool call, its tool
+        calls as JSON, or the transcript of its audio; JSON of vectors or moderation results.
+    :param finish_reason: why a text ended; of responses the status, or why it is incomplete.
+    """
+
+    text: str | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    qualities: frozenset[Quality] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchResult:
-    """One decoded output line.
+    """One decoded output line. Whoever needs more of it reads ``data`` and ``content``, and parses nothing again.
 
     :param custom_id: the row it answers; None where the provider lost it (a bare error object of a gateway).
     :param outcome: what became of the row.
@@ -119,9 +134,10 @@ class BatchResult:
         ``{"id", "custom_id", "response": {"status_code", "request_id", "body"} | null, "error": {...} | null}``.
     :param refusal: why there is no answer, so when sending again can help; None where there is one.
     :param usage: tokens of this answer.
-    :param qualities: whether the answer is empty, was cut off, ...; of rows that succeeded.
     :param model: the model that says it answered.
     :param tier: the service tier it was answered at, where that is billed otherwise than a batch.
+    :param data: ``line``, parsed; empty where the row is not known. Read only.
+    :param content: what ``data`` says.
     """
 
     custom_id: str | None
@@ -129,9 +145,15 @@ class BatchResult:
     line: bytes
     refusal: Refusal | None = None
     usage: Usage = UNKNOWN
-    qualities: frozenset[Quality] = frozenset()
     model: str | None = field(default=None, compare=False)
     tier: str | None = field(default=None, compare=False)
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    content: Content = field(default=Content(), compare=False, repr=False)
+
+    @property
+    def qualities(self) -> frozenset[Quality]:
+        """Whether the answer is empty, was cut off, ...; of rows that succeeded."""
+        return self.content.qualities if self.outcome == "succeeded" else frozenset()
 
     @property
     def retryable(self) -> bool:

@@ -76,9 +76,8 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
         reason = next(
             (part for part in failed if part.refusal is not None and not part.refusal.helped_by_round), failed[0]
         )
-        return orjson.dumps({**orjson.loads(reason.line), "id": f"batch_req_{custom_id}", "custom_id": custom_id})
-    answers: list[JSON] = [orjson.loads(part.line) for part in parts]
-    bodies = [line["response"]["body"] for line in answers]
+        return orjson.dumps({**reason.data, "id": f"batch_req_{custom_id}", "custom_id": custom_id})
+    bodies = [part.data["response"]["body"] for part in parts]
     vectors = [item for body in bodies for item in _data(body)]
     if not all(map(_data, bodies)):
         return error_line(custom_id, "provider_error", "A part of the row came back without an embedding.")
@@ -87,7 +86,7 @@ def join(custom_id: str, lines: Sequence[bytes]) -> bytes:
         for name, number in (body.get("usage") or {}).items():
             usage[name] = usage.get(name, 0) + number if isinstance(number, int) else number
     whole = {**bodies[0], "data": [{**item, "index": index} for index, item in enumerate(vectors)], "usage": usage}
-    response = {**answers[0]["response"], "body": whole}
+    response = {**parts[0].data["response"], "body": whole}
     return orjson.dumps({"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": response, "error": None})
 
 

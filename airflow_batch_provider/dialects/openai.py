@@ -106,8 +106,7 @@ class OpenAIFormat(LineFormat):
         custom_id = sent.row(result.custom_id) if self._tokens else None
         if custom_id is None:
             return result
-        renamed = orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
-        return replace(result, custom_id=custom_id, line=renamed)
+        return renamed(result, custom_id)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -197,27 +196,31 @@ def result_of(data: dict[str, Any], line: bytes | None = None) -> BatchResult:
     body = response["body"] if response and _is_good(response["status_code"]) else None
     model = body.get("model") if body else None
     written = orjson.dumps(data) if line is None else line
-    qualities = read_content(response["body"]).qualities if outcome == "succeeded" else frozenset()
     return BatchResult(
         data["custom_id"],
         outcome,
         written,
         refusal,
         read_usage(body),
-        qualities,
         model if isinstance(model, str) else None,
         read_tier(body),
+        data,
+        read_content((response or {}).get("body") or {}),
     )
+
+
+def renamed(result: BatchResult, custom_id: str) -> BatchResult:
+    """The same result of another row."""
+    data = {**result.data, "custom_id": custom_id}
+    return replace(result, custom_id=custom_id, line=orjson.dumps(data), data=data)
 
 
 def without_unusable(result: BatchResult) -> BatchResult:
     """The same result; one whose answer cannot be used, with the reason as its error and the answer left in place."""
     if result.qualities.isdisjoint(UNUSABLE):
         return result
-    data = orjson.loads(result.line)
-    code, message = unusable(read_content(data["response"]["body"])) or ("", "")
-    data["error"] = {"code": code, "message": message}
-    return result_of(data)
+    code, message = unusable(result.content) or ("", "")
+    return result_of({**result.data, "error": {"code": code, "message": message}})
 
 
 def _normalise(data: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from airflow_batch_provider.dialects.dialect import Dialect, Failure
 from airflow_batch_provider.dialects.embeddings import split_texts
 from airflow_batch_provider.dialects.envelopes import ROW_LABEL, Envelope, Opened
 from airflow_batch_provider.dialects.loading import load_line
-from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, result_of
+from airflow_batch_provider.dialects.openai import TOO_DEEP, is_too_deep, result_of, says
 
 
 class TranslatedFormat(LineFormat):
@@ -121,7 +121,8 @@ def line_beside(custom_id: str, found: JSON | Failure, fault: Failure | None) ->
         return openai_line(custom_id, found)
     if not isinstance(found, dict) or not holds_answer(found):
         return openai_line(custom_id, fault)
-    return {**openai_line(custom_id, found), "error": {"code": fault.code, "message": fault.message}}
+    error = {"code": fault.code, "message": fault.message}
+    return {**openai_line(custom_id, found), "error": error if says(error) else None}
 
 
 def openai_line(custom_id: str, found: JSON | Failure) -> JSON:

@@ -37,7 +37,7 @@ from airflow_batch_provider.core.records import (
 )
 from airflow_batch_provider.dialects.base import LineFormat, Sent
 from airflow_batch_provider.dialects.joining import Parts
-from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
+from airflow_batch_provider.dialects.openai import error_line, read_line, renamed, without_unusable
 from airflow_batch_provider.dialects.torn import decoded
 from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.budget import Meter, prices_of
@@ -169,11 +169,7 @@ def _masked(backend: Backend, ids: Sequence[str]) -> dict[str, str]:
 def _named(result: BatchResult, masked: dict[str, str]) -> BatchResult:
     """The same result by the id that was sent."""
     custom_id = masked.get(result.custom_id or "")
-    if custom_id is None:
-        return result
-    return replace(
-        result, custom_id=custom_id, line=orjson.dumps({**orjson.loads(result.line), "custom_id": custom_id})
-    )
+    return result if custom_id is None else renamed(result, custom_id)
 
 
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float, *, beside: bool = False) -> End:

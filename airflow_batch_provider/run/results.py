@@ -120,10 +120,9 @@ def wanted(options: RunOptions, helps: Wanted) -> Wanted:
 
 def _error(result: BatchResult) -> dict[str, object]:
     """Code and message of a row that did not succeed, and the HTTP status where there was one."""
-    line = orjson.loads(result.line)
-    code, message = fault_of(line)
+    code, message = fault_of(result.data)
     error: dict[str, object] = {"code": code, "message": message}
-    response = line.get("response")
+    response = result.data.get("response")
     return error if response is None else {**error, "status_code": response.get("status_code")}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from airflow_batch_provider.core.answers import Answer, read_answer
+from airflow_batch_provider.core.answers import read_answer
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.errors import ConfigurationError, ReconciliationError, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
@@ -156,16 +156,16 @@ class EndedRun:
             with self.directory.open(f"results/{name}") as stream:
                 for number, line in read_lines(stream):
                     where = f"{self.directory.uri}/results/{name}, line {number}"
-                    try:
-                        answer = read_answer(line)
-                    except ValueError:
+                    result = read_line(line)
+                    if result.custom_id is None:
                         raise ReconciliationError(
                             f"{where} is not a result; nothing was loaded. Restore it, or clear the run's task"
-                        ) from None
-                    _keep_apart(answer.custom_id, cleaned, where)
-                    yield self._values(answer, read_line(line), job, price, now) + tuple(extras.values(answer.content))
+                        )
+                    _keep_apart(result.custom_id, cleaned, where)
+                    yield self._values(result, job, price, now) + tuple(extras.values(result.content.text))
 
-    def _values(self, answer: Answer, result: BatchResult, job: JSON, price: FindPrice, now: str) -> Values:
+    def _values(self, result: BatchResult, job: JSON, price: FindPrice, now: str) -> Values:
+        answer = read_answer(result)
         # The model that the row was sent to, so that rows that failed have one too, and all rows of a job the same.
         model = job.get("model") or answer.model
         return (

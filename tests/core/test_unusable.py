@@ -100,7 +100,7 @@ def test_what_an_answer_is(body: Any, text: str | None, qualities: set[str]) -> 
     assert (content.text, set(content.qualities)) == (text, qualities)
     result = read_line(line(body))
     assert (result.outcome, set(result.qualities)) == ("succeeded", qualities)
-    assert read_answer(line(body)).content == text
+    assert read_answer(result).content == text
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "queued", "in_progress"])
@@ -108,11 +108,11 @@ def test_a_response_without_an_answer_is_no_success(status: str) -> None:
     """A16: neither is one that does not say why; it is asked again."""
     result = read_line(line(response(status=status)))
     assert (result.outcome, result.retryable) == ("failed", True)
-    answer = read_answer(result.line)
+    answer = read_answer(read_line(result.line))
     assert answer.error_code == f"response_{status}"
     assert status in str(answer.error_message)
     named = read_line(line(response(status=status, error={"code": "invalid_prompt", "message": "m"})))
-    assert read_answer(named.line).error_code == "invalid_prompt"
+    assert read_answer(read_line(named.line)).error_code == "invalid_prompt"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_rows_that_cannot_be_used_end_invalid_with_their_answer(body: Any, code:
     assert before.usage.output_tokens == 7
     assert read_line(result.line) == result
     assert orjson.loads(result.line)["response"] == orjson.loads(before.line)["response"]
-    answer = read_answer(result.line)
+    answer = read_answer(read_line(result.line))
     assert answer.error_code == code
     assert said in str(answer.error_message)
 
@@ -173,7 +173,7 @@ def test_every_message_of_a_provider_reaches_the_table(body, status, error, code
     if status is None:
         data["response"] = None
     for raw in (orjson.dumps(data), read_line(orjson.dumps(data)).line):
-        answer = read_answer(raw)
+        answer = read_answer(read_line(raw))
         if message is None:
             assert "inner" in str(answer.error_message)
         else:

@@ -26,7 +26,7 @@ from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS, bedrock_family, vertex_family
 from airflow_batch_provider.dialects.formats import bedrock_format, vertex_format
 from airflow_batch_provider.dialects.gateway import gateway_format
-from airflow_batch_provider.dialects.openai import OpenAIFormat
+from airflow_batch_provider.dialects.openai import OpenAIFormat, read_line
 from airflow_batch_provider.run.collect import collect
 from airflow_batch_provider.run.results import rows
 from airflow_batch_provider.run.storage import RunDirectory
@@ -321,7 +321,7 @@ def test_mutated_lines_never_cost_a_row(tmp_path, name):
             result = json.loads(line, parse_constant=refuse_constant)
             assert result.keys() == {"id", "custom_id", "response", "error"}
             assert result["custom_id"] == custom_id
-            assert read_answer(line).custom_id == custom_id
+            assert read_answer(read_line(line)).custom_id == custom_id
             orjson.loads(line)
         outcomes = [result.outcome for _, result in rows(directory, shard)]
         assert {one: outcomes.count(one) for one in set(outcomes)} == end.outcomes
