@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.connections.openai import PROVIDER
 from airflow_batch_provider.core.records import JSON, Found, Job, JobStatus, ModelRules, RunOptions, Shard
 from airflow_batch_provider.run.run import BatchRun
 from airflow_batch_provider.run.storage import RunDirectory
@@ -28,7 +29,7 @@ class Accepts(OpenAIBackend):
     def __init__(self) -> None:
         super().__init__(
             Route("http://127.0.0.1:9"),
-            WireFacts("openai_batch"),
+            WireFacts("openai_batch", PROVIDER),
             models=ModelRules(prices={"*": {"input": 1.0, "output": 1.0}}),
         )
         self.made = 0

@@ -17,6 +17,7 @@ import orjson
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.outputs import read_outputs
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.connections.openai import PROVIDER
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import Job, JobStatus, ModelRules, Shard
 from airflow_batch_provider.core.validation import Rules
@@ -30,7 +31,7 @@ class Answers(OpenAIBackend):
     """A backend whose only job has answered every row."""
 
     def __init__(self, lines: list[bytes]) -> None:
-        super().__init__(Route("http://127.0.0.1:9"), WireFacts("openai_batch"))
+        super().__init__(Route("http://127.0.0.1:9"), WireFacts("openai_batch", PROVIDER))
         self._lines = lines
 
     def outputs(self, job: Job):

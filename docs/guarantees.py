@@ -58,8 +58,8 @@ LIMITS = """
 The limits by which files are split; `max_jobs_in_flight` and `max_enqueued_tokens` of operator and connection add to
 them.
 
-| provider | rows | bytes | fewest rows | jobs at once | window, hours | source |
-|---|---|---|---|---|---|---|
+| provider | endpoints | rows | bytes | fewest rows | jobs at once | window, hours | source |
+|---|---|---|---|---|---|---|---|
 """
 TAIL = """
 ## What no code can promise
@@ -107,7 +107,8 @@ def page() -> str:
         held = backend.limits
         jobs = backend.admission.max_jobs or "any"
         window = f"{held.window_hours:g}"
-        figures = (f"{held.max_rows:,}", f"{held.max_bytes:,}", str(held.min_rows), str(jobs), window)
+        endpoints = ", ".join(f"`{each}`" for each in held.endpoints)
+        figures = (endpoints, f"{held.max_rows:,}", f"{held.max_bytes:,}", str(held.min_rows), str(jobs), window)
         limits.append(f"| {name} | {' | '.join(figures)} | {held.source} |")
     return HEAD + "\n".join(creates) + "\n" + LIMITS + "\n".join(limits) + "\n" + TAIL
 

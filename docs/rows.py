@@ -20,7 +20,7 @@ def _any_of(words: list[str]) -> str:
 
 
 def _summary(row: ConnectionType) -> str:
-    over = f", over {_any_of([*row.behind.values()])}" if row.behind else ""
+    over = f", over {_any_of([each.title for each in row.behind.values()])}" if row.behind else ""
     return row.summary or f"{row.title}{over}"
 
 
@@ -51,13 +51,29 @@ def routes() -> str:
     lines = ["| route | connection type | behind it | further arguments |", "|---|---|---|---|"]
     for row in own_types().values():
         for name, fake in row.routes.items():
-            behind = row.behind.get(fake.behind, "") if fake.behind else ""
+            behind = row.behind[fake.behind].title if fake.behind else ""
             lines.append(f"| `{name}` | `{row.name}` | {behind} | {fake.rules} |")
+    return "\n".join(lines)
+
+
+def discounts() -> str:
+    """Where prices come from, and what a batch costs less, by provider."""
+    lines = ["| provider | list | discount of a batch | source |", "|---|---|---|---|"]
+    for row in own_types().values():
+        for title, way in row.ways.items():
+            known = row.providers[way] if row.behind else row.known
+            prices = known.price_list
+            if prices is None:
+                lines.append(f"| {title} | none | | the connection's `prices` alone |")
+                continue
+            share = "unknown" if prices.discount is None else f"{prices.discount:.0%}".replace("%", " %")
+            lines.append(f"| {title} | `{prices.name}` | {share} | {prices.source} |")
     return "\n".join(lines)
 
 
 PARTS = {
     "README.md": {"connection types": readme},
+    "docs/cost.md": {"discounts": discounts},
     "docs/index.md": {"providers": index},
     "docs/hooks.md": {"hooks": hooks},
     "docs/testing.md": {"routes": routes},

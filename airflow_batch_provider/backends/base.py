@@ -16,6 +16,7 @@ from airflow_batch_provider.backends.boundary import CALLS, guarded
 from airflow_batch_provider.backends.paging import Pages
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.finding import Handle, Matcher
+from airflow_batch_provider.core.provider_facts import PriceList
 from airflow_batch_provider.core.records import JSON, Admission, Found, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.core.redaction import Redactor
 from airflow_batch_provider.dialects.base import LineFormat
@@ -123,8 +124,8 @@ class Backend(ABC):
     admission: Admission = Admission()
     """What may be alive at once, as far as it is known; the connection may say otherwise."""
 
-    price_list: str | None = None
-    """The provider's name in the package ``genai-prices``, None where it is in none."""
+    price_list: PriceList | None = None
+    """Where the provider's prices are found, and its discount; None where no public list has them."""
 
     def window_hours(self, options: Mapping[str, Any]) -> float:
         """How long a job of this run may take at the provider.

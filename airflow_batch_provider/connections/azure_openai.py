@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import Address, Settings, setting
+from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
+from airflow_batch_provider.core.records import Life, Limits
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 """Azure OpenAI's own, from its how-to for keyless connections."""
@@ -44,6 +46,22 @@ class AzureOpenAISettings(Settings):
     )
 
 
+PROVIDER = ProviderFacts(
+    Limits(
+        max_rows=100_000,
+        max_bytes=200_000_000,
+        endpoints=("/v1/chat/completions", "/v1/responses"),
+        source="Azure OpenAI Global Batch limits: 100,000 requests and 200 MB a file; jobs do not expire",
+        # "We aim to process batch requests within 24 hours; we do not expire the jobs that take longer."
+        window_hours=72,
+        life=Life(1_209_600, 2_592_000, "MicrosoftDocs/azure-ai-docs 0a3ff776, includes/batch/batch-python.md"),
+    ),
+    # A deployment that is called like its model has the model's price; of any other it is unknown.
+    PriceList("azure", discount=0.5, source="Microsoft, Azure OpenAI batch how-to: 50 % less than Global Standard"),
+    # On lines and in the create call.
+    urls={"/v1/chat/completions": "/chat/completions"},
+)
+
 CONNECTION = ConnectionType(
     "azure_openai_batch",
     "Azure OpenAI",
@@ -56,6 +74,7 @@ CONNECTION = ConnectionType(
     summary="Azure OpenAI, v1 or dated API",
     needs="host = endpoint; password = key; extra `deployment`, `api_version`",
     example_model="my-deployment",
+    facts=PROVIDER,
     hook="airflow_batch_provider.hooks.azure_openai.AzureOpenAIBatchHook",
     fakes={"azure_openai": Fake(flavor="azure")},
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_batch_provider.connections.settings import Settings
-from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.core.provider_facts import ProviderFacts
 
 STANDARD = ("host", "schema", "login", "password", "port")
 PLAIN_HOOKS = "airflow_batch_provider.hooks.plain"
@@ -34,28 +34,25 @@ class Wire:
 
     The password is sent as a bearer token. A setting that is required and empty is an error.
 
-    :param limits: what a file may hold, the endpoints, the window, and their source.
     :param base_url: the provider's own address; empty where every connection names a host.
     :param scheme: of a host that has none.
     :param path: added to a host that has none.
     :param headers: sent with every call: from a header to the setting that holds its value.
     :param identity: settings that tell accounts apart; a run with living jobs must not go on with another one.
-    :param console: the provider's page of a batch, with ``{id}``; as what follows, of ``base_url`` only.
-    :param price_list: the provider's name in the package ``genai-prices``.
+    :param console: the provider's page of a batch, with ``{id}``; as what follows and the row's ``price_list``, of
+        ``base_url`` only.
     :param takes_expiry: whether uploads may end by themselves (``expires_after``).
     :param checks_chat: whether OpenAI's own service answers there, whose rules of chat requests are checked before.
     :param ascii_only: whether all other characters must be escaped in uploads.
     :param output_endpoint: whether results come from ``/batches/{id}/output`` where a job names no file.
     """
 
-    limits: Limits
     base_url: str = ""
     scheme: str = "https"
     path: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     identity: tuple[str, ...] = ()
     console: str | None = None
-    price_list: str | None = None
     takes_expiry: bool = False
     checks_chat: bool = False
     ascii_only: bool = False
@@ -95,6 +92,18 @@ class Fake:
 
 
 @dataclass(frozen=True)
+class ProviderBehind:
+    """One that may be behind a gateway.
+
+    :param title: its name behind the gateway's in tables.
+    :param facts: what is known of its batches, as the gateway passes them on.
+    """
+
+    title: str
+    facts: ProviderFacts
+
+
+@dataclass(frozen=True)
 class ConnectionType:
     """One connection type: hook, form, fake routes, tests and the tables of all pages are made from this.
 
@@ -105,7 +114,9 @@ class ConnectionType:
     :param needs: what a connection is made of, for the README.
     :param example_model: a model's name in the form's examples.
     :param summary: who answers, for the README; the title, and who may be behind it, where it is empty.
-    :param behind: the providers that may be behind a gateway, as values of the setting ``behind``, with their titles.
+    :param facts: what is known of the provider's batches: limits, endpoints, prices, the discount; None for a gateway
+        with several behind it, and for a hook whose backend says it itself.
+    :param behind: the providers that may be behind a gateway, by the values of the setting ``behind``.
     :param wire: instead of a hook of its own.
     :param hook: the hook class, as ``module.name``; one is made from ``wire`` where it is empty.
     :param fakes: fake routes by their names; with a wire and none, the fake of OpenAI under the name of the type.
@@ -120,7 +131,8 @@ class ConnectionType:
     example_model: str
     fakes: Mapping[str, Fake] = field(default_factory=dict)
     summary: str = ""
-    behind: Mapping[Any, str] = field(default_factory=dict)
+    facts: ProviderFacts | None = None
+    behind: Mapping[Any, ProviderBehind] = field(default_factory=dict)
     wire: Wire | None = None
     hook: str = ""
     default_conn_id: str = ""
@@ -130,6 +142,8 @@ class ConnectionType:
             raise ValueError(f"the connection type {self.name!r} does not end in _batch")
         if not self.hook and self.wire is None:
             raise ValueError(f"the connection type {self.name!r} has neither a hook nor a wire")
+        if self.wire is not None and self.facts is None:
+            raise ValueError(f"the connection type {self.name!r} has a wire and no facts")
 
     @property
     def provider(self) -> str:
@@ -144,7 +158,23 @@ class ConnectionType:
     @property
     def ways(self) -> Mapping[str, Any]:
         """By their titles, the values of the setting ``behind``: None where nothing is behind it."""
-        return {f"{self.title} over {title}": value for value, title in self.behind.items()} or {self.title: None}
+        ways = {f"{self.title} over {each.title}": value for value, each in self.behind.items()}
+        return ways or {self.title: None}
+
+    @property
+    def known(self) -> ProviderFacts:
+        """The facts of a type that has them.
+
+        :raises TypeError: where it has none.
+        """
+        if self.facts is None:
+            raise TypeError(f"the connection type {self.name!r} has no facts of its own")
+        return self.facts
+
+    @property
+    def providers(self) -> Mapping[Any, ProviderFacts]:
+        """What is known of those behind a gateway."""
+        return {value: each.facts for value, each in self.behind.items()}
 
     @property
     def label(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address, Facts, Names, Settings, setting
+from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
+from airflow_batch_provider.core.records import Admission, Limits
 
 SIGN_IN = "Other ways to sign in"
 NETWORK = "Bucket, encryption, network"
@@ -57,6 +59,20 @@ class BedrockSettings(Settings):
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=JOBS)
 
 
+PROVIDER = ProviderFacts(
+    Limits(
+        min_rows=100,
+        max_rows=50_000,
+        max_bytes=1_000_000_000,
+        endpoints=("/v1/chat/completions", "/v1/embeddings"),
+        source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file; they "
+        "differ by model and account, set min_rows, max_rows, max_bytes of the connection to yours",
+    ),
+    PriceList("aws", discount=0.5, source="AWS, Amazon Bedrock pricing: batch inference at half the on-demand price"),
+    # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
+    Admission(max_jobs=20),
+)
+
 CONNECTION = ConnectionType(
     "bedrock_batch",
     "Amazon Bedrock",
@@ -68,6 +84,7 @@ CONNECTION = ConnectionType(
     needs="login, password = access key, or extra `profile`, `aws_conn_id`, `assume_role_arn`, or the worker's role; "
     "extra `region`, `bucket`, `role_arn`",
     example_model="amazon.nova-lite-v1:0",
+    facts=PROVIDER,
     hook="airflow_batch_provider.hooks.bedrock.BedrockBatchHook",
     fakes={
         "bedrock": Fake(

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pydantic import field_validator
 
 from airflow_batch_provider.backends.gateways.cloud_place import Behind
+from airflow_batch_provider.connections.azure_openai import PROVIDER as AZURE
+from airflow_batch_provider.connections.base import ProviderBehind
+from airflow_batch_provider.connections.bedrock import PROVIDER as BEDROCK
+from airflow_batch_provider.connections.openai import PROVIDER as OPENAI
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, ExtraSettings, Facts, setting
+from airflow_batch_provider.connections.vertex_ai import PROVIDER as VERTEX_AI
+from airflow_batch_provider.core.provider_facts import ProviderFacts
 
-BEHIND: dict[Behind, str] = {
-    "openai": "OpenAI",
-    "azure_openai": "Azure",
-    "bedrock": "Bedrock",
-    "vertex_ai": "Vertex AI",
+BEHIND: dict[Behind, ProviderBehind] = {
+    "openai": ProviderBehind("OpenAI", OPENAI),
+    "azure_openai": ProviderBehind("Azure", AZURE),
+    # Gateways speak OpenAI's wire whoever is behind them. None writes embeddings for Bedrock.
+    "bedrock": ProviderBehind(
+        "Bedrock",
+        ProviderFacts(replace(BEDROCK.limits, endpoints=("/v1/chat/completions",)), BEDROCK.price_list),
+    ),
+    "vertex_ai": ProviderBehind("Vertex AI", ProviderFacts(VERTEX_AI.limits, VERTEX_AI.price_list)),
 }
 CLOUDS = "Bedrock or Vertex AI behind the gateway"
 KEYS = "Cloud credentials, if the gateway has none"
@@ -23,6 +34,19 @@ GEMINI = "gemini-2.5-flash"
 ROLE = "arn:aws:iam::123456789012:role/BatchRole"
 FAKE_AWS = {"aws_region": "us-east-1", "aws_s3_bucket": "fake-bucket", "role_arn": ROLE}
 FAKE_GOOGLE = {"behind": "vertex_ai", "vertex_region": "us-central1", "vertex_storage_bucket_name": "fake-bucket"}
+
+
+def narrowed(behind: Behind, source: str, max_bytes: int | None = None) -> ProviderBehind:
+    """A provider as a gateway passes its files on.
+
+    :param source: who says so of the gateway.
+    :param max_bytes: what the gateway takes in a file, None where that is no less.
+    """
+    provider = BEHIND[behind]
+    limits = provider.facts.limits
+    most = min(max_bytes or limits.max_bytes, limits.max_bytes)
+    narrow = replace(limits, max_bytes=most, source=f"{source}; {limits.source}")
+    return replace(provider, facts=replace(provider.facts, limits=narrow))
 
 
 def behind_setting() -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
+from airflow_batch_provider.connections.openai import PROVIDER
 from airflow_batch_provider.connections.settings import Settings
 
 
@@ -29,12 +29,13 @@ CONNECTION = ConnectionType(
     needs="host = the address it prints; password = token",
     example_model="smollm2-135m-instruct",
     hook="airflow_batch_provider.hooks.local.LocalBatchHook",
-    wire=Wire(
+    facts=replace(
+        PROVIDER,
         # The server has one model, so lines need none.
-        replace(OPENAI_LIMITS, model_required=False, source=f"local server; {OPENAI_LIMITS.source}"),
-        scheme="http",
-        path="/v1",
+        limits=replace(PROVIDER.limits, model_required=False, source=f"local server; {PROVIDER.limits.source}"),
+        price_list=None,
     ),
+    wire=Wire(scheme="http", path="/v1"),
     fakes={"local": Fake(same_as="openai")},
     default_conn_id="local_batch",
 )

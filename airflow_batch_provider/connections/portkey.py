@@ -12,6 +12,7 @@ from airflow_batch_provider.connections.gateways import (
     GEMINI,
     SigningSettings,
     behind_setting,
+    narrowed,
 )
 from airflow_batch_provider.connections.settings import HeaderText, setting
 
@@ -35,6 +36,9 @@ class PortkeySettings(SigningSettings):
     behind: Behind = behind_setting()
 
 
+_SOURCE = "Portkey passes files through"
+_BEDROCK_SOURCE = "Portkey uploads more than about 1,000,000 characters to S3 in parts that S3 refuses as too small"
+
 CONNECTION = ConnectionType(
     "portkey_batch",
     "Portkey",
@@ -43,7 +47,10 @@ CONNECTION = ConnectionType(
     needs="password = Portkey key; extra one of `provider`, `virtual_key`, `config`; `bearer`, `behind`, "
     "`extra_headers`, `extra_body`; host only for a gateway of your own",
     example_model="gpt-5-mini",
-    behind=BEHIND,
+    behind={
+        **{name: narrowed(name, _SOURCE) for name in BEHIND},
+        "bedrock": narrowed("bedrock", _BEDROCK_SOURCE, 900_000),
+    },
     hook="airflow_batch_provider.hooks.portkey.PortkeyBatchHook",
     fakes={
         "portkey": Fake(flavor="portkey", extra={"virtual_key": "vk-openai"}),

@@ -12,6 +12,7 @@ from airflow_batch_provider.connections.gateways import (
     GEMINI,
     CloudSettings,
     behind_setting,
+    narrowed,
 )
 from airflow_batch_provider.connections.settings import setting
 
@@ -31,6 +32,8 @@ class TrueFoundrySettings(CloudSettings):
     )
 
 
+_SOURCE = "TrueFoundry Files API: batch .jsonl of at most 50 MB"
+
 CONNECTION = ConnectionType(
     "truefoundry_batch",
     "TrueFoundry",
@@ -39,7 +42,7 @@ CONNECTION = ConnectionType(
     needs="host = gateway's base URL; password = key; extra `provider_name`, `behind`, `azure_api_version`, "
     "`extra_headers`, `extra_body`",
     example_model="gpt-5-mini",
-    behind=BEHIND,
+    behind={name: narrowed(name, _SOURCE, 50_000_000) for name in BEHIND},
     hook="airflow_batch_provider.hooks.truefoundry.TrueFoundryBatchHook",
     fakes={
         "truefoundry": Fake(flavor="truefoundry", extra={"provider_name": "openai-main"}),

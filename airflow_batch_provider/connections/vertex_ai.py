@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address, Facts, Names, Settings, setting
+from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
+from airflow_batch_provider.core.records import Limits
 
 SIGN_IN = "Other ways to sign in"
 NETWORK = "Output and network"
@@ -61,6 +63,24 @@ class VertexAISettings(Settings):
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=JOBS)
 
 
+PROVIDER = ProviderFacts(
+    Limits(
+        max_rows=200_000,
+        max_bytes=1_000_000_000,
+        window_hours=96,
+        endpoints=("/v1/chat/completions", "/v1/embeddings"),
+        source="Google, batch inference: 200,000 requests and 1 GB a job; queued for 72 h, then running for 24 h",
+    ),
+    PriceList(
+        "google",
+        discount=0.5,
+        source="Google, Batch inference with Gemini: 50 % less than real-time inference",
+        # Google names a price for sound where it is another one than that of text.
+        sound_as_text=True,
+        bare_names=True,
+    ),
+)
+
 CONNECTION = ConnectionType(
     "vertex_ai_batch",
     "Google Vertex AI",
@@ -70,6 +90,7 @@ CONNECTION = ConnectionType(
     needs="password = service account key, or extra `key_path`, `gcp_conn_id`, `impersonation_chain`, or the worker's "
     "account; extra `project`, `region`, `bucket`",
     example_model="gemini-2.5-flash",
+    facts=PROVIDER,
     hook="airflow_batch_provider.hooks.vertex_ai.VertexAIBatchHook",
     fakes={
         "vertex_ai": Fake(

@@ -37,6 +37,7 @@ class AzureOpenAIBatchHook(BatchInferenceHook):
         return azure_backend(
             base_url(connection),
             "" if by_entra else secret,
+            self.row.known,
             api_version=settings.api_version,
             models=settings.models(),
             sign_in=sign_in(access) if by_entra else None,

@@ -53,6 +53,7 @@ class BedrockBatchHook(BatchInferenceHook):
         return BedrockBackend(
             place,
             session_factory(access),
+            self.row.known,
             bedrock_url=settings.bedrock_url,
             s3_url=settings.s3_url,
             models=settings.models(),

@@ -6,6 +6,7 @@ class for every connection type.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
@@ -30,10 +31,9 @@ class PlainHook(BatchInferenceHook):
         own = not wire.base_url or url == wire.base_url  # what answers elsewhere may cost what it likes
         facts = WireFacts(
             self.row.name,
-            limits=wire.limits,
+            self.row.known if own else replace(self.row.known, price_list=None),
             missing=tuple(_missing(self.row, settings, {"host": url, "password": key})),
             console=wire.console if own else None,
-            price_list=wire.price_list if own else None,
             identity={name: getattr(settings, name) or "" for name in wire.identity},
             takes_expiry=wire.takes_expiry and own,
             checks_chat=wire.checks_chat and own,

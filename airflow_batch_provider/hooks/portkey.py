@@ -21,6 +21,7 @@ class PortkeyBatchHook(BatchInferenceHook):
         return portkey_backend(
             base_url(connection, PORTKEY_URL),
             password(connection),
+            providers=self.row.providers,
             provider=settings.provider,
             virtual_key=settings.virtual_key,
             config=settings.config,

@@ -24,6 +24,7 @@ class TrueFoundryBatchHook(BatchInferenceHook):
             base_url(connection),
             password(connection),
             settings.provider_name,
+            providers=self.row.providers,
             behind=settings.behind,
             azure_api_version=settings.azure_api_version,
             place=places[settings.behind](settings) if settings.behind in places else CloudPlace(),

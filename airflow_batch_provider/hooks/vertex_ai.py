@@ -44,6 +44,7 @@ class VertexAIBatchHook(BatchInferenceHook):
         return VertexBackend(
             place,
             credentials_factory(access),
+            self.row.known,
             vertex_url=settings.vertex_url,
             storage_url=settings.storage_url,
             models=settings.models(),

@@ -1,8 +1,8 @@
 """What a batch costs: tokens times what the provider bills for them in a batch.
 
-Prices are those of the package ``genai-prices``, which are of real-time calls, less the batch discount of 50 % that
-OpenAI, Azure, AWS and Google all name; or the connection's own ``prices``, which are what is billed in a batch. A price
-that is not known is None, never nothing.
+Prices are those of the package ``genai-prices``, which are of real-time calls, less what the provider takes off for a
+batch; or the connection's own ``prices``, which are what is billed in a batch. A price that is not known is None, never
+nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.provider_facts import PriceList
 
-BATCH_SHARE = 0.5
 MILLION = 1_000_000
-_ONE_PRICE_FOR_ALL_INPUT = frozenset({"google"})
-"""Google names a price for sound where it is another one than that of text; elsewhere a price that is not named is
-unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +99,10 @@ class Price:
         return (input_tokens * read + sound * heard + output_tokens * max(made)) / MILLION
 
 
-def find_price(price_list: str | None, model: str | None, own: Mapping[str, Mapping[str, Any]]) -> Price | None:
+def find_price(price_list: PriceList | None, model: str | None, own: Mapping[str, Mapping[str, Any]]) -> Price | None:
     """The price of a model, None where it is not known.
 
-    :param price_list: the provider's name in ``genai-prices``; None where it has none.
+    :param price_list: the provider's; None where it has none.
     :param own: the connection's prices by model, or ``"*"`` for any: ``{"input", "output", "cached_input", ...}`` in US
         dollars for a million tokens, as billed in a batch; ``cached_input`` is ``input`` where it is not given. Or
         ``{"model"}``, the model behind a deployment, whose public price holds.
@@ -127,7 +124,7 @@ class Prices:
     :param own: as for :func:`find_price`.
     """
 
-    def __init__(self, price_list: str | None, model: str | None, own: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, price_list: PriceList | None, model: str | None, own: Mapping[str, Mapping[str, Any]]) -> None:
         self.asked = find_price(price_list, model, own)
         self._list, self._model, self._own = price_list, model or "", own
         self._found: dict[str, Price | None] = {}
@@ -202,14 +199,16 @@ def _is_public(model: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _listed(price_list: str, model: str) -> Price | None:
+def _listed(price_list: PriceList, model: str) -> Price | None:
     from genai_prices import Usage as Tokens
     from genai_prices import calc_price
 
-    if price_list == "google":
-        model = model.rpartition("/")[2]  # google/gemini-..., models/..., publishers/google/models/...
+    if price_list.discount is None:
+        return None
+    if price_list.bare_names:
+        model = model.rpartition("/")[2]
     try:
-        listed = calc_price(Tokens(), model_ref=model, provider_id=price_list).model_price
+        listed = calc_price(Tokens(), model_ref=model, provider_id=price_list.name).model_price
     except LookupError:
         return None
     starts = sorted({tier.start for rate in vars(listed).values() for tier in getattr(rate, "tiers", ())})
@@ -220,8 +219,9 @@ def _listed(price_list: str, model: str) -> Price | None:
     return replace(base, longer=tuple((start, price) for start, price in tiers if price is not None))
 
 
-def _at(listed: Any, input_tokens: int, price_list: str) -> Price | None:
+def _at(listed: Any, input_tokens: int, price_list: PriceList) -> Price | None:
     """The prices of a request with so many input tokens; each is for all its tokens."""
+    share = 1 - (price_list.discount or 0)
 
     def rate(name: str) -> float | None:
         found = getattr(listed, name)
@@ -232,7 +232,7 @@ def _at(listed: Any, input_tokens: int, price_list: str) -> Price | None:
 
     def batch(name: str) -> float | None:
         real_time = rate(name)
-        return None if real_time is None else real_time * BATCH_SHARE
+        return None if real_time is None else real_time * share
 
     plain = batch("input_mtok")
     if plain is None:
@@ -247,7 +247,7 @@ def _at(listed: Any, input_tokens: int, price_list: str) -> Price | None:
         plain if cached is None else min(cached, plain),
         # A provider that lists no price for it does not bill it.
         plain if written is None else written,
-        plain if sound is None and price_list in _ONE_PRICE_FOR_ALL_INPUT else sound,
+        plain if sound is None and price_list.sound_as_text else sound,
         batch("output_audio_mtok"),
         batch("input_image_mtok"),
         batch("output_image_mtok"),

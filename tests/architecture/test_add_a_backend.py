@@ -121,6 +121,10 @@ def facts(kind: str) -> Iterator[str]:
     for name in ("source", "endpoints", "max_rows", "max_bytes"):
         if not getattr(made.limits, name):
             yield f"limits.{name}"
+    row = connection_types()[kind]
+    for known in row.providers.values() if row.behind else [row.facts]:
+        if known is None or not (known.limits.source and (known.price_list is None or known.price_list.source)):
+            yield "facts of its row, with their sources"
     if not made.handles:
         yield "handles"
     if made.identity.get("type") != kind:

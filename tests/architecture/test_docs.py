@@ -42,13 +42,13 @@ def test_the_reference_is_generated(name):
     assert set(module.PAGES) == {"connections.md", "cli.md"}
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/index.md", "docs/hooks.md", "docs/testing.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/index.md", "docs/hooks.md", "docs/cost.md", "docs/testing.md"])
 def test_the_rows_are_generated(path):
     """The tables of the connection types are what docs/rows.py writes: run `make pages` after changing a row."""
     module = script("rows")
     assert (ROOT / path).read_text() == module.page(path)
     assert path in module.PARTS
-    assert len(module.PARTS) == 4
+    assert len(module.PARTS) == 5
 
 
 def test_every_link_in_the_docs_leads_somewhere():

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, azure_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
@@ -16,6 +15,7 @@ from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
 from tests.backends.tools import known_by
 from tests.backends.wire_contract import FaultyWireContract
+from tests.facts import AZURE, azure_backend
 
 
 class AzureContract(FaultyWireContract):
@@ -39,7 +39,7 @@ class AzureContract(FaultyWireContract):
         assert json.loads(self.wire(backend, 1))["url"] == "/chat/completions"
         assert backend.create_request(self.shard(b"{}\n"), "t", "f", {})["endpoint"] == "/chat/completions"
         assert backend.create_body("/v1/responses", "f", {}, {})["endpoint"] == "/v1/responses"
-        assert CHAT in AZURE_LIMITS.endpoints
+        assert CHAT in AZURE.limits.endpoints
 
     def test_a_new_job_is_told_azures_way(self, backend: OpenAIBackend, world: FakeProvider) -> None:
         """``Validating``, ISO times, null counts and empty ids are read like everybody else's."""
@@ -111,5 +111,5 @@ def test_missing_fields() -> None:
 
 def test_limits() -> None:
     """Azure's documented figures: more rows than OpenAI, and a job does not expire after a day."""
-    assert (AZURE_LIMITS.max_rows, AZURE_LIMITS.max_bytes) == (100_000, 200_000_000)
-    assert AZURE_LIMITS.window_hours > 24
+    assert (AZURE.limits.max_rows, AZURE.limits.max_bytes) == (100_000, 200_000_000)
+    assert AZURE.limits.window_hours > 24

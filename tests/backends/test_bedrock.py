@@ -21,6 +21,7 @@ from airflow_batch_provider.testing.bedrock import BedrockFaults, FakeBedrock
 from tests.backends.faulty_contract import FaultyContract
 from tests.backends.harness import CHAT, LEAK, NOWHERE, new_token
 from tests.backends.tools import known_by
+from tests.facts import BEDROCK
 
 CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 LLAMA = "meta.llama3-1-8b-instruct-v1:0"
@@ -38,7 +39,7 @@ def backend_of(world: FakeBedrock, key: str | None = None, base: str | None = No
     access = AwsAccess("c", world.region, access_key=access_key, secret_key=secret)
     where = BedrockPlace(**{"region": world.region, "bucket": world.bucket, "role_arn": world.role_arn, **place})
     urls = {"bedrock_url": base or world.bedrock_url, "s3_url": base or world.s3_url}
-    return BedrockBackend(where, session_factory(access), **urls)
+    return BedrockBackend(where, session_factory(access), BEDROCK, **urls)
 
 
 class TestBedrock(FaultyContract):
@@ -486,7 +487,7 @@ def test_console(world: FakeBedrock) -> None:
 def test_identity(world: FakeBedrock) -> None:
     """Address, region and account tell places apart; without an address it is AWS's own."""
     place = BedrockPlace("cn-north-1", "b", "r", account="123456789012")
-    assert BedrockBackend(place, lambda: None).identity == {
+    assert BedrockBackend(place, lambda: None, BEDROCK).identity == {
         "type": "bedrock_batch",
         "base_url": "https://bedrock.cn-north-1.amazonaws.com.cn",
         "region": "cn-north-1",
@@ -505,7 +506,7 @@ def test_missing_fields_before_anything_else(world: FakeBedrock) -> None:
         raise AssertionError("a session was made")
 
     place = BedrockPlace("", "", "", missing=("the region is missing; set region", "the bucket is missing"))
-    backend = BedrockBackend(place, never)
+    backend = BedrockBackend(place, never, BEDROCK)
     for call in (
         lambda: backend.check_route([], [], {}),
         lambda: backend.client,

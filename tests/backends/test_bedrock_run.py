@@ -13,6 +13,7 @@ from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.bedrock import BedrockFaults, FakeBedrock
 from tests.backends.test_bedrock import CLAUDE, LLAMA, backend_of
+from tests.facts import wire_facts
 from tests.run import benching
 
 
@@ -75,14 +76,14 @@ def told(bench: Bench) -> dict[str, Any]:
 def test_bedrock_answers_as_openai_does(fake: FakeBedrock, tmp_path: Path, model: str) -> None:
     """150 rows: id, status, content, finish reason and usage equal the OpenAI route's."""
     from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-    from airflow_batch_provider.backends.wire.route import Route, WireFacts
+    from airflow_batch_provider.backends.wire.route import Route
 
     lines = rows(150, model)
     ours = Bench(tmp_path / "bedrock", backend_of(fake))
     assert ours.finish(lines).outcomes["succeeded"] == 150
     with FakeProvider() as openai:
         route = Route(openai.base_url, (("Authorization", f"Bearer {openai.api_key}"),))
-        theirs = Bench(tmp_path / "openai", OpenAIBackend(route, WireFacts("openai_batch")))
+        theirs = Bench(tmp_path / "openai", OpenAIBackend(route, wire_facts()))
         assert theirs.finish(lines).outcomes["succeeded"] == 150
         assert told(ours) == told(theirs)
         theirs.backend.close()

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.backends.redirects import read_elsewhere
-from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.routes import FakeRoute, fake_route
 from tests.backends.scripted import Scripted, answer
+from tests.facts import azure_backend, wire_facts
 
 KEY = "sk-Env7Key2Mark9"
 ODD = {
@@ -27,7 +27,7 @@ ODD = {
 
 
 def backend_at(url: str) -> OpenAIBackend:
-    return OpenAIBackend(Route(url, (("Authorization", f"Bearer {KEY}"),)), WireFacts("openai_batch"))
+    return OpenAIBackend(Route(url, (("Authorization", f"Bearer {KEY}"),)), wire_facts())
 
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE"])
@@ -174,9 +174,7 @@ def test_azure_versions_that_are_none(version: str) -> None:
 def test_check_says_that_v1_is_missing() -> None:
     """A18 (hermes-agent#65617): a base URL without /v1 answers 404 to everything; the check says what to add."""
     with FakeProvider() as fake:
-        backend = OpenAIBackend(
-            Route(fake.origin, (("Authorization", f"Bearer {fake.api_key}"),)), WireFacts("openai_batch")
-        )
+        backend = OpenAIBackend(Route(fake.origin, (("Authorization", f"Bearer {fake.api_key}"),)), wire_facts())
         with pytest.raises(ConfigurationError, match=rf"check the connection's host: most .* {fake.origin}/v1"):
             backend.probe()
         with pytest.raises(NotFoundError):

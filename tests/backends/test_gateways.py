@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.gateways.gateway import BEHIND, portkey_backend, truefoundry_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT
+from airflow_batch_provider.connections.gateways import BEHIND
 from airflow_batch_provider.core.errors import ConfigurationError
 from tests.backends.contract import KEY
 from tests.backends.wire_contract import FakedWireRoute
+from tests.facts import portkey_backend, truefoundry_backend
 
 
 class TestPlainProviderName(FakedWireRoute):
@@ -58,7 +59,7 @@ def test_clouds(provider: str, behind: str) -> None:
 @pytest.mark.parametrize("behind", sorted(BEHIND))
 def test_limits_are_those_of_the_provider_behind(behind: Any) -> None:
     """A gateway's own limit only narrows them, and both sources are told."""
-    provider = BEHIND[behind].limits
+    provider = BEHIND[behind].facts.limits
     portkey = portkey_backend("https://x/v1", KEY, provider="@slug", behind=behind).limits
     truefoundry = truefoundry_backend("https://x/api/llm", KEY, "p", behind=behind).limits
     size = 900_000 if behind == "bedrock" else provider.max_bytes

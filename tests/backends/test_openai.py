@@ -12,12 +12,13 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS, Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ConfigurationError, NotFoundError
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
 from tests.backends.wire_contract import FaultyWireContract
+from tests.facts import OPENAI, wire_facts
 
 _IMPORT = """
 import sys
@@ -152,7 +153,7 @@ def test_right_options() -> None:
 
 def test_limits() -> None:
     """OpenAI's documented figures."""
-    assert (OPENAI_LIMITS.max_rows, OPENAI_LIMITS.max_bytes, OPENAI_LIMITS.min_rows) == (50_000, 200_000_000, 1)
+    assert (OPENAI.limits.max_rows, OPENAI.limits.max_bytes, OPENAI.limits.min_rows) == (50_000, 200_000_000, 1)
 
 
 async def test_missing_field_stops_every_call() -> None:
@@ -195,12 +196,8 @@ def test_ids_are_encoded_once() -> None:
     assert _segment("file-1") == "file-1"
 
 
-def test_facts_default_to_openai() -> None:
-    """A provider that differs in nothing needs a name only."""
-    facts = WireFacts("x")
-    assert (facts.limits, facts.missing, facts.output_endpoint, OpenAIBackend.find_is_complete) == (
-        OPENAI_LIMITS,
-        (),
-        False,
-        True,
-    )
+def test_what_a_wire_has_by_itself() -> None:
+    """A provider that differs in nothing needs no more than its name and its facts."""
+    facts = wire_facts("x")
+    assert (facts.provider.limits, facts.missing, facts.output_endpoint) == (OPENAI.limits, (), False)
+    assert OpenAIBackend.find_is_complete

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.gateways.gateway import portkey_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY, new_token
 from tests.backends.wire_contract import FakedWireRoute, FaultyWireContract
+from tests.facts import portkey_backend
 
 
 class TestVirtualKey(FaultyWireContract):

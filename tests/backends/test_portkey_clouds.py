@@ -12,7 +12,6 @@ import pytest
 
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CloudBackend
-from airflow_batch_provider.backends.gateways.gateway import portkey_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
@@ -22,6 +21,7 @@ from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.cloud_contract import CLAUDE, GEMINI, ROLE, BedrockContract, VertexContract
 from tests.backends.contract import KEY
+from tests.facts import portkey_backend
 
 URL = "https://x/v1"
 SECRET = "aws-secret-7f2a9c"

@@ -10,14 +10,13 @@ import weakref
 import httpx
 import pytest
 
-from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
 from airflow_batch_provider.backends.wire import calls
-from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.errors import from_transport
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import CHAT, Route, WireFacts
+from airflow_batch_provider.backends.wire.route import CHAT, Route
 from airflow_batch_provider.core.errors import AuthenticationError, ConfigurationError
 from tests.backends.scripted import free_port
+from tests.facts import azure_backend, truefoundry_backend, wire_facts
 
 KEY = "secret-key-4be1"
 
@@ -54,7 +53,7 @@ def test_an_earlier_error_says_nothing() -> None:
 
 def test_create_after_a_refused_connection() -> None:
     """The same through the official client: only its own causes are looked at."""
-    backend = OpenAIBackend(Route(f"http://127.0.0.1:{free_port()}/v1"), WireFacts("openai_batch"))
+    backend = OpenAIBackend(Route(f"http://127.0.0.1:{free_port()}/v1"), wire_facts())
     try:
         raise httpx.ReadTimeout("the call before")
     except httpx.ReadTimeout:
@@ -72,7 +71,7 @@ def test_an_echoed_key_is_not_quoted(prefix: str) -> None:
     route = Route("https://x/v1", (("x-any", f"{prefix}{KEY}"), ("x-tfy-provider-name", "openai-main")))
     body = json.dumps({"error": {"message": f"bad key {prefix}{KEY} for openai-main", "code": "no"}}).encode()
     error = from_status("GET /batches", 401, {}, body)
-    OpenAIBackend(route, WireFacts("openai_batch")).redactor.error(error)
+    OpenAIBackend(route, wire_facts()).redactor.error(error)
     assert type(error) is AuthenticationError
     assert KEY not in str(error)
     assert "*** for openai-main" in str(error)

@@ -6,6 +6,7 @@ nothing is written for it. :data:`ROW` is such a type, with all that a row can s
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -19,9 +20,11 @@ from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
 from airflow_batch_provider.connections.settings import ExtraSettings, setting
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
+from airflow_batch_provider.core.records import Admission, Limits
 from airflow_batch_provider.hooks.base import BatchInferenceHook, hook_class
 from airflow_batch_provider.hooks.plain import plain_hook
+from tests.architecture.measure import PACKAGE
 from tests.backends.contract import KEY
 from tests.backends.wire_contract import FakedWireRoute, FaultyWireContract
 
@@ -42,13 +45,16 @@ ROW = ConnectionType(
     {"host": Standard("Base URL"), "password": Standard("Key", missing="the key is missing; set it as the password")},
     needs="password = key; extra `team`",
     example_model="m",
-    wire=Wire(
+    facts=ProviderFacts(
         Limits(max_rows=40_000, max_bytes=100_000_000, endpoints=(CHAT,), window_hours=48, source="invented"),
+        PriceList("openai", discount=0.2, source="invented"),
+        Admission(max_jobs=7),
+    ),
+    wire=Wire(
         base_url="https://api.row.example/v1",
         headers={"X-Row-Team": "team"},
         identity=("team",),
         console="https://row.example/batches/{id}",
-        price_list="openai",
         ascii_only=True,
         output_endpoint=True,
     ),
@@ -77,8 +83,8 @@ class RowRoute(FakedWireRoute):
     def test_it_is_its_type(self, backend: OpenAIBackend) -> None:
         """Name, limits and page are those of the row."""
         assert backend.name == backend.identity["type"] == self.row.name
-        if self.row.wire:
-            assert backend.limits == self.row.wire.limits
+        known = self.row.behind[self.faked.behind or "openai"].facts if self.row.behind else self.row.known
+        assert backend.limits == known.limits
 
 
 def classes() -> Iterator[tuple[str, type]]:
@@ -107,7 +113,7 @@ def test_every_type_on_the_wire_is_here() -> None:
 def test_a_row_without_a_fake_has_one() -> None:
     """The fake of OpenAI stands in for it; long tests leave it out."""
     assert ConnectionType(
-        "bare_batch", "Bare", ExtraSettings, {}, needs="", example_model="m", wire=ROW.wire
+        "bare_batch", "Bare", ExtraSettings, {}, needs="", example_model="m", facts=ROW.facts, wire=ROW.wire
     ).routes == {"bare": Fake(same_as="openai")}
 
 
@@ -124,13 +130,38 @@ def test_all_that_a_row_says() -> None:
     assert dict(backend.route.headers) == {"Authorization": f"Bearer {KEY}", "X-Row-Team": "search"}
     assert backend.identity["team"] == "search"
     assert backend.console_url("b/1") == "https://row.example/batches/b%2F1"
-    assert (backend.price_list, backend.window_hours({})) == ("openai", 48)
+    assert ROW.facts is not None
+    assert backend.price_list == ROW.facts.price_list
+    assert (backend.window_hours({}), backend.admission.max_jobs) == (48, 7)
 
 
 def test_another_address_has_neither_page_nor_price() -> None:
     """What answers elsewhere may cost what it likes."""
     backend = row_backend(host="https://mirror.example/v1")
     assert (backend.console_url("b"), backend.price_list) == (None, None)
+
+
+FACTS = {"Admission", "Limits", "PriceList", "ProviderFacts"}
+
+
+def facts_in(source: bytes) -> list[int]:
+    """The lines in which a module makes facts of its own; what is made without a figure says nothing."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args + node.keywords]
+    names = [(node.lineno, ast.unparse(node.func)) for node in calls]
+    return [line for line, name in names if name != "httpx.Limits" and name.rpartition(".")[2] in FACTS]
+
+
+def test_a_fact_is_seen_wherever_it_is_made() -> None:
+    """By its name or its module's, in a class or in a function; an empty one is none."""
+    assert facts_in(b"LIMITS = Limits(max_rows=1)\nclass A:\n    admission = records.Admission(20)\n") == [1, 3]
+    assert facts_in(b"admission = Admission()\nx = replace(limits, max_rows=1)\n") == []
+
+
+def test_no_backend_has_facts_of_its_own() -> None:
+    """Limits, prices and what may be alive at once are fields of the rows, from which backends are given them."""
+    for folder in ("backends", "hooks"):
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
+            assert facts_in(path.read_bytes()) == [], path
 
 
 def test_what_is_missing() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError, RequestRejectedError
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.contract import KEY
 from tests.backends.wire_contract import FaultyWireContract
+from tests.facts import truefoundry_backend
 
 
 class TestTrueFoundry(FaultyWireContract):

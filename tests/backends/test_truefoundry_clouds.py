@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways.gateway import truefoundry_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import CHAT
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.testing import FakeProvider
 from tests.backends.cloud_contract import CLAUDE, GEMINI, ROLE, BedrockContract, VertexContract
 from tests.backends.contract import KEY
+from tests.facts import truefoundry_backend
 
 URL = "https://x/api/llm"
 

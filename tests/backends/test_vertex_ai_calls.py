@@ -20,6 +20,7 @@ from tests.backends.harness import Harness, new_token
 from tests.backends.scripted import Scripted, answer
 from tests.backends.test_vertex_ai import CLAUDE, GEMINI, backend_of
 from tests.backends.tools import heartbeat, known_by
+from tests.facts import VERTEX_AI
 from tests.patience import PATIENCE
 
 
@@ -209,7 +210,7 @@ async def test_a_token_is_fetched_once_and_beside_the_loop(world: FakeVertex, ba
     job = tools.until(backend, tools.send(backend, 1))
     await backend.apoll([job.id])
     credentials = Slow(world.token)
-    waiting = VertexBackend(backend.place, lambda: credentials, vertex_url=world.vertex_url)
+    waiting = VertexBackend(backend.place, lambda: credentials, VERTEX_AI, vertex_url=world.vertex_url)
     jobs, gap = await heartbeat(waiting.apoll([job.id] * 20))
     assert jobs == [job] * 20
     assert len(credentials.threads) == 1
@@ -222,8 +223,10 @@ _WATCH = """
 import asyncio, sys
 from google.oauth2.credentials import Credentials
 from airflow_batch_provider.backends.vertex.backend import VertexBackend, VertexPlace
+from airflow_batch_provider.connections.vertex_ai import PROVIDER
 project, region, bucket, url, token, job = sys.argv[1:]
-backend = VertexBackend(VertexPlace(project, region, bucket), lambda: Credentials(token=token), vertex_url=url)
+place = VertexPlace(project, region, bucket)
+backend = VertexBackend(place, lambda: Credentials(token=token), PROVIDER, vertex_url=url)
 (told,) = asyncio.run(backend.apoll([job]))
 asyncio.run(backend.acancel([job]))
 print(told.status.value, *sorted({"grpc", "google.cloud.aiplatform_v1", "google.cloud.storage"} & set(sys.modules)))

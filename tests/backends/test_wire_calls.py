@@ -12,13 +12,14 @@ import pytest
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire import openai as module
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
     ConfigurationError,
     ProviderError,
 )
 from tests.backends.scripted import Scripted, answer
+from tests.facts import wire_facts
 
 BODY = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
 JSON = "Content-Type: application/json"
@@ -29,7 +30,7 @@ def ask() -> Iterator[Callable[[Scripted], OpenAIBackend]]:
     made: list[OpenAIBackend] = []
 
     def make(server: Scripted) -> OpenAIBackend:
-        made.append(OpenAIBackend(Route(server.base_url, (("Authorization", "Bearer k"),)), WireFacts("x")))
+        made.append(OpenAIBackend(Route(server.base_url, (("Authorization", "Bearer k"),)), wire_facts("x")))
         return made[-1]
 
     yield make

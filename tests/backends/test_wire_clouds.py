@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways.gateway import portkey_backend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.core.errors import ConfigurationError, ProviderError, RequestRejectedError
 from airflow_batch_provider.core.records import Job, JobStatus
@@ -19,6 +18,7 @@ from tests.backends.cloud_contract import CLAUDE, GEMINI, ROLE, VertexContract
 from tests.backends.contract import CHAT, KEY
 from tests.backends.scripted import Scripted, answer
 from tests.backends.tools import known_by
+from tests.facts import BEDROCK, VERTEX_AI, portkey_backend
 
 
 class TestByAccount(VertexContract):
@@ -110,8 +110,8 @@ def test_jobs_that_somebody_else_has_made() -> None:
 
 def test_prices_are_the_clouds() -> None:
     """Behind a gateway the cloud's prices hold."""
-    assert bedrock("https://x/v1").price_list == "aws"
+    assert bedrock("https://x/v1").price_list == BEDROCK.price_list
     place = CloudPlace(bucket="b")
     vertex = portkey_backend("https://x/v1", KEY, provider="@v", behind="vertex_ai", places={"vertex_ai": place})
     vertex.check_route([GEMINI], [CHAT], {})
-    assert vertex.price_list == "google"
+    assert vertex.price_list == VERTEX_AI.price_list

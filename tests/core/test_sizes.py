@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.route import OPENAI_LIMITS
 from airflow_batch_provider.core.planning import plan_shards
 from airflow_batch_provider.core.records import ModelRules
 from airflow_batch_provider.core.validation import Report, Rules, validate
 from airflow_batch_provider.dialects.openai import OpenAIFormat
+from tests.facts import OPENAI
 
 
 def checked(*inputs: Any, endpoint: str = "/v1/embeddings") -> Report:
@@ -20,14 +20,14 @@ def checked(*inputs: Any, endpoint: str = "/v1/embeddings") -> Report:
         for n, given in enumerate(inputs)
     ]
     numbered = ((number, line.encode()) for number, line in enumerate(lines, start=1))
-    return validate(numbered, "f", Rules(ModelRules(), OPENAI_LIMITS), OpenAIFormat)
+    return validate(numbered, "f", Rules(ModelRules(), OPENAI.limits), OpenAIFormat)
 
 
 def test_texts_fill_a_job() -> None:
     """A9: 600 rows of 100 texts are 60,000 texts, of which a job takes 50,000: two jobs, as even as can be."""
     report = checked(*[["text"] * 100] * 600)
     report.raise_for_problems()
-    shards = plan_shards("f", report.groups, OPENAI_LIMITS, 0)
+    shards = plan_shards("f", report.groups, OPENAI.limits, 0)
     assert [shard.rows for shard in shards] == [300, 300]
 
 

@@ -10,12 +10,13 @@ import orjson
 import pytest
 
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import UntranslatableError
 from airflow_batch_provider.core.records import JSON, BatchRequest
 from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 from airflow_batch_provider.dialects.openai_rules import OpenAIChatFormat, check_chat
 from airflow_batch_provider.testing.native_openai import refusal_of_chat
+from tests.facts import wire_facts
 
 HI = {"role": "user", "content": "a"}
 RESULT = {"role": "tool", "tool_call_id": "c", "content": "1"}
@@ -81,7 +82,7 @@ def test_taken(given: JSON) -> None:
 @pytest.mark.parametrize("checks", [True, False])
 def test_only_where_openai_itself_answers(checks: bool) -> None:
     """A compatible service judges by itself."""
-    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), WireFacts("openai_batch", checks_chat=checks))
+    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), wire_facts(checks_chat=checks))
     raw = orjson.dumps({"custom_id": "r", "method": "POST", "url": CHAT, "body": body(RESULT)})
     request = BatchRequest("r", CHAT, None, body(RESULT), raw, 1)
     with pytest.raises(UntranslatableError) if checks else contextlib.nullcontext():

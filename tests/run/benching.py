@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.polling import Waiting
 from airflow_batch_provider.core.records import RunOptions
 from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider
+from tests.facts import wire_facts
 
 
 class Clock:
@@ -48,9 +49,7 @@ class Bench:
         self.directory_class = RunDirectory
 
     def make_backend(self, fake):
-        return OpenAIBackend(
-            Route(fake.base_url, (("Authorization", f"Bearer {fake.api_key}"),)), WireFacts("openai_batch")
-        )
+        return OpenAIBackend(Route(fake.base_url, (("Authorization", f"Bearer {fake.api_key}"),)), wire_facts())
 
     def write(self, lines):
         self.input.write_text("".join(json.dumps(one) + "\n" for one in lines))

@@ -92,7 +92,9 @@ def test_ten_are_below_the_minimum(tmp_path, name):
 def test_any_minimum(bench, answered, sent):
     """The minimum is a fact of the backend: as many rows as it go again, one fewer do not."""
     facts = bench.backend.facts
-    bench.backend.facts = replace(facts, limits=replace(facts.limits, min_rows=5))
+    bench.backend.facts = replace(
+        facts, provider=replace(facts.provider, limits=replace(facts.provider.limits, min_rows=5))
+    )
     bench.fake.faults.expire_after_rows, bench.fake.faults.jobs = answered, 1
     bench.write([line(number) for number in range(100)])
     summary = bench.finish(rounds=3)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.jobs import read_job
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ConfigurationError, ProviderError
+from tests.facts import azure_backend, wire_facts
 from tests.run.benching import line
 
 HOUR, DAY = 3_600, 86_400
@@ -50,7 +50,7 @@ def test_what_names_no_file(name: str, given: Any) -> None:
     job = read_job({"id": "b", "status": "completed", name: given})
     assert name in job.unread
     assert repr(given)[:20] in job.unread
-    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), WireFacts("openai_batch"))
+    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), wire_facts())
     with pytest.raises(ProviderError, match=f"Batch b: {name} is ") as told:
         [*backend.outputs(job)]
     assert not told.value.ambiguous
@@ -88,7 +88,7 @@ def test_a_run_whose_files_cannot_be_read_loses_nothing(bench: Any) -> None:
 
 
 def openai_backend() -> OpenAIBackend:
-    return OpenAIBackend(Route("http://127.0.0.1:9/v1"), WireFacts("openai_batch", takes_expiry=True))
+    return OpenAIBackend(Route("http://127.0.0.1:9/v1"), wire_facts(takes_expiry=True))
 
 
 def life(seconds: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_message_says_the_range_in_words() -> None:
 
 def test_what_a_gateway_keeps_nobody_knows() -> None:
     """Its answer decides; nonsense is refused all the same."""
-    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), WireFacts("portkey_batch"))
+    backend = OpenAIBackend(Route("http://127.0.0.1:9/v1"), wire_facts("portkey_batch"))
     backend.check_route([], [], {"expires_after": 60, "output_expires_after": {"days": 3}})
     with pytest.raises(ConfigurationError, match="above 0"):
         backend.check_route([], [], {"expires_after": -5})

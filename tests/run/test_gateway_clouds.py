@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
-from airflow_batch_provider.backends.gateways.gateway import portkey_backend, truefoundry_backend
 from airflow_batch_provider.core.errors import InputError, LostCreateError
 from airflow_batch_provider.testing import FakeProvider
+from tests.facts import portkey_backend, truefoundry_backend
 from tests.run.benching import Bench, line
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"

@@ -6,9 +6,10 @@ import pytest
 
 from airflow_batch_provider.backends.wire import openai as wire
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.records import RequestCounts
 from airflow_batch_provider.testing import FaultPlan
+from tests.facts import wire_facts
 from tests.run.benching import line
 
 
@@ -27,7 +28,7 @@ def test_counts_that_promise_less_do_not_make_a_cut_output_whole(bench, monkeypa
 def test_ids_in_which_a_header_stands_keep_their_answers(bench, kept):
     """X17: what redaction takes out of an id on the wire is known again by the ids that were sent."""
     headers = (("Authorization", f"Bearer {bench.fake.api_key}"), ("x-team", "acme2026batch"))
-    bench.backend = OpenAIBackend(Route(bench.fake.base_url, headers), WireFacts("openai_batch"))
+    bench.backend = OpenAIBackend(Route(bench.fake.base_url, headers), wire_facts())
     bench.write([{**line(n), "custom_id": f"{kept}-{n}"} for n in range(3)])
     assert bench.finish().outcomes["succeeded"] == 3
     found = bench.results()

@@ -10,6 +10,7 @@ from airflow_batch_provider.dialects.openai import read_line
 from airflow_batch_provider.run.budget import Meter, why_unknown
 from airflow_batch_provider.run.facts import End
 from airflow_batch_provider.run.pricing import Prices, find_price, is_same_model
+from tests.facts import LISTS
 from tests.run.benching import line
 
 USED = Usage(1_000_000, 1_000_000)
@@ -76,7 +77,7 @@ def test_other_models(asked, answered):
     ],
 )
 def test_the_price_of_another_spelling_holds(price_list, asked, answered):
-    prices = Prices(price_list, asked, {})
+    prices = Prices(LISTS[price_list], asked, {})
     assert prices.asked is not None
     assert metered(prices, answered).cost_usd == prices.asked.cost(USED)
 
@@ -84,13 +85,13 @@ def test_the_price_of_another_spelling_holds(price_list, asked, answered):
 @pytest.mark.parametrize("answered", ["gpt-4o-2024-08-06", "openai/gpt-4o"])
 def test_the_model_that_answered_is_billed(answered):
     """Before: 0.375 USD, known, for what costs 6.25."""
-    meter = metered(Prices("openai", "gpt-4o-mini", {}), answered)
+    meter = metered(Prices(LISTS["openai"], "gpt-4o-mini", {}), answered)
     assert meter.cost_usd == pytest.approx(LARGE)
 
 
 def test_a_snapshot_with_a_price_of_its_own():
     """gpt-4o costs less than its first snapshot."""
-    assert metered(Prices("openai", "gpt-4o", {}), "gpt-4o-2024-05-13").cost_usd == pytest.approx(2.5 + 7.5)
+    assert metered(Prices(LISTS["openai"], "gpt-4o", {}), "gpt-4o-2024-05-13").cost_usd == pytest.approx(2.5 + 7.5)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_snapshot_with_a_price_of_its_own():
     ],
 )
 def test_an_unknown_price(model, tier, told):
-    meter = metered(Prices("openai", "gpt-4o-mini", {}), model, tier)
+    meter = metered(Prices(LISTS["openai"], "gpt-4o-mini", {}), model, tier)
     assert (meter.cost_usd, meter.unpriced, meter.served) == (None, 1, told)
 
 
@@ -122,7 +123,7 @@ RATES = {"input": 1.0, "output": 1.0}
     ],
 )
 def test_prices_of_the_connection(own, asked, answered, cost):
-    found = metered(Prices("openai", asked, own), answered).cost_usd
+    found = metered(Prices(LISTS["openai"], asked, own), answered).cost_usd
     assert found == (None if cost is None else pytest.approx(cost))
 
 
@@ -167,7 +168,7 @@ def changed(bench, **fields):
 
 
 def run_of(bench, **options):
-    bench.backend.price_list, bench.backend.models = "openai", ModelRules()
+    bench.backend.price_list, bench.backend.models = LISTS["openai"], ModelRules()
     bench.write([line(number, "gpt-4o-mini", max_tokens=20) for number in range(3)])
     return bench.finish(**options)
 
@@ -175,7 +176,7 @@ def run_of(bench, **options):
 def test_a_run_that_another_model_answered(bench):
     changed(bench, model="gpt-4o-2024-08-06")
     summary = run_of(bench)
-    assert summary.cost_usd == pytest.approx(find_price("openai", "gpt-4o", {}).cost(summary.usage))
+    assert summary.cost_usd == pytest.approx(find_price(LISTS["openai"], "gpt-4o", {}).cost(summary.usage))
 
 
 def test_a_run_at_another_tier(bench):

@@ -10,6 +10,7 @@ from airflow_batch_provider.core.errors import LostJobError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.testing import FakeProvider
 from airflow_batch_provider.testing.shell import Shell
+from tests.facts import LISTS
 from tests.run.benching import Bench, line
 
 
@@ -145,7 +146,7 @@ def test_an_answer_without_a_body(tmp_path, monkeypatch, response):
     spoil(monkeypatch, renamed(response=response, error=None))
     with FakeProvider() as fake:
         bench = bench_of(tmp_path, fake)
-        bench.backend.price_list = "openai"
+        bench.backend.price_list = LISTS["openai"]
         bench.write([line(number, "gpt-4o-mini", max_tokens=20) for number in range(4)])
         summary = bench.finish()
         assert (summary.outcomes["succeeded"], summary.outcomes["invalid"], len(fake.batches)) == (3, 1, 1)
@@ -171,7 +172,7 @@ def test_an_answer_about_the_job_that_leaves_out_its_id(tmp_path, monkeypatch):
     """X14: the job is known by the id that was recorded; else it is in no summary, and its cost is 0."""
     with FakeProvider() as fake:
         bench = bench_of(tmp_path, fake)
-        bench.backend.price_list = "openai"
+        bench.backend.price_list = LISTS["openai"]
         bench.write([line(number, "gpt-4o-mini", max_tokens=20) for number in range(4)])
         retrieve = bench.backend.retrieve
         monkeypatch.setattr(bench.backend, "retrieve", lambda job_id: replace(retrieve(job_id), id=""))

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.azure_openai import azure_backend
 from airflow_batch_provider.backends.wire.errors import from_status
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.connections.openai import OpenAISettings
 from airflow_batch_provider.core.errors import BatchInferenceError, ConfigurationError
 from airflow_batch_provider.core.records import Shard
 from airflow_batch_provider.hooks.openai import OpenAIBatchHook
 from airflow_batch_provider.testing import FakeProvider, fake_route
 from tests.backends.scripted import Scripted, answer
+from tests.facts import azure_backend, wire_facts
 from tests.run.benching import Bench, line
 
 DAY = 86_400
@@ -56,12 +56,10 @@ def test_a_provider_that_does_not_know_the_parameter() -> None:
         "400 Bad Request", b'{"error": {"message": "Unknown parameter: \'expires_after[anchor]\'.", "code": "x"}}'
     )
     with Scripted(refused) as server, pytest.raises(BatchInferenceError):
-        OpenAIBackend(Route(server.base_url), WireFacts("openai_batch", takes_expiry=True)).upload_file(
-            "a.jsonl", io.BytesIO(b"{}\n")
-        )
+        OpenAIBackend(Route(server.base_url), wire_facts(takes_expiry=True)).upload_file("a.jsonl", io.BytesIO(b"{}\n"))
     assert [b"expires_after" in call for call in server.requests] == [True, False]
     with Scripted(answer("400 Bad Request", b'{"error": {"message": "No."}}')) as server:
-        backend = OpenAIBackend(Route(server.base_url), WireFacts("openai_batch", takes_expiry=True))
+        backend = OpenAIBackend(Route(server.base_url), wire_facts(takes_expiry=True))
         with pytest.raises(BatchInferenceError):
             backend.upload_file("a.jsonl", io.BytesIO(b"{}\n"))
     assert len(server.requests) == 1

@@ -34,17 +34,9 @@ from airflow_batch_provider.core.errors import (
     ProviderError,
     RequestRejectedError,
 )
-from airflow_batch_provider.core.records import (
-    JSON,
-    Admission,
-    Job,
-    JobStatus,
-    Limits,
-    ModelRules,
-    Shard,
-)
+from airflow_batch_provider.core.provider_facts import ProviderFacts
+from airflow_batch_provider.core.records import JSON, Job, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
-from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 
 __all__ = ["BedrockBackend", "BedrockPlace"]
 
@@ -61,14 +53,12 @@ class BedrockBackend(Backend):
 
     :param place: where jobs run and what they are given.
     :param session: gives a ``boto3.Session``; called when a client is first needed.
+    :param provider: what is known of Bedrock's batches.
     :param bedrock_url: another address of Bedrock's control plane; ``s3_url`` likewise.
     :param models: the connection's part of model resolution.
     """
 
     name = "bedrock_batch"
-    price_list = "aws"
-    # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
-    admission = Admission(max_jobs=20)
     create_is_repeatable: ClassVar[bool] = True
     handles: ClassVar[tuple[str, ...]] = (
         "`clientRequestToken` (its own part)",
@@ -83,12 +73,16 @@ class BedrockBackend(Backend):
         self,
         place: BedrockPlace,
         session: Callable[[], Any],
+        provider: ProviderFacts,
         *,
         bedrock_url: str | None = None,
         s3_url: str | None = None,
         models: ModelRules | None = None,
     ) -> None:
         self.place = place
+        self.provider = provider
+        self.price_list = provider.price_list
+        self.admission = provider.admission
         self.models = models or ModelRules()
         self._session = session
         self._urls = {"bedrock": bedrock_url, "s3": s3_url}
@@ -141,15 +135,13 @@ class BedrockBackend(Backend):
     @property
     def limits(self) -> Limits:
         """Bedrock's quotas, or the account's own where the connection sets them."""
-        place = self.place
-        return Limits(
-            min_rows=place.min_rows or 100,
-            max_rows=place.max_rows or 50_000,
-            max_bytes=place.max_bytes or 1_000_000_000,
-            window_hours=place.timeout_hours or 24,
-            endpoints=(CHAT, EMBEDDINGS),
-            source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file; they "
-            "differ by model and account, set min_rows, max_rows, max_bytes of the connection to yours",
+        place, known = self.place, self.provider.limits
+        return replace(
+            known,
+            min_rows=place.min_rows or known.min_rows,
+            max_rows=place.max_rows or known.max_rows,
+            max_bytes=place.max_bytes or known.max_bytes,
+            window_hours=place.timeout_hours or known.window_hours,
         )
 
     @property
@@ -179,7 +171,9 @@ class BedrockBackend(Backend):
         check_values(place, options)
         unfit = sorted(set(endpoints) - set(self.limits.endpoints))
         if unfit:
-            raise ConfigurationError(f"{self.name} supports {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
+            raise ConfigurationError(
+                f"{self.name} supports {' and '.join(self.limits.endpoints)}, not {', '.join(unfit)}"
+            )
         if endpoints and None in models:
             raise ConfigurationError(no_model("Bedrock"))
         for model in filter(None, models):

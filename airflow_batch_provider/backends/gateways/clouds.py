@@ -49,14 +49,12 @@ class Cloud:
 
     :param headers: of every call: from the end of a header's name to the field of the place.
     :param model: the header that names an upload's model; ``key`` the object's.
-    :param price_list: its name in ``genai-prices``.
     """
 
     provider: Provider
     headers: Mapping[str, str]
     model: str
     key: str
-    price_list: str
 
 
 CLOUDS: dict[str, Cloud] = {
@@ -65,7 +63,6 @@ CLOUDS: dict[str, Cloud] = {
         {"aws-region": "region", "aws-s3-bucket": "bucket"},
         "aws-bedrock-model",
         "aws-s3-object-key",
-        "aws",
     ),
     "vertex_ai": Cloud(
         "vertex_ai",
@@ -76,7 +73,6 @@ CLOUDS: dict[str, Cloud] = {
         },
         "provider-model",
         "provider-file-name",
-        "google",
     ),
 }
 
@@ -166,7 +162,6 @@ class CloudBackend(OpenAIBackend):
         super().__init__(route, facts, models)
         self.cloud = cloud
         self.place = place
-        self.price_list = cloud.price_list
         self._prefix = prefix
 
     @property

@@ -13,70 +13,28 @@ from typing import Any
 
 from airflow_batch_provider.backends.gateways.cloud_place import Behind, CloudPlace
 from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend, missing_of, place_headers
-from airflow_batch_provider.backends.wire.azure_openai import AZURE_LIMITS, AZURE_URLS
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
-from airflow_batch_provider.backends.wire.route import CHAT, OPENAI_LIMITS, Route, WireFacts
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.core.provider_facts import ProviderFacts
 from airflow_batch_provider.core.records import Limits, ModelRules
-from airflow_batch_provider.dialects.families import EMBEDDINGS
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderBehind:
-    """What a provider behind a gateway takes."""
-
-    limits: Limits
-    urls: Mapping[str, str]
-
-
-BEHIND: dict[Behind, ProviderBehind] = {
-    "openai": ProviderBehind(OPENAI_LIMITS, {}),
-    "azure_openai": ProviderBehind(AZURE_LIMITS, AZURE_URLS),
-    "bedrock": ProviderBehind(
-        Limits(
-            min_rows=100,
-            max_rows=50_000,
-            max_bytes=1_000_000_000,
-            endpoints=(CHAT,),
-            source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file",
-        ),
-        {},
-    ),
-    "vertex_ai": ProviderBehind(
-        Limits(
-            max_rows=200_000,
-            max_bytes=1_000_000_000,
-            window_hours=96,
-            endpoints=(CHAT, EMBEDDINGS),
-            source="Google, batch inference: 200,000 requests a job, 1 GB a file, up to 72 h queued and 24 h running",
-        ),
-        {},
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """One gateway's facts.
+    """How a gateway is spoken to.
 
-    :param max_bytes: its own limit of a batch file, None where it has none.
-    :param ascii_only: whether its upload corrupts UTF-8 at chunk borders.
+    :param name: the connection type.
     :param prefix: how its headers begin.
-    :param bedrock_bytes: what it can upload for Bedrock, where that is less.
+    :param ascii_only: whether its upload corrupts UTF-8 at chunk borders.
     """
 
     name: str
-    source: str
     prefix: str
-    max_bytes: int | None = None
     ascii_only: bool = False
-    bedrock_bytes: int | None = None
 
 
-TRUEFOUNDRY = Gateway(
-    "truefoundry_batch", "TrueFoundry Files API: batch .jsonl of at most 50 MB", "x-tfy-", max_bytes=50_000_000
-)
-PORTKEY = Gateway("portkey_batch", "Portkey passes files through", "x-portkey-", ascii_only=True, bedrock_bytes=900_000)
-_BEDROCK_SOURCE = "Portkey uploads more than about 1,000,000 characters to S3 in parts that S3 refuses as too small"
+TRUEFOUNDRY = Gateway("truefoundry_batch", "x-tfy-")
+PORTKEY = Gateway("portkey_batch", "x-portkey-", ascii_only=True)
 
 PORTKEY_PROVIDERS: dict[str, Behind] = {
     "openai": "openai",
@@ -85,49 +43,38 @@ PORTKEY_PROVIDERS: dict[str, Behind] = {
     "vertex-ai": "vertex_ai",
 }
 _NO_PLACE = CloudPlace()
-_PRICE_LISTS: dict[str, str] = {"openai": "openai", "azure_openai": "azure"}
 
 
-def _limits(gateway: Gateway, behind: Behind, place: CloudPlace) -> Limits:
-    """The narrower of both; what the connection itself says of a cloud's quotas comes first."""
-    limits = BEHIND[behind].limits
-    sizes = [limits.max_bytes, gateway.max_bytes or limits.max_bytes]
-    source = f"{gateway.source}; {limits.source}"
-    if behind == "bedrock" and gateway.bedrock_bytes:
-        sizes.append(gateway.bedrock_bytes)
-        source = f"{_BEDROCK_SOURCE}; {limits.source}"
+def _limits(known: Limits, place: CloudPlace) -> Limits:
+    """What the connection itself says of a cloud's quotas comes first."""
     return replace(
-        limits,
-        min_rows=place.min_rows or limits.min_rows,
-        max_rows=place.max_rows or limits.max_rows,
-        max_bytes=place.max_bytes or min(sizes),
-        source=source,
+        known,
+        min_rows=place.min_rows or known.min_rows,
+        max_rows=place.max_rows or known.max_rows,
+        max_bytes=place.max_bytes or known.max_bytes,
     )
 
 
 def _facts(
     gateway: Gateway,
+    provider: ProviderFacts,
     behind: Behind,
     missing: list[str],
     identity: Mapping[str, str],
     body: Any,
     place: CloudPlace = _NO_PLACE,
 ) -> WireFacts:
-    provider = BEHIND[behind]
     if behind in CLOUDS:
         facts = {"region": place.region, "bucket": place.bucket, "project": place.project, "role_arn": place.role_arn}
         identity = {**identity, **{name: value for name, value in facts.items() if value}}
     return WireFacts(
         gateway.name,
-        limits=_limits(gateway, behind, place),
+        replace(provider, limits=_limits(provider.limits, place)),
         missing=tuple(missing),
-        job_urls=provider.urls,
-        line_urls=provider.urls,
         ascii_only=gateway.ascii_only,
         output_endpoint=True,
         identity={"behind": behind, **identity},
         extra_body=body or {},
-        price_list=_PRICE_LISTS.get(behind),
     )
 
 
@@ -136,6 +83,7 @@ def truefoundry_backend(
     api_key: str,
     provider_name: str | None,
     *,
+    providers: Mapping[Behind, ProviderFacts],
     behind: Behind = "openai",
     azure_api_version: str | None = None,
     place: CloudPlace = _NO_PLACE,
@@ -147,6 +95,7 @@ def truefoundry_backend(
 
     :param base_url: e.g. ``https://{controlPlaneUrl}/api/llm``.
     :param provider_name: the integration's name, sent with every call.
+    :param providers: what is known of those that may be behind it.
     :param behind: what the integration is.
     :param azure_api_version: needed when ``behind`` is ``azure_openai``.
     :param place: bucket, region and role, when ``behind`` is ``bedrock`` or ``vertex_ai``.
@@ -174,7 +123,7 @@ def truefoundry_backend(
     if cloud := CLOUDS.get(behind):
         missing += missing_of(cloud, TRUEFOUNDRY.prefix, headers, place, extra_body or {}, signs=False)
     identity = {"provider": provider_name or extra.get("x-tfy-provider-name", "")}
-    facts = _facts(TRUEFOUNDRY, behind, missing, identity, extra_body, place)
+    facts = _facts(TRUEFOUNDRY, providers[behind], behind, missing, identity, extra_body, place)
     route = _route(base_url, headers)
     if cloud:
         return CloudBackend(route, facts, models, cloud=cloud, place=place, prefix=TRUEFOUNDRY.prefix)
@@ -185,6 +134,7 @@ def portkey_backend(
     base_url: str,
     api_key: str,
     *,
+    providers: Mapping[Behind, ProviderFacts],
     provider: str | None = None,
     virtual_key: str | None = None,
     config: str | None = None,
@@ -199,6 +149,7 @@ def portkey_backend(
 
     :param base_url: ``https://api.portkey.ai/v1`` or the gateway's own.
     :param api_key: the Portkey key, sent as ``x-portkey-api-key``; may be empty for a self-hosted gateway.
+    :param providers: what is known of those that may be behind it.
     :param provider: ``openai``, ``azure-openai``, ``bedrock``, ``vertex-ai`` or an integration ``@slug``.
     :param virtual_key: a virtual key instead of a provider.
     :param behind: what a slug, virtual key or config leads to; a plain provider name speaks for itself.
@@ -238,7 +189,7 @@ def portkey_backend(
     if cloud := CLOUDS.get(behind):
         # A slug, virtual key or config brings credentials and region with it, a plain name nothing.
         missing += missing_of(cloud, PORTKEY.prefix, headers, place, extra_body or {}, signs=is_own)
-    facts = _facts(PORTKEY, behind, missing, {"provider": named}, extra_body, place)
+    facts = _facts(PORTKEY, providers[behind], behind, missing, {"provider": named}, extra_body, place)
     route = _route(base_url, headers)
     if cloud:
         return CloudBackend(route, facts, models, cloud=cloud, place=place, prefix=PORTKEY.prefix)

@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar
 
 from airflow_batch_provider.backends.base import Backend, Lines, no_model
@@ -40,9 +41,9 @@ from airflow_batch_provider.core.errors import (
     ProviderError,
     RequestRejectedError,
 )
+from airflow_batch_provider.core.provider_facts import ProviderFacts
 from airflow_batch_provider.core.records import JSON, Job, JobStatus, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
-from airflow_batch_provider.dialects.families import CHAT, EMBEDDINGS
 
 __all__ = ["VertexBackend", "VertexPlace"]
 
@@ -57,12 +58,12 @@ class VertexBackend(Backend):
 
     :param place: where jobs run and what they are given.
     :param credentials: gives google-auth's credentials; called when a client is first needed.
+    :param provider: what is known of Vertex AI's batches.
     :param vertex_url: another address of Vertex AI's; ``storage_url`` likewise.
     :param models: the connection's part of model resolution.
     """
 
     name = "vertex_ai_batch"
-    price_list = "google"
     handles: ClassVar[tuple[str, ...]] = (
         f"the label `{TOKEN_LABEL}`",
         "the job's name",
@@ -74,12 +75,16 @@ class VertexBackend(Backend):
         self,
         place: VertexPlace,
         credentials: Callable[[], Any],
+        provider: ProviderFacts,
         *,
         vertex_url: str | None = None,
         storage_url: str | None = None,
         models: ModelRules | None = None,
     ) -> None:
         self.place = place
+        self.provider = provider
+        self.price_list = provider.price_list
+        self.admission = provider.admission
         self.models = models or ModelRules()
         host = "aiplatform.googleapis.com" if place.region == GLOBAL else f"{place.region}-aiplatform.googleapis.com"
         self._url = vertex_url or f"https://{host}"
@@ -134,13 +139,8 @@ class VertexBackend(Backend):
     @property
     def limits(self) -> Limits:
         """What one job may hold."""
-        return Limits(
-            max_rows=self.place.max_rows or 200_000,
-            max_bytes=self.place.max_bytes or 1_000_000_000,
-            window_hours=96,
-            endpoints=(CHAT, EMBEDDINGS),
-            source="Google, batch inference: 200,000 requests and 1 GB a job; queued for 72 h, then running for 24 h",
-        )
+        place, known = self.place, self.provider.limits
+        return replace(known, max_rows=place.max_rows or known.max_rows, max_bytes=place.max_bytes or known.max_bytes)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -162,7 +162,9 @@ class VertexBackend(Backend):
         check_values(self.place, options)
         unfit = sorted(set(endpoints) - set(self.limits.endpoints))
         if unfit:
-            raise ConfigurationError(f"{self.name} supports {CHAT} and {EMBEDDINGS}, not {', '.join(unfit)}")
+            raise ConfigurationError(
+                f"{self.name} supports {' and '.join(self.limits.endpoints)}, not {', '.join(unfit)}"
+            )
         if endpoints and None in models:
             raise ConfigurationError(no_model("Vertex AI"))
         for model in filter(None, models):

@@ -1,8 +1,7 @@
 """Azure OpenAI: OpenAI's wire with another address, key header and spelling.
 
-Facts from Azure's batch how-to and REST reference (2026): 100,000 requests and 200 MB a file; a job that takes longer
-than 24 h goes on and is not expired; the job's endpoint is ``/chat/completions``; the model of every line is the name
-of a deployment of type Global Batch or Data Zone Batch; who signs in with Microsoft Entra ID sends a bearer token.
+Facts from Azure's batch how-to and REST reference (2026): the model of every line is the name of a deployment of type
+Global Batch or Data Zone Batch; who signs in with Microsoft Entra ID sends a bearer token.
 """
 
 from __future__ import annotations
@@ -19,26 +18,17 @@ from typing_extensions import override
 
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.openai import TIMEOUT_SECONDS, OpenAIBackend
-from airflow_batch_provider.backends.wire.route import CHAT, RESPONSES, Route, WireFacts
-from airflow_batch_provider.core.records import JSON, Life, Limits, ModelRules
+from airflow_batch_provider.backends.wire.route import Route, WireFacts
+from airflow_batch_provider.core.provider_facts import ProviderFacts
+from airflow_batch_provider.core.records import JSON, ModelRules
 
 if TYPE_CHECKING:
     import openai
 
-AZURE_LIMITS = Limits(
-    max_rows=100_000,
-    max_bytes=200_000_000,
-    endpoints=(CHAT, RESPONSES),
-    source="Azure OpenAI Global Batch limits: 100,000 requests and 200 MB a file; jobs do not expire",
-    window_hours=72,
-    life=Life(1_209_600, 2_592_000, "MicrosoftDocs/azure-ai-docs 0a3ff776, includes/batch/batch-python.md"),
-)
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?")
 _OF_V1 = frozenset({"v1", "preview", "latest"})
 """Microsoft, "Azure OpenAI API version lifecycle": these belong to ``/openai/v1``; below ``/openai`` they answer 404
 (openai/openai-python#2584)."""
-AZURE_URLS = {CHAT: "/chat/completions"}
-"""Azure's spelling of the chat endpoint, on lines and in the create call."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +92,7 @@ class AzureOpenAIBackend(OpenAIBackend):
 def azure_backend(
     endpoint: str,
     api_key: str,
+    provider: ProviderFacts,
     *,
     api_version: str | None = None,
     models: ModelRules | None = None,
@@ -111,6 +102,7 @@ def azure_backend(
 
     :param endpoint: ``https://RESOURCE.openai.azure.com``, or any address below its ``/openai``.
     :param api_key: the resource's key; empty with ``sign_in``.
+    :param provider: what is known of Azure's batches.
     :param api_version: None or ``v1`` for the v1 API, ``preview`` or ``latest`` for that API's newer parts, a date such
         as ``2024-10-21`` for the older one.
     """
@@ -131,12 +123,8 @@ def azure_backend(
     route = Route(base and base + path, signed, query)
     facts = WireFacts(
         "azure_openai_batch",
-        limits=AZURE_LIMITS,
+        provider,
         missing=tuple(missing),
-        job_urls=AZURE_URLS,
-        line_urls=AZURE_URLS,
-        # A deployment that is called like its model has the model's price; of any other it is unknown.
-        price_list="azure",
         takes_expiry=True,
         checks_chat=True,
     )

@@ -73,7 +73,8 @@ class OpenAIBackend(Backend):
         self.route = route
         self.facts = facts
         self.name = facts.name
-        self.price_list = facts.price_list
+        self.price_list = facts.provider.price_list
+        self.admission = facts.provider.admission
         self.models = models or ModelRules()
         self.extra = ExtraBody(facts.extra_body)
 
@@ -102,7 +103,7 @@ class OpenAIBackend(Backend):
     @property
     def limits(self) -> Limits:
         """What one file may hold."""
-        return self.facts.limits
+        return self.facts.provider.limits
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -118,7 +119,7 @@ class OpenAIBackend(Backend):
                 f"backend_options {', '.join(unknown)} are unknown to {self.name}; known are "
                 f"{', '.join(sorted(self.option_names))}"
             )
-        taken = {*self.limits.endpoints, *self.facts.job_urls.values()}
+        taken = {*self.limits.endpoints, *self.facts.provider.urls.values()}
         unfit = sorted(set(endpoints) - taken)
         if unfit:
             raise ConfigurationError(
@@ -130,7 +131,7 @@ class OpenAIBackend(Backend):
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
         made = OpenAIChatFormat if self.facts.checks_chat and endpoint == CHAT else OpenAIFormat
-        return made(model, self.facts.line_urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
+        return made(model, self.facts.provider.urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
 
     # ---- calls -------------------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class OpenAIBackend(Backend):
         merged = {**(extra.pop("metadata", None) or {}), **(options.get("metadata") or {}), **metadata}
         body: JSON = {
             "input_file_id": input_id,
-            "endpoint": self.facts.job_urls.get(endpoint, endpoint),
+            "endpoint": self.facts.provider.urls.get(endpoint, endpoint),
             "completion_window": options.get("completion_window") or WINDOW,
         }
         if merged:

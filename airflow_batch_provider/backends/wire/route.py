@@ -9,23 +9,11 @@ from typing import Any
 
 from airflow_batch_provider.backends.wire.checks import mended
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import Life, Limits
+from airflow_batch_provider.core.provider_facts import ProviderFacts
 from airflow_batch_provider.core.redaction import header_secrets
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
-OPENAI_LIMITS = Limits(
-    max_rows=50_000,
-    max_bytes=200_000_000,
-    endpoints=(CHAT, RESPONSES, "/v1/embeddings", "/v1/completions", "/v1/moderations"),
-    # OpenAI SDK: BatchCreateParams.endpoint for the texts of a job, EmbeddingCreateParams.input for those of a request.
-    max_texts=50_000,
-    max_row_texts=2_048,
-    max_row_tokens=300_000,
-    source="OpenAI Batch guide: 50,000 requests and 200 MB a file, window 24 h; embeddings: 2,048 texts and 300,000 "
-    "tokens a request, 50,000 texts a job",
-    life=Life(3_600, 2_592_000, "OpenAI's OpenAPI document: FileExpirationAfter, BatchFileExpirationAfter"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,32 +47,27 @@ class Route:
 
 @dataclass(frozen=True)
 class WireFacts:
-    """What one OpenAI-shaped provider takes, where it differs from OpenAI.
+    """What one OpenAI-shaped provider takes, as a connection reaches it.
 
     :param name: the connection type.
+    :param provider: what is known of the provider.
     :param missing: fields of the route that are missing, as sentences with their remedy.
-    :param job_urls: the endpoint in a create call, by OpenAI's spelling.
-    :param line_urls: the ``url`` of a line, by OpenAI's spelling.
     :param ascii_only: escape everything else in uploads.
     :param output_endpoint: results come from ``/batches/{id}/output``.
     :param console: the provider's page of a batch, with ``{id}``.
     :param identity: who receives it beyond the base URL: organization, project, provider behind a gateway.
     :param extra_body: added to every create call.
-    :param price_list: see :attr:`~airflow_batch_provider.backends.base.Backend.price_list`.
     :param takes_expiry: whether uploads are sent with ``expires_after`` where the run does not say otherwise.
     :param checks_chat: whether chat requests are checked by the rules of OpenAI's own service.
     """
 
     name: str
-    limits: Limits = OPENAI_LIMITS
+    provider: ProviderFacts
     missing: tuple[str, ...] = ()
-    job_urls: Mapping[str, str] = field(default_factory=dict)
-    line_urls: Mapping[str, str] = field(default_factory=dict)
     ascii_only: bool = False
     output_endpoint: bool = False
     console: str | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    price_list: str | None = None
     takes_expiry: bool = False
     checks_chat: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
 from airflow_batch_provider.connections.settings import ExtraSettings, setting
+from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
 from airflow_batch_provider.core.records import Limits
 
 
@@ -23,13 +24,16 @@ CONNECTION = ConnectionType(
     },
     needs="password = API key; extra `team`",
     example_model="acme-small",
-    wire=Wire(
+    facts=ProviderFacts(
         Limits(
             max_rows=10_000,
             max_bytes=50_000_000,
             endpoints=("/v1/chat/completions",),
             source="Acme's wiki, batch gateway: 10,000 requests and 50 MB a file",
         ),
+        PriceList("openai", discount=0.2, source="Acme's wiki, batch gateway: batches cost a fifth less"),
+    ),
+    wire=Wire(
         base_url="https://llm.acme.example/v1",
         headers={"X-Acme-Team": "team"},
         identity=("team",),
