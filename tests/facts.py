@@ -6,8 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from airflow_batch_provider.backends.bedrock import jobs as bedrock_jobs
 from airflow_batch_provider.backends.gateways import gateway
+from airflow_batch_provider.backends.vertex import jobs as vertex_jobs
 from airflow_batch_provider.backends.wire import azure_openai
+from airflow_batch_provider.backends.wire import jobs as wire_jobs
 from airflow_batch_provider.backends.wire.route import WireFacts
 from airflow_batch_provider.connections import own_types
 from airflow_batch_provider.core.provider_facts import PriceList
@@ -19,6 +22,9 @@ VERTEX_AI = own_types()["vertex_ai_batch"].known
 LISTS = {known.price_list.name: known.price_list for known in (OPENAI, AZURE, BEDROCK, VERTEX_AI) if known.price_list}
 LISTS["anthropic"] = PriceList("anthropic", discount=0.5, source="Anthropic, batch processing")
 
+read_wire_job = partial(wire_jobs.read_job, statuses=OPENAI.statuses)
+read_bedrock_job = partial(bedrock_jobs.read_job, statuses=BEDROCK.statuses)
+read_vertex_job = partial(vertex_jobs.read_job, statuses=VERTEX_AI.statuses)
 azure_backend = partial(azure_openai.azure_backend, provider=AZURE)
 portkey_backend = partial(gateway.portkey_backend, providers=own_types()["portkey_batch"].providers)
 truefoundry_backend = partial(gateway.truefoundry_backend, providers=own_types()["truefoundry_batch"].providers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address, Facts, Names, Settings, setting
 from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
-from airflow_batch_provider.core.records import Admission, Limits
+from airflow_batch_provider.core.records import Admission, JobStatus, Limits
 
 SIGN_IN = "Other ways to sign in"
 NETWORK = "Bucket, encryption, network"
@@ -71,6 +71,19 @@ PROVIDER = ProviderFacts(
     PriceList("aws", discount=0.5, source="AWS, Amazon Bedrock pricing: batch inference at half the on-demand price"),
     # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
     Admission(max_jobs=20),
+    # botocore's ModelInvocationJobStatus. Expired: not begun in time; PartiallyCompleted: not done in time.
+    statuses={
+        "Submitted": JobStatus.VALIDATING,
+        "Validating": JobStatus.VALIDATING,
+        "Scheduled": JobStatus.VALIDATING,
+        "InProgress": JobStatus.IN_PROGRESS,
+        "Completed": JobStatus.COMPLETED,
+        "PartiallyCompleted": JobStatus.PARTIALLY_COMPLETED,
+        "Failed": JobStatus.FAILED,
+        "Stopping": JobStatus.CANCELLING,
+        "Stopped": JobStatus.CANCELLED,
+        "Expired": JobStatus.EXPIRED,
+    },
 )
 
 CONNECTION = ConnectionType(

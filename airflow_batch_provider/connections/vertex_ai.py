@@ -7,7 +7,7 @@ from typing import Any
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard
 from airflow_batch_provider.connections.settings import FACTS, FAMILIES, Address, Facts, Names, Settings, setting
 from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
-from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.core.records import JobStatus, Limits
 
 SIGN_IN = "Other ways to sign in"
 NETWORK = "Output and network"
@@ -79,6 +79,21 @@ PROVIDER = ProviderFacts(
         sound_as_text=True,
         bare_names=True,
     ),
+    # JobState of google.cloud.aiplatform.v1.
+    statuses={
+        "JOB_STATE_UNSPECIFIED": JobStatus.UNKNOWN,
+        "JOB_STATE_QUEUED": JobStatus.VALIDATING,
+        "JOB_STATE_PENDING": JobStatus.VALIDATING,
+        "JOB_STATE_RUNNING": JobStatus.IN_PROGRESS,
+        "JOB_STATE_SUCCEEDED": JobStatus.COMPLETED,
+        "JOB_STATE_FAILED": JobStatus.FAILED,
+        "JOB_STATE_CANCELLING": JobStatus.CANCELLING,
+        "JOB_STATE_CANCELLED": JobStatus.CANCELLED,
+        "JOB_STATE_PAUSED": JobStatus.IN_PROGRESS,
+        "JOB_STATE_EXPIRED": JobStatus.EXPIRED,
+        "JOB_STATE_UPDATING": JobStatus.IN_PROGRESS,
+        "JOB_STATE_PARTIALLY_SUCCEEDED": JobStatus.PARTIALLY_COMPLETED,
+    },
 )
 
 CONNECTION = ConnectionType(

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 
 from airflow_batch_provider import connections
 from airflow_batch_provider.connections import GROUP, connection_types, own_types
+from airflow_batch_provider.core.records import JobStatus
+from airflow_batch_provider.hooks.base import hook_class
+from airflow_batch_provider.run.pricing import find_price
 from airflow_batch_provider.testing.airflow_stack import base_env
 from tests.airflow.dag_process import returned_by
 from tests.airflow.world import request, write
@@ -113,6 +117,20 @@ def test_it_is_added_behind_our_own(points: list[Any]) -> None:
     """Our own types come first; docs and tests of this package do not see it."""
     points.append(point("acme_batch", "acme_llm.connection:CONNECTION"))
     assert [*connection_types()] == [*own_types(), "acme_batch"]
+
+
+def test_what_it_says_of_its_provider_holds(points: list[Any]) -> None:
+    """Limits, discount and status words are those of its row, none of ours."""
+    points.append(point("acme_batch", "acme_llm.connection:CONNECTION"))
+    connection = Connection(conn_id="c", conn_type="acme_batch", password="k", extra='{"team": "search"}')
+    backend = hook_class("c", "acme_batch")("c", connection=connection).backend
+    assert (backend.limits.max_rows, backend.limits.endpoints) == (10_000, ("/v1/chat/completions",))
+    ours = find_price(own_types()["openai_batch"].known.price_list, "gpt-5-mini", {})
+    theirs = find_price(backend.price_list, "gpt-5-mini", {})
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.output == pytest.approx(ours.output / 0.5 * 0.8)
+    assert backend.facts.provider.statuses["parked"] is JobStatus.VALIDATING
 
 
 @pytest.mark.parametrize(

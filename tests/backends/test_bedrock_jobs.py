@@ -12,7 +12,6 @@ import pytest
 
 from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.errors import translated
-from airflow_batch_provider.backends.bedrock.jobs import STATUSES, read_job
 from airflow_batch_provider.backends.bedrock.place import BedrockPlace, check_values, create_call
 from airflow_batch_provider.core.errors import (
     AccountError,
@@ -26,6 +25,8 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
 )
 from airflow_batch_provider.core.records import JobStatus, RequestCounts, Shard
+from tests.facts import BEDROCK
+from tests.facts import read_bedrock_job as read_job
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdef123456"
 ROLE = "arn:aws:iam::123456789012:role/batch"
@@ -47,8 +48,8 @@ def constraints(shape: str) -> dict[str, Any]:
 def test_the_table_of_statuses_is_complete() -> None:
     """Every status that the installed botocore knows is in the table, and no other; the ends are ends."""
     known = set(constraints("ModelInvocationJobStatus")["enum"])
-    assert set(STATUSES) == known
-    ends = {name for name, status in STATUSES.items() if status.is_terminal}
+    assert set(BEDROCK.statuses) == known
+    ends = {name for name, status in BEDROCK.statuses.items() if status.is_terminal}
     assert ends == {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
     assert read_job({"jobArn": ARN, "status": "Paused"}).status is JobStatus.UNKNOWN
     assert read_job({}).status is JobStatus.UNKNOWN

@@ -20,8 +20,8 @@ from airflow_batch_provider.connections import connection_types
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
 from airflow_batch_provider.connections.settings import ExtraSettings, setting
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
-from airflow_batch_provider.core.records import Admission, Limits
+from airflow_batch_provider.core.provider_facts import WIRE_STATUSES, PriceList, ProviderFacts
+from airflow_batch_provider.core.records import Admission, JobStatus, Limits, Shard
 from airflow_batch_provider.hooks.base import BatchInferenceHook, hook_class
 from airflow_batch_provider.hooks.plain import plain_hook
 from tests.architecture.measure import PACKAGE
@@ -49,6 +49,8 @@ ROW = ConnectionType(
         Limits(max_rows=40_000, max_bytes=100_000_000, endpoints=(CHAT,), window_hours=48, source="invented"),
         PriceList("openai", discount=0.2, source="invented"),
         Admission(max_jobs=7),
+        statuses={**WIRE_STATUSES, "Set-Aside": JobStatus.VALIDATING, "done": JobStatus.COMPLETED},
+        completion_window="48h",
     ),
     wire=Wire(
         base_url="https://api.row.example/v1",
@@ -135,6 +137,18 @@ def test_all_that_a_row_says() -> None:
     assert (backend.window_hours({}), backend.admission.max_jobs) == (48, 7)
 
 
+def test_its_own_words_and_window() -> None:
+    """A status is read by the row's words, however the provider spells them; the create call names the row's window."""
+    backend = row_backend()
+    words = ("set_aside", "SetAside", "Done", "parked", "completed")
+    said = [backend._job({"id": "b", "status": word}).status for word in words]
+    waiting, done = JobStatus.VALIDATING, JobStatus.COMPLETED
+    assert said == [waiting, waiting, done, JobStatus.UNKNOWN, done]
+    shard = Shard(0, 0, 1, 1, "m", CHAT)
+    assert backend.create_request(shard, "t", "f", {})["completion_window"] == "48h"
+    assert backend.create_request(shard, "t", "f", {"completion_window": "7d"})["completion_window"] == "7d"
+
+
 def test_another_address_has_neither_page_nor_price() -> None:
     """What answers elsewhere may cost what it likes."""
     backend = row_backend(host="https://mirror.example/v1")
@@ -145,20 +159,24 @@ FACTS = {"Admission", "Limits", "PriceList", "ProviderFacts"}
 
 
 def facts_in(source: bytes) -> list[int]:
-    """The lines in which a module makes facts of its own; what is made without a figure says nothing."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args + node.keywords]
+    """The lines in which a module makes facts of its own: calls with figures, and tables of more than one status."""
+    nodes = [*ast.walk(ast.parse(source))]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args + node.keywords]
     names = [(node.lineno, ast.unparse(node.func)) for node in calls]
-    return [line for line, name in names if name != "httpx.Limits" and name.rpartition(".")[2] in FACTS]
+    made = [line for line, name in names if name != "httpx.Limits" and name.rpartition(".")[2] in FACTS]
+    tables = [node for node in nodes if isinstance(node, ast.Dict)]
+    return made + [table.lineno for table in tables if ast.unparse(table).count("JobStatus.") > 1]
 
 
 def test_a_fact_is_seen_wherever_it_is_made() -> None:
     """By its name or its module's, in a class or in a function; an empty one is none."""
     assert facts_in(b"LIMITS = Limits(max_rows=1)\nclass A:\n    admission = records.Admission(20)\n") == [1, 3]
+    assert facts_in(b"\nWORDS = {'a': JobStatus.FAILED, 'b': JobStatus.EXPIRED}\n") == [2]
     assert facts_in(b"admission = Admission()\nx = replace(limits, max_rows=1)\n") == []
 
 
 def test_no_backend_has_facts_of_its_own() -> None:
-    """Limits, prices and what may be alive at once are fields of the rows, from which backends are given them."""
+    """Limits, prices, what may be alive at once and status words are fields of the rows, which backends are given."""
     for folder in ("backends", "hooks"):
         for path in sorted((PACKAGE / folder).rglob("*.py")):
             assert facts_in(path.read_bytes()) == [], path

@@ -17,7 +17,7 @@ from airflow_batch_provider.backends.vertex.errors import (
     from_no_answer,
     translated,
 )
-from airflow_batch_provider.backends.vertex.jobs import STATES, TOKEN_LABEL, read_job
+from airflow_batch_provider.backends.vertex.jobs import TOKEN_LABEL
 from airflow_batch_provider.backends.vertex.place import VertexPlace, check_model, check_values, create_call, serves
 from airflow_batch_provider.backends.vertex.store import _checked, split_uri
 from airflow_batch_provider.core.errors import (
@@ -31,6 +31,8 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
 )
 from airflow_batch_provider.core.records import JobStatus, RequestCounts, Shard
+from tests.facts import VERTEX_AI
+from tests.facts import read_vertex_job as read_job
 
 GEMINI, CLAUDE = "gemini-2.5-flash", "claude-haiku-4-5@20251001"
 OPEN = "meta/llama-4-maverick-17b-128e-instruct-maas"
@@ -51,8 +53,8 @@ def test_the_table_of_states_is_complete() -> None:
     """Every state of Google's enum has its meaning, and no other is in the table; the ends are ends."""
     from google.cloud.aiplatform_v1.types import JobState
 
-    assert set(STATES) == {state.name for state in JobState}
-    ends = {name.removeprefix("JOB_STATE_") for name, status in STATES.items() if status.is_terminal}
+    assert set(VERTEX_AI.statuses) == {state.name for state in JobState}
+    ends = {name.removeprefix("JOB_STATE_") for name, status in VERTEX_AI.statuses.items() if status.is_terminal}
     assert ends == {"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
 
 
@@ -123,11 +125,11 @@ def test_googles_message_and_its_rest_json_are_one_job() -> None:
     from google.cloud.aiplatform_v1 import BatchPredictionJob
     from google.protobuf.json_format import ParseDict
 
-    from airflow_batch_provider.backends.vertex.backend import _read
+    from airflow_batch_provider.backends.vertex.backend import _as_json
 
     base = {**create(), "name": NAME, "createTime": "2025-09-19T21:26:51.569037Z"}
     for more in (
-        *({"state": state} for state in STATES),
+        *({"state": state} for state in VERTEX_AI.statuses),
         {"completionStats": {}},
         {"completionStats": {"successfulCount": "2", "incompleteCount": "-1"}},
         {"error": {"code": 9, "message": "m"}, "partialFailures": [{"code": 5, "message": "p"}]},
@@ -136,7 +138,7 @@ def test_googles_message_and_its_rest_json_are_one_job() -> None:
         message = BatchPredictionJob()
         ParseDict({**base, **more}, message._pb)
         told = read_job({**base, **more})
-        seen = _read(message)
+        seen = read_job(_as_json(message))
         # Proto3 leaves out a value that is the first of its enum.
         raw = "" if told.raw_status == "JOB_STATE_UNSPECIFIED" else told.raw_status
         assert (seen.raw_status, seen.status) == (raw, told.status)

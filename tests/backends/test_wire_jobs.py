@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_batch_provider.backends.wire.jobs import STATUSES, read_errors, read_job, to_int, to_seconds
+from airflow_batch_provider.backends.wire.jobs import read_errors, to_int, to_seconds
 from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.records import Job, JobError, JobStatus, RequestCounts
+from tests.facts import OPENAI
+from tests.facts import read_wire_job as read_job
 
 # What the gateways and Azure say beside the SDK's words, from their documentation and source.
 OTHERS = {
@@ -41,13 +43,13 @@ def test_the_sdk_knows_no_other_word() -> None:
     """Every status of the installed SDK has one and the same meaning here."""
     words = set(get_args(openai.types.Batch.model_fields["status"].annotation))
     assert words
-    assert {word: STATUSES[word] for word in words} == {word: JobStatus(word) for word in words}
+    assert {word: OPENAI.statuses[word] for word in words} == {word: JobStatus(word) for word in words}
 
 
 def test_the_table_leads_to_every_status() -> None:
     """Each of our statuses but unknown is reachable, and the words are in the form they are looked up in."""
-    assert set(STATUSES.values()) == set(JobStatus) - {JobStatus.UNKNOWN}
-    assert all(word == word.lower().replace("-", "_") for word in STATUSES)
+    assert set(OPENAI.statuses.values()) == set(JobStatus) - {JobStatus.UNKNOWN}
+    assert all(word == word.lower().replace("-", "_") for word in OPENAI.statuses)
 
 
 @pytest.mark.parametrize(("word", "status"), OTHERS.items())
@@ -306,6 +308,6 @@ def test_any_object_is_read(batch: dict[str, Any]) -> None:
     """Whatever a provider sends as a batch is read without an exception, and never as a success by accident."""
     job = read_job(batch)
     assert isinstance(job, Job)
-    assert job.status.is_terminal is False or str(batch["status"]).lower().replace("-", "_") in STATUSES
+    assert job.status.is_terminal is False or str(batch["status"]).lower().replace("-", "_") in OPENAI.statuses
     assert all(isinstance(handle, str) and handle for handle in job.outputs)
     assert all(count is None or count >= 0 for count in (job.counts.total, job.counts.completed, job.counts.failed))

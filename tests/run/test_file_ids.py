@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from airflow_batch_provider.backends.wire.jobs import read_job
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import Route
 from airflow_batch_provider.core.errors import ConfigurationError, ProviderError
 from tests.facts import azure_backend, wire_facts
+from tests.facts import read_wire_job as read_job
 from tests.run.benching import line
 
 HOUR, DAY = 3_600, 86_400

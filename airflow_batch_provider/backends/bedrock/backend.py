@@ -240,7 +240,10 @@ class BedrockBackend(Backend):
         if not answer.get("jobArn"):
             raise ProviderError("CreateModelInvocationJob: the answer has no job ARN")
         # Nothing more is returned. A look at the job now could fail, and would make a lost answer of a good one.
-        return read_job({**request, "jobArn": answer["jobArn"], "status": "Submitted"})
+        return self._job({**request, "jobArn": answer["jobArn"], "status": "Submitted"})
+
+    def _job(self, item: Mapping[str, Any]) -> Job:
+        return read_job(item, self.provider.statuses)
 
     # ---- look --------------------------------------------------------------------------------------------------
 
@@ -251,14 +254,14 @@ class BedrockBackend(Backend):
             answer = client.list_model_invocation_jobs(
                 maxResults=size, sortBy="CreationTime", sortOrder="Descending", **following
             )
-        jobs = [read_job(item) for item in answer.get("invocationJobSummaries") or []]
+        jobs = [self._job(item) for item in answer.get("invocationJobSummaries") or []]
         return Page(jobs, answer.get("nextToken"), bool(answer.get("nextToken")))
 
     def retrieve(self, job_id: str) -> Job:
         """One job, as it is now."""
         client = self.client
         with translated("GetModelInvocationJob"):
-            job = read_job(client.get_model_invocation_job(jobIdentifier=job_id))
+            job = self._job(client.get_model_invocation_job(jobIdentifier=job_id))
         return job if job.counts.completed is not None or not job.status.is_terminal else self._counted(job)
 
     def _counted(self, job: Job) -> Job:

@@ -9,26 +9,16 @@ from typing import Any
 from airflow_batch_provider.core.records import Job, JobError, JobStatus, RequestCounts
 
 TOKEN_KEY = "airflow-batch-token"  # noqa: S105 - a name, not a secret
-STATUSES: dict[str, JobStatus] = {
-    "Submitted": JobStatus.VALIDATING,
-    "Validating": JobStatus.VALIDATING,
-    "Scheduled": JobStatus.VALIDATING,
-    "InProgress": JobStatus.IN_PROGRESS,
-    "Completed": JobStatus.COMPLETED,
-    "PartiallyCompleted": JobStatus.PARTIALLY_COMPLETED,
-    "Failed": JobStatus.FAILED,
-    "Stopping": JobStatus.CANCELLING,
-    "Stopped": JobStatus.CANCELLED,
-    "Expired": JobStatus.EXPIRED,
-}
-"""Source: botocore's ``ModelInvocationJobStatus``. Expired: not begun in time; PartiallyCompleted: not done."""
 
 
-def read_job(item: Mapping[str, Any]) -> Job:
+def read_job(item: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> Job:
     """Normalise the answer of GetModelInvocationJob, or a summary of ListModelInvocationJobs, which has the same
-    fields; a status that is missing or new becomes ``unknown``."""
+    fields; a status that is missing or new becomes ``unknown``.
+
+    :param statuses: Bedrock's words.
+    """
     raw = str(item.get("status") or "")
-    status = STATUSES.get(raw, JobStatus.UNKNOWN)
+    status = statuses.get(raw, JobStatus.UNKNOWN)
     arn = str(item.get("jobArn") or "")
     token = item.get("clientRequestToken")
     return Job(

@@ -18,7 +18,7 @@ import orjson
 from airflow_batch_provider.backends.gateways.cloud_place import CloudPlace
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire.errors import HONO_HINT
-from airflow_batch_provider.backends.wire.openai import WINDOW, OpenAIBackend
+from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.errors import (
     ConfigurationError,
@@ -267,7 +267,7 @@ class CloudBackend(OpenAIBackend):
         body: JSON = {
             "input_file_id": input_id,
             "endpoint": shard.endpoint,
-            "completion_window": WINDOW,
+            "completion_window": self.facts.provider.completion_window,
             "model": self._wire_model(shard.model),
             "job_name": name,
         }

@@ -236,7 +236,7 @@ class VertexBackend(Backend):
             answer = client.create_batch_prediction_job(
                 parent=self.place.parent, batch_prediction_job=job, retry=None, timeout=_SECONDS
             )
-        made = _read(answer)
+        made = self._job(_as_json(answer))
         if not made.id:
             raise ProviderError("create of a batch prediction job: the answer has no name")
         return made
@@ -249,7 +249,7 @@ class VertexBackend(Backend):
         with translated("list of batch prediction jobs"):
             listed = client.list_batch_prediction_jobs(request=asked, retry=None, timeout=_SECONDS)
             answer = next(listed.pages)  # the pager's own loop believes every page
-        jobs = [_read(item) for item in answer.batch_prediction_jobs]
+        jobs = [self._job(_as_json(item)) for item in answer.batch_prediction_jobs]
         return Page(jobs, answer.next_page_token or None, bool(answer.next_page_token))
 
     def retrieve(self, job_id: str) -> Job:
@@ -259,7 +259,8 @@ class VertexBackend(Backend):
         """
         client = self.client
         with translated(f"look at {job_id}"):
-            return _read(client.get_batch_prediction_job(name=self._name(job_id), retry=None, timeout=_SECONDS))
+            answer = client.get_batch_prediction_job(name=self._name(job_id), retry=None, timeout=_SECONDS)
+            return self._job(_as_json(answer))
 
     def _name(self, job_id: str) -> str:
         return job_id if "/" in job_id else f"{self.place.parent}/batchPredictionJobs/{job_id}"
@@ -339,6 +340,9 @@ class VertexBackend(Backend):
         if "jobs" in made:
             made["jobs"].transport.close()
 
+    def _job(self, payload: Mapping[str, Any]) -> Job:
+        return read_job(payload, self.provider.statuses)
+
     # ---- without blocking --------------------------------------------------------------------------------------
     # Not by JobServiceClient: importing it takes seconds and much memory in every triggerer, and its REST transport
     # blocks. A token is fetched in a thread, then plain REST is enough.
@@ -362,7 +366,7 @@ class VertexBackend(Backend):
     async def apoll(self, job_ids: Sequence[str]) -> list[Job]:
         """All jobs at once."""
         answers = await asyncio.gather(*(self._acall("GET", self._name(job_id)) for job_id in job_ids))
-        return [read_job(answer) for answer in answers]
+        return [self._job(answer) for answer in answers]
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """Cancel all, whatever becomes of one of them."""
@@ -371,7 +375,7 @@ class VertexBackend(Backend):
             try:
                 await self._acall("POST", f"{self._name(job_id)}:cancel")
             except (RequestRejectedError, ProviderError) as error:
-                if error.status not in (400, 409) or not _over(read_job(await self._acall("GET", self._name(job_id)))):
+                if error.status not in (400, 409) or not _over(self._job(await self._acall("GET", self._name(job_id)))):
                     raise
 
         for end in await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True):
@@ -383,8 +387,9 @@ def _over(job: Job) -> bool:
     return job.status.is_terminal or job.status is JobStatus.CANCELLING
 
 
-def _read(message: Any) -> Job:
+def _as_json(message: Any) -> JSON:
     """Google's message as its REST JSON, which is what both ways are read from."""
     from google.protobuf.json_format import MessageToDict
 
-    return read_job(MessageToDict(message._pb))
+    found: JSON = MessageToDict(message._pb)
+    return found

@@ -13,31 +13,20 @@ from airflow_batch_provider.backends.wire.jobs import to_int, to_seconds
 from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts
 
 TOKEN_LABEL = "airflow-batch-token"  # noqa: S105 - a name, not a secret
-STATES: dict[str, JobStatus] = {
-    "JOB_STATE_UNSPECIFIED": JobStatus.UNKNOWN,
-    "JOB_STATE_QUEUED": JobStatus.VALIDATING,
-    "JOB_STATE_PENDING": JobStatus.VALIDATING,
-    "JOB_STATE_RUNNING": JobStatus.IN_PROGRESS,
-    "JOB_STATE_SUCCEEDED": JobStatus.COMPLETED,
-    "JOB_STATE_FAILED": JobStatus.FAILED,
-    "JOB_STATE_CANCELLING": JobStatus.CANCELLING,
-    "JOB_STATE_CANCELLED": JobStatus.CANCELLED,
-    "JOB_STATE_PAUSED": JobStatus.IN_PROGRESS,
-    "JOB_STATE_EXPIRED": JobStatus.EXPIRED,
-    "JOB_STATE_UPDATING": JobStatus.IN_PROGRESS,
-    "JOB_STATE_PARTIALLY_SUCCEEDED": JobStatus.PARTIALLY_COMPLETED,
-}
 
 
-def read_job(payload: Mapping[str, Any]) -> Job:
-    """Normalise a job; a state that is missing or new becomes ``unknown``."""
+def read_job(payload: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> Job:
+    """Normalise a job; a state that is missing or new becomes ``unknown``.
+
+    :param statuses: Google's words.
+    """
     state = str(payload.get("state") or "")
     uris = _at(payload, "inputConfig", "gcsSource").get("uris")
     labels = payload.get("labels")
     model = payload.get("model")
     return Job(
         id=str(payload.get("name") or ""),
-        status=STATES.get(state, JobStatus.UNKNOWN),
+        status=statuses.get(state, JobStatus.UNKNOWN),
         raw_status=state,
         counts=_counts(payload),
         created_at=to_seconds(payload.get("createTime")),

@@ -17,33 +17,6 @@ from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.records import JSON, Job, JobError, JobStatus, RequestCounts
 from airflow_batch_provider.dialects.usage import read_usage
 
-STATUSES: dict[str, JobStatus] = {
-    "validating": JobStatus.VALIDATING,
-    "submitted": JobStatus.VALIDATING,
-    "scheduled": JobStatus.VALIDATING,
-    "pending": JobStatus.VALIDATING,
-    "queued": JobStatus.VALIDATING,
-    "in_progress": JobStatus.IN_PROGRESS,
-    "inprogress": JobStatus.IN_PROGRESS,
-    "running": JobStatus.IN_PROGRESS,
-    "finalizing": JobStatus.FINALIZING,
-    "completed": JobStatus.COMPLETED,
-    "succeeded": JobStatus.COMPLETED,
-    "partially_completed": JobStatus.PARTIALLY_COMPLETED,
-    "failed": JobStatus.FAILED,
-    "file_upload_failed": JobStatus.FAILED,
-    "batch_start_failed": JobStatus.FAILED,
-    "expired": JobStatus.EXPIRED,
-    "cancelling": JobStatus.CANCELLING,
-    "canceling": JobStatus.CANCELLING,
-    "stopping": JobStatus.CANCELLING,
-    "cancelled": JobStatus.CANCELLED,
-    "canceled": JobStatus.CANCELLED,
-    "stopped": JobStatus.CANCELLED,
-    # Mistral's (BatchJobStatus of its OpenAPI document). Its SUCCESS is not here: Portkey answers a cancel with it.
-    "timeout_exceeded": JobStatus.EXPIRED,
-    "cancellation_requested": JobStatus.CANCELLING,
-}
 _ENDED = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 _MILLISECONDS_ABOVE = 1e11
 _FILE_IDS = ("id", "file_id", "data")
@@ -51,11 +24,18 @@ _FILE_IDS = ("id", "file_id", "data")
 _WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def read_job(batch: Mapping[str, Any]) -> Job:
-    """Normalise a batch object; a status that is missing or new is ``unknown``, unless all else says that it ended."""
+def plain_word(status: str) -> str:
+    """A status in the one form of all its spellings, such as ``PartiallyCompleted`` of a gateway over Bedrock."""
+    return _WORD_END.sub("_", status).lower().replace("-", "_")
+
+
+def read_job(batch: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> Job:
+    """Normalise a batch object; a status that is missing or new is ``unknown``, unless all else says that it ended.
+
+    :param statuses: the provider's words, by :func:`plain_word`.
+    """
     raw = str(batch.get("status") or "")
-    # A gateway's list over Bedrock has the provider's own words, such as PartiallyCompleted.
-    status = STATUSES.get(_WORD_END.sub("_", raw).lower().replace("-", "_"), JobStatus.UNKNOWN)
+    status = statuses.get(plain_word(raw), JobStatus.UNKNOWN)
     metadata = batch.get("metadata")
     files = {name: batch.get(name) for name in ("output_file_id", "error_file_id")}
     usage = read_usage(batch) if batch.get("usage") else None

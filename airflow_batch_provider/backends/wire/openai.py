@@ -19,7 +19,7 @@ from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.checks import check_options
 from airflow_batch_provider.backends.wire.errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire.extra_body import ExtraBody
-from airflow_batch_provider.backends.wire.jobs import read_job
+from airflow_batch_provider.backends.wire.jobs import plain_word, read_job
 from airflow_batch_provider.backends.wire.outputs import read_outputs
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.backends.wire.uploads import UPLOAD_SECONDS, send_file
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import openai
 
 TOKEN_KEY = "airflow_batch_token"  # noqa: S105 - a name, not a secret
-WINDOW = "24h"
 _PAGE = 100
 TIMEOUT_SECONDS = 600.0
 
@@ -76,6 +75,7 @@ class OpenAIBackend(Backend):
         self.price_list = facts.provider.price_list
         self.admission = facts.provider.admission
         self.models = models or ModelRules()
+        self._statuses = {plain_word(word): status for word, status in facts.provider.statuses.items()}
         self.extra = ExtraBody(facts.extra_body)
 
     @cached_property
@@ -132,6 +132,9 @@ class OpenAIBackend(Backend):
         """OpenAI's lines, with the provider's spelling of the endpoint."""
         made = OpenAIChatFormat if self.facts.checks_chat and endpoint == CHAT else OpenAIFormat
         return made(model, self.facts.provider.urls.get(endpoint, endpoint), ascii_only=self.facts.ascii_only)
+
+    def _job(self, batch: Mapping[str, Any]) -> Job:
+        return read_job(batch, self._statuses)
 
     # ---- calls -------------------------------------------------------------------------------------------------
 
@@ -192,7 +195,7 @@ class OpenAIBackend(Backend):
         body: JSON = {
             "input_file_id": input_id,
             "endpoint": self.facts.provider.urls.get(endpoint, endpoint),
-            "completion_window": options.get("completion_window") or WINDOW,
+            "completion_window": options.get("completion_window") or self.facts.provider.completion_window,
         }
         if merged:
             body["metadata"] = merged
@@ -203,14 +206,14 @@ class OpenAIBackend(Backend):
     def create(self, request: JSON, lines: Lines | None = None) -> Job:
         """Send a recorded create call once, with the secrets of ``extra_body``, which are not recorded."""
         answer = self._call("POST", "/batches", self.extra.whole(request))
-        job = read_job(answer)
+        job = self._job(answer)
         if not job.id:
             raise ProviderError("POST /batches: the answer has no batch id")
         return job
 
     def retrieve(self, job_id: str) -> Job:
         """One batch, as it is now."""
-        return read_job(self._call("GET", f"/batches/{_segment(job_id)}"))
+        return self._job(self._call("GET", f"/batches/{_segment(job_id)}"))
 
     def job_pages(self, limit: int | None = None) -> Pages:
         """All batches of this key, page by page."""
@@ -221,7 +224,7 @@ class OpenAIBackend(Backend):
         page = self._call("GET", f"/batches?limit={_PAGE}{f'&after={quote(after)}' if after else ''}")
         items = page.get("data", page)  # null is how some servers write an empty list
         listed = [] if items is None else items if isinstance(items, list) else [None]
-        jobs = [read_job(batch) for batch in listed if isinstance(batch, dict)]
+        jobs = [self._job(batch) for batch in listed if isinstance(batch, dict)]
         last = page.get("last_id") or (jobs[-1].id if jobs else None)
         more = page.get("has_more")
         more = more if isinstance(more, bool) else len(listed) >= _PAGE
@@ -279,7 +282,7 @@ class OpenAIBackend(Backend):
         """All batches at once, over one pool of connections."""
         call = await self._caller()
         batches = await asyncio.gather(*(call("GET", f"/batches/{_segment(job_id)}") for job_id in job_ids))
-        return [read_job(batch) for batch in batches]
+        return [self._job(batch) for batch in batches]
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """Cancel all, whatever becomes of one of them; a batch that has ended already is not an error."""
@@ -290,7 +293,7 @@ class OpenAIBackend(Backend):
             try:
                 await call("POST", f"{path}/cancel")
             except (RequestRejectedError, ProviderError) as error:
-                if error.status not in (400, 409) or not read_job(await call("GET", path)).status.is_terminal:
+                if error.status not in (400, 409) or not self._job(await call("GET", path)).status.is_terminal:
                     raise
 
         ends = await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True)

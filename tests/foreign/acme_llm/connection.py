@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow_batch_provider.connections.base import ConnectionType, Fake, Standard, Wire
 from airflow_batch_provider.connections.settings import ExtraSettings, setting
-from airflow_batch_provider.core.provider_facts import PriceList, ProviderFacts
-from airflow_batch_provider.core.records import Limits
+from airflow_batch_provider.core.provider_facts import WIRE_STATUSES, PriceList, ProviderFacts
+from airflow_batch_provider.core.records import JobStatus, Limits
 
 
 class AcmeSettings(ExtraSettings):
@@ -32,6 +32,7 @@ CONNECTION = ConnectionType(
             source="Acme's wiki, batch gateway: 10,000 requests and 50 MB a file",
         ),
         PriceList("openai", discount=0.2, source="Acme's wiki, batch gateway: batches cost a fifth less"),
+        statuses={**WIRE_STATUSES, "parked": JobStatus.VALIDATING},
     ),
     wire=Wire(
         base_url="https://llm.acme.example/v1",
