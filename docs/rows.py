@@ -58,7 +58,7 @@ def routes() -> str:
 
 def discounts() -> str:
     """Where prices come from, and what a batch costs less, by provider."""
-    lines = ["| provider | list | discount of a batch | source |", "|---|---|---|---|"]
+    lines = ["| provider | price list | batch discount | source |", "|---|---|---|---|"]
     for row in own_types().values():
         for title, way in row.ways.items():
             known = row.providers[way] if row.behind else row.known

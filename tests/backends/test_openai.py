@@ -125,7 +125,7 @@ def test_wrong_options(options: dict[str, Any], told: str) -> None:
 )
 def test_wrong_options_of_a_connection(extra: dict[str, Any], told: str) -> None:
     """What the connection's ``extra_body`` adds to a create is checked as the run's own options are."""
-    facts = WireFacts("truefoundry_batch", takes_expiry=True, extra_body=extra)
+    facts = wire_facts("truefoundry_batch", takes_expiry=True, extra_body=extra)
     backend = OpenAIBackend(Route("http://127.0.0.1:9/v1", (("Authorization", "Bearer k"),)), facts)
     with pytest.raises(ConfigurationError, match=told):
         backend.check_route([], [], {})
