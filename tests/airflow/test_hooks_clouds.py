@@ -80,9 +80,9 @@ def made(declare: Declare, monkeypatch: pytest.MonkeyPatch) -> Made:
         module, _, _ = HOOKS[conn_type].rpartition(".")
         kind = CLOUDS[conn_type]
 
-        def watched(place: Any, factory: Any, **rest: Any) -> Any:
+        def watched(place: Any, factory: Any, provider: Any, **rest: Any) -> Any:
             seen.append((place, factory, rest))
-            return kind(place, factory, **rest)
+            return kind(place, factory, provider, **rest)
 
         monkeypatch.setattr(f"{module}.{kind.__name__}", watched)
         _ = BatchInferenceHook.for_conn_id(declare(conn_type, **fields)).backend
