@@ -23,6 +23,7 @@ from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing.vertex import FakeVertex, VertexFaults
 from tests.backends.faulty_contract import FaultyContract
 from tests.backends.harness import CHAT, LEAK, NOWHERE, new_token
+from tests.facts import VERTEX_AI
 
 GEMINI, CLAUDE = "gemini-2.5-flash", "claude-haiku-4-5@20251001"
 OPEN = "meta/llama-4-maverick-17b-128e-instruct-maas"
@@ -40,7 +41,7 @@ def credentials_of(token: str) -> Callable[[], Any]:
 def backend_of(world: FakeVertex, token: str | None = None, base: str | None = None, **place: Any) -> VertexBackend:
     where = VertexPlace(**{"project": world.project, "region": world.region, "bucket": world.bucket, **place})
     urls = {"vertex_url": base or world.vertex_url, "storage_url": base or world.storage_url}
-    return VertexBackend(where, credentials_of(token or world.token), **urls)
+    return VertexBackend(where, credentials_of(token or world.token), VERTEX_AI, **urls)
 
 
 class TestVertexAI(FaultyContract):
@@ -290,7 +291,7 @@ def test_credentials_that_cannot_be_had(world: FakeVertex) -> None:
 
         raise DefaultCredentialsError("none found")
 
-    backend = VertexBackend(backend_of(world).place, none, vertex_url=world.vertex_url)
+    backend = VertexBackend(backend_of(world).place, none, VERTEX_AI, vertex_url=world.vertex_url)
     with pytest.raises(AuthenticationError, match=r"none found.*gcp_conn_id"):
         backend.retrieve("1")
 
@@ -339,7 +340,7 @@ async def test_tokens_are_fetched_off_the_loop(world: FakeVertex) -> None:
 
             raise RefreshError("the key was deleted")
 
-    backend = VertexBackend(backend_of(world).place, Broken, vertex_url=world.vertex_url)
+    backend = VertexBackend(backend_of(world).place, Broken, VERTEX_AI, vertex_url=world.vertex_url)
     with pytest.raises(AuthenticationError, match="the key was deleted"):
         await backend.apoll(["1"])
     assert world.requests == []

@@ -9,6 +9,7 @@ from airflow_batch_provider.backends.bedrock.backend import BedrockBackend, Bedr
 from airflow_batch_provider.core.records import ModelRules
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.bedrock import FakeBedrock
+from tests.facts import BEDROCK
 from tests.run.benching import Bench, line
 
 LLAMA = "meta.llama3-1-8b-instruct-v1:0"
@@ -25,6 +26,7 @@ class BedrockBench(Bench):
         return BedrockBackend(
             BedrockPlace(region=fake.region, bucket=fake.bucket, role_arn=fake.role_arn, prefix="runs"),
             session,
+            BEDROCK,
             bedrock_url=fake.bedrock_url,
             s3_url=fake.s3_url,
             models=ModelRules(default=LLAMA, prices={LLAMA: {"input": 1.0, "output": 2.0}}),

@@ -14,6 +14,7 @@ from airflow_batch_provider.run.budget import Budget
 from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.bedrock import FakeBedrock
 from airflow_batch_provider.testing.routes import fake_route
+from tests.facts import BEDROCK
 from tests.run.benching import Bench
 
 TITAN = "amazon.titan-embed-text-v2:0"
@@ -34,6 +35,7 @@ class EmbedBench(Bench):
         return BedrockBackend(
             BedrockPlace(**place, max_rows=self.max_rows),
             session,
+            BEDROCK,
             bedrock_url=fake.bedrock_url,
             s3_url=fake.s3_url,
             models=ModelRules(default=TITAN),
