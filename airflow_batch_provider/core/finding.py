@@ -3,7 +3,8 @@
 A token has two parts (:mod:`airflow_batch_provider.core.identity`). The first, or the id of an upload that served one
 create alone, proves that this run directory made a job: such a job is *own* and may be cancelled. The second proves
 that a job has the very bytes that we would send: such a job is *same*, and may be read, whoever made it. No time and
-no likeness of names proves anything.
+no likeness of names proves anything: where a provider keeps no mark at all, a job that fits by rows and time is
+*likely*, and may be read, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from airflow_batch_provider.core.identity import content_of, own_of
 from airflow_batch_provider.core.records import Found, Job, JobStatus
@@ -52,12 +53,14 @@ class Seen:
 
     :param own: jobs that this directory made, each once, the oldest first.
     :param same: jobs of others with the same bytes, likewise.
+    :param likely: jobs that fit a create by rows and time alone.
     :param complete: whether no job at all would mean that there is none.
     :param broken: why the list could not be read to its end; empty where it could.
     """
 
     own: tuple[Job, ...] = ()
     same: tuple[Job, ...] = ()
+    likely: tuple[Job, ...] = ()
     complete: bool = True
     broken: str = ""
 
@@ -87,8 +90,8 @@ class Matcher:
 def by_count(jobs: Iterable[Job], handles: Sequence[Handle], beside: Collection[str] = ()) -> Found:
     """The jobs of creates that leave no mark at their provider: known by the number of their rows and the time alone.
 
-    A job that alone fits a create, and fits no other create, is taken for its job and bears its token as a name. Where
-    several fit, none is taken: a guess could read, or cancel, a job of somebody else. That no job fits proves nothing.
+    A job that alone fits a create, and fits no other create, is likely its job. It may be somebody else's all the same,
+    so it is read and never cancelled. Where several fit, none is taken. That no job fits proves nothing.
 
     :param beside: ids of jobs that are on record, which need no guess.
     """
@@ -96,12 +99,10 @@ def by_count(jobs: Iterable[Job], handles: Sequence[Handle], beside: Collection[
     fits = {handle.token: [job for job in listed if _fits(job, handle)] for handle in handles if handle.rows}
     fits = {token: [job for job in some if job.id in beside] or some for token, some in fits.items()}
     times = Counter(job.id for some in fits.values() for job in some)
-    taken = {token: some[0] for token, some in fits.items() if len(some) == 1 and times[some[0].id] == 1}
-    unclear = sorted({job.id for token, some in fits.items() if token not in taken for job in some})
+    likely = {token: some[0] for token, some in fits.items() if len(some) == 1 and times[some[0].id] == 1}
+    unclear = sorted({job.id for token, some in fits.items() if token not in likely for job in some})
     told = f"the provider keeps no mark of a create, and its number of rows and time fit {', '.join(unclear)}"
-    return Found(
-        tuple(replace(job, name=token) for token, job in taken.items()), complete=False, broken=told if unclear else ""
-    )
+    return Found((), complete=False, broken=told if unclear else "", likely=likely)
 
 
 def _fits(job: Job, handle: Handle) -> bool:
@@ -138,6 +139,7 @@ class Sightings:
         return Seen(
             tuple(jobs[number] for number in sorted(own)),
             tuple(jobs[number] for number in sorted(alike - own)),
+            tuple(self._found.likely[one.token] for one in handles if one.token in self._found.likely),
             self._found.complete,
             self._found.broken,
         )

@@ -347,11 +347,14 @@ class Found:
     :param complete: whether every page was read and the list is known to show every job, so that an empty answer
         means *absent*; False means *unknown*.
     :param broken: why the list could not be read to its end; empty where it could.
+    :param likely: by a create's token, the job that nothing but rows and time make its own: it is read and never
+        cancelled; see :func:`airflow_batch_provider.core.finding.by_count`.
     """
 
     jobs: tuple[Job, ...]
     complete: bool
     broken: str = ""
+    likely: Mapping[str, Job] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Whether to create a job for a shard: the one table that keeps us from paying twice.
 
 What is known of a shard's last create, what a look at the provider shows, and the time decide. *Own* jobs are proven to
-be this directory's, *same* ones to have the same bytes (:mod:`airflow_batch_provider.core.finding`):
+be this directory's, *same* ones to have the same bytes, and *likely* ones, of providers that keep no mark, fit by rows
+and time (:mod:`airflow_batch_provider.core.finding`):
 
 =================  ==========================  ====================  ===============================================
 ledger             look at the provider        time since intent     decision
@@ -23,6 +24,7 @@ refused            none, list not whole        before settle time    LookAgain
 refused            none, list not whole        after                 Create next number
 intent alone       not looked yet              any                   Look
 intent alone       own                         any                   Attach the best, cancel the others
+intent alone       likely                      any                   Borrow it
 intent alone       none                        any, repeatable       Repeat: the provider knows the request again
 intent alone       none                        before settle time    LookAgain
 intent alone       none, list broke off        after                 Refuse
@@ -98,7 +100,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Borrow:
-    """Another directory's job has the same bytes; it is read and never cancelled.
+    """A job that has the same bytes, or likely has, and is not proven to be ours; it is read and never cancelled.
 
     :param others: further ones, which are read where it leaves rows open: this directory, before its record was lost,
         may have made any of them.
@@ -158,6 +160,8 @@ def decide(
         return Look()
     if (found := best(looked.own)) is not None:
         return Attach(found, others(looked.own, found))
+    if not last.refused and (found := best(looked.likely)) is not None:
+        return Borrow(found)
     settled_at = last.intent_at + settle_seconds
     # A gateway may refuse and yet have made the job, which a list that is not whole may show later.
     if last.refused and (looked.complete or now >= settled_at):

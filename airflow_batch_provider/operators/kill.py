@@ -129,7 +129,7 @@ class KilledJobs:
                     )
                     self._log.error(message, shard.name)
                 elif attempt.is_borrowed:
-                    message = "Job %s was created by another run directory and is left running; it may still bill"
+                    message = "Job %s may have been created by another run and is left running; it may still bill"
                     self._log.warning(message, attempt.job_id)
                 elif attempt.cancel is None:
                     found.append((attempt.job_id, shard, attempt.number))

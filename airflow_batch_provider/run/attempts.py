@@ -80,7 +80,7 @@ class Attempt:
 
     @property
     def is_borrowed(self) -> bool:
-        """Whether the job was not made by this directory, so that it is read and never cancelled."""
+        """Whether the job is not proven to be this directory's, so that it is read and never cancelled."""
         return self._source is not None and self._source.borrowed
 
     @property
@@ -91,7 +91,7 @@ class Attempt:
     @property
     def is_beside(self) -> bool:
         """Whether its job is read for the rows that another job of the same bytes has left open."""
-        return self.number > 1 and self.is_borrowed
+        return self.number > 1 and self.intent is not None and self.intent.borrowed
 
     @property
     def open_surplus(self) -> list[str]:

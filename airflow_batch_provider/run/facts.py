@@ -165,7 +165,7 @@ class Made(Record):
 
     :param at: when it was written; None for one that was created outside Airflow.
     :param found: whether a look found it, and no answer named it.
-    :param borrowed: as in :class:`Intent`.
+    :param borrowed: whether it is not proven to be this directory's, so that it is read and never cancelled.
     :param surplus: further jobs of the same create, which are cancelled next.
     """
 

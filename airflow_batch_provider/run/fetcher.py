@@ -136,7 +136,7 @@ class Fetcher:
         cancelled = []
         for shard, attempt in self.run.ledger.open_attempts():
             if attempt.job_id and attempt.is_borrowed:
-                message = "Job %s was created by another run directory and is left alone; it may still bill"
+                message = "Job %s may have been created by another run and is left alone; it may still bill"
                 self.run.log.warning(message, attempt.job_id)
             elif attempt.job_id:
                 if self._stops(attempt.job_id):

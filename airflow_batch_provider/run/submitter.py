@@ -52,7 +52,7 @@ class Submitter:
 
     :param looker: names creates and finds their jobs.
 
-    ``borrowed`` are the jobs of other directories that it has found.
+    ``borrowed`` are the jobs that it has found and that are not proven to be this directory's.
     """
 
     def __init__(self, run: RunContext, looker: Looker) -> None:
@@ -93,7 +93,7 @@ class Submitter:
                 return self._attach(shard, attempts, job, surplus)
             case submission.Borrow(job, same):
                 self._budget.recount()
-                return self._borrow(shard, job, same)
+                return self._borrow(shard, attempts, job, same)
             case submission.Repeat():
                 return self._repeat(shard, attempt)
             case submission.LookAgain(at):
@@ -281,13 +281,15 @@ class Submitter:
         self.looker.end_surplus(shard, attempts, chosen, (job, *surplus))
         return chosen
 
-    def _borrow(self, shard: Shard, job: Job, same: Sequence[Job]) -> str | float:
-        if not self._note_found(shard, job, borrowed=True, same=same):
+    def _borrow(self, shard: Shard, attempts: Sequence[Attempt], job: Job, same: Sequence[Job]) -> str | float:
+        if not attempts and not self._note_found(shard, job, borrowed=True, same=same):
             return self._another(shard)
         told = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
+        if attempts:
+            told = "Job %s fits %s by its number of rows and its time, and by nothing else: it is never cancelled"
         self.run.log.warning(told, job.id, shard.name)
         self.borrowed.add(job.id)
-        return self._record_job(shard, 1, job, found=True, borrowed=True)
+        return self._record_job(shard, attempts[-1].number if attempts else 1, job, found=True, borrowed=True)
 
     def _note_found(
         self, shard: Shard, job: Job, *, borrowed: bool, surplus: Sequence[Job] = (), same: Sequence[Job] = ()
@@ -318,14 +320,17 @@ class Submitter:
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""
         token = attempts[-1].token
-        found = self.looker.look([(shard, attempts)])[shard.name].own
-        for job in found:
+        seen = self.looker.look([(shard, attempts)])[shard.name]
+        for job in seen.likely:
+            told = "Job %s is likely that of %s, by its number of rows and its time; check it, it is not cancelled"
+            self.run.log.error(told, job.id, shard.name)
+        for job in seen.own:
             if not content_of(token):
                 self.run.log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
                 continue
             self.run.log.warning("Job %s of %s is being cancelled; its answers are not kept", job.id, shard.name)
             self.run.read(lambda job=job: self.run.backend.cancel(job.id))  # type: ignore[misc]
-        if not found:
+        if not seen.own and not seen.likely:
             told = "No answer to the create of %s, and no job was found; one tagged %r may still bill"
             self.run.log.error(told, shard.name, token)
 

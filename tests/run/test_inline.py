@@ -14,9 +14,9 @@ import pytest
 
 from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.backends.paging import Page, Pages
-from airflow_batch_provider.core.errors import ConfigurationError, LostCreateError, ProviderError
+from airflow_batch_provider.core.errors import ConfigurationError, LostCreateError, ProviderError, RateLimitedError
 from airflow_batch_provider.core.finding import CREATE_SECONDS, Handle, by_count
-from airflow_batch_provider.core.records import Job, JobStatus, Limits, RequestCounts
+from airflow_batch_provider.core.records import Found, Job, JobStatus, Limits, RequestCounts
 from airflow_batch_provider.dialects.openai import OpenAIFormat
 from tests.run.benching import Bench, line
 
@@ -30,6 +30,9 @@ class Provider:
         self.batches = []
         self.bodies = []
         self.lost_answers = 0
+        self.lost_calls = 0
+        self.refusals = 0
+        self.status = JobStatus.COMPLETED
         self.clock = None
 
     def create(self, body):
@@ -67,23 +70,29 @@ class InlineBackend(Backend):
         with lines() as stream:
             sent = [json.loads(raw) for raw in stream]
         assert len(sent) == request["requests"]
+        if self.provider.refusals:
+            self.provider.refusals -= 1
+            raise RateLimitedError("429")
+        if self.provider.lost_calls:
+            self.provider.lost_calls -= 1
+            raise ProviderError("POST /messages/batches: the connection was closed", ambiguous=True)
         batch = self.provider.create(
             {"requests": [{"custom_id": one["custom_id"], "params": one["body"]} for one in sent]}
         )
         if self.provider.lost_answers:
             self.provider.lost_answers -= 1
             raise ProviderError("POST /messages/batches: the connection was closed", ambiguous=True)
-        return job_of(batch)
+        return self.job_of(batch)
 
     def find(self, handles, beside=()):
         return by_count(self.list_jobs(), handles, beside)
 
     def job_pages(self, limit=None):
-        jobs = [job_of(batch) for batch in reversed(self.provider.batches)]
+        jobs = [self.job_of(batch) for batch in reversed(self.provider.batches)]
         return Pages(lambda _: Page(jobs, None, False, 0), limit)
 
     def retrieve(self, job_id):
-        return next(job_of(batch) for batch in self.provider.batches if batch["id"] == job_id)
+        return next(self.job_of(batch) for batch in self.provider.batches if batch["id"] == job_id)
 
     async def apoll(self, job_ids):
         return [self.retrieve(job_id) for job_id in job_ids]
@@ -114,18 +123,17 @@ class InlineBackend(Backend):
     def probe(self):
         return "answers"
 
-
-def job_of(batch):
-    total = len(batch["requests"])
-    return Job(
-        batch["id"],
-        JobStatus.COMPLETED,
-        "ended",
-        RequestCounts(total, total, 0),
-        created_at=batch["created_at"],
-        ended_at=batch["created_at"] + 1,
-        outputs=("results",),
-    )
+    def job_of(self, batch):
+        total, status = len(batch["requests"]), self.provider.status
+        return Job(
+            batch["id"],
+            status,
+            status.value,
+            RequestCounts(total, total, 0),
+            created_at=batch["created_at"],
+            ended_at=batch["created_at"] + 1,
+            outputs=("results",),
+        )
 
 
 class InlineBench(Bench):
@@ -173,6 +181,43 @@ def test_it_does_not_guess(bench):
     assert len(bench.fake.batches) == 2
 
 
+def test_a_job_that_only_fits_is_read_and_never_cancelled(bench):
+    """The create never arrived, and a stranger's job has as many rows: nothing proves that it is not ours, nor that it
+    is. The fake fails whoever cancels."""
+    bench.write([line(number) for number in range(40)])
+    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 40})
+    bench.fake.lost_calls, bench.fake.status = 1, JobStatus.IN_PROGRESS
+    run = bench.run()
+    run.begin(first_try=True)
+    waiting = run.advance()
+    assert (waiting.jobs, waiting.borrowed) == (("msgbatch_0",), ("msgbatch_0",))
+    assert run.cancel() == []
+    again = bench.run().advance()
+    assert again.borrowed == ("msgbatch_0",)
+
+
+def test_a_job_that_only_fits_is_not_cancelled_by_a_new_beginning(bench):
+    bench.write([line(number) for number in range(40)])
+    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 40})
+    bench.fake.lost_calls, bench.fake.status = 1, JobStatus.IN_PROGRESS
+    run = bench.run()
+    run.begin(first_try=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(InlineBackend, "find", lambda *_: Found((), complete=False))
+        run.advance()
+    bench.write([line(number) for number in range(30)])
+    bench.run(on_changed_input="restart").begin(first_try=False)
+    assert len(bench.fake.batches) == 1
+
+
+def test_a_second_create_that_only_fits_is_collected(bench):
+    """What was refused before it leaves nothing that the job would be read beside."""
+    bench.write([line(number) for number in range(40)])
+    bench.fake.refusals, bench.fake.lost_answers = 1, 1
+    assert bench.finish().outcomes["succeeded"] == 40
+    assert len(bench.fake.batches) == 1
+
+
 def test_files_are_refused_in_words():
     with pytest.raises(ConfigurationError, match="inline_batch takes no files"):
         InlineBackend(Provider()).upload_file("x.jsonl", None)
@@ -202,6 +247,7 @@ def jobs(*made):
 def test_by_count(listed, handles, beside, taken, unclear):
     """One that fits is taken, of several none, whoever they fit; absence is never certain."""
     found = by_count(jobs(*listed), handles, beside)
-    assert {job.id: job.name for job in found.jobs} == taken
+    assert {job.id: token for token, job in found.likely.items()} == taken
+    assert found.jobs == ()
     assert bool(found.broken) is unclear
     assert not found.complete
