@@ -348,7 +348,7 @@ class Found:
         means *absent*; False means *unknown*.
     :param broken: why the list could not be read to its end; empty where it could.
     :param likely: by a create's token, the job that nothing but rows and time make its own: it is read and never
-        cancelled; see :func:`airflow_batch_provider.core.finding.by_count`.
+        cancelled; see ``core.finding.by_count``.
     """
 
     jobs: tuple[Job, ...]
