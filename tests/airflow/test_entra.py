@@ -121,7 +121,7 @@ def send(hook: BatchInferenceHook, rows: int = 1) -> str:
 
 
 async def ended(hook: BatchInferenceHook, job_id: str) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         (job,) = await hook.backend.apoll([job_id])
         if job.status.is_terminal:

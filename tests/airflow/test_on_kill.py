@@ -19,6 +19,7 @@ from airflow_batch_provider.testing import FaultPlan
 from airflow_batch_provider.testing.routes import fake_route
 from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
 from tests.airflow.world import TaskInstance, resume, rows, write
+from tests.patience import PATIENCE
 
 KILLED = ("failed", "success", "skipped", "removed")
 # deferred: the trigger moves to another triggerer; None, scheduled, queued, restarting: cleared; running: an evicted
@@ -271,7 +272,7 @@ def wait_for_rows(task, route):
 
 
 def until_two_rows(route):
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     backend, job = route.backend(), job_of(route)
     while (backend.retrieve(job).counts.completed or 0) < 2:
         assert time.monotonic() < until

@@ -24,6 +24,7 @@ from airflow_batch_provider.core.records import Job, JobStatus
 from tests.backends.contract import BackendContract, new_token
 from tests.backends.harness import Harness
 from tests.backends.tools import heartbeat, known_by
+from tests.patience import PATIENCE
 
 ERRORS: dict[int, type[BatchInferenceError]] = {
     401: AuthenticationError,
@@ -120,7 +121,7 @@ class FaultyContract(FakeWorld, BackendContract):
         assert caught.value.ambiguous is True
         early = backend.find([known_by(token, request)])
         assert early.jobs == () or time.monotonic() - begun >= 0.3
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not (found := backend.find([known_by(token, request)]).jobs):
             assert time.monotonic() < deadline
             time.sleep(0.02)

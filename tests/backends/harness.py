@@ -15,6 +15,7 @@ from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Job, Shard
 from airflow_batch_provider.dialects.base import Sent, token
 from tests.backends.tools import known_by
+from tests.patience import PATIENCE
 
 KEY = "fake-key-7e1b"
 LEAK = "leaked-from-the-environment"
@@ -177,7 +178,7 @@ class Harness:
         return job
 
     def until(self, backend: Any, job: Job, enough: Callable[[Job], bool] | None = None) -> Job:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             job = backend.retrieve(job.id)
             if enough(job) if enough else job.status.is_terminal:

@@ -11,6 +11,7 @@ import httpx
 from airflow.sdk.exceptions import TaskDeferred
 
 from tests.airflow.world import TaskInstance
+from tests.patience import PATIENCE
 
 CHAT = "/v1/chat/completions"
 TERMINAL = ("completed", "failed", "expired", "cancelled")
@@ -44,7 +45,7 @@ class Watched:
 
     def ended(self, batch_id: str) -> dict:
         """The batch, when it has come to an end."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while (batch := self._json(f"/batches/{batch_id}"))["status"] not in TERMINAL:
             assert time.monotonic() < end, batch
             time.sleep(0.02)

@@ -21,6 +21,7 @@ from portkey_ai.api_resources.exceptions import NotFoundError
 from airflow_batch_provider.connections.gateways import CLAUDE, ROLE
 from airflow_batch_provider.testing.routes import fake_route
 from tests.clients.servers import CHAT, TERMINAL, jsonl, request, said
+from tests.patience import PATIENCE
 
 ENDED = (*TERMINAL, "stopped")
 
@@ -173,7 +174,7 @@ class Reader:
 
 def until_ended(ask):
     """The first answer that tells an end."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while (batch := ask())["status"] not in ENDED:
         assert time.monotonic() < end, batch
         time.sleep(0.02)

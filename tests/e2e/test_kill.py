@@ -18,6 +18,7 @@ from benchmarks.kill_attempts import PHASES, Zygote
 from benchmarks.kill_checks import Account, Expected, Made
 from benchmarks.kill_troubles import TROUBLES, dealt
 from benchmarks.killing import BreachError, OneRun, Scenario, Tally, bench_of
+from tests.patience import PATIENCE
 
 SEED = 4
 KILLS = 3
@@ -230,7 +231,7 @@ def test_nothing_is_left_behind(zygote):
     with bench_of("openai", zygote, 3) as bench:
         bench.plan_faults(Scenario(kills=0, slow=(1.0,)), 0)
         attempt = bench.start(bench.order(bench.folder, 0, True, "fail", ""))
-        assert attempt.follow(time.monotonic() + 20, lambda word: word == "+create")
+        assert attempt.follow(time.monotonic() + PATIENCE, lambda word: word == "+create")
         pids = [zygote.pid, attempt.pid]
         zygote.close()
         os.close(attempt.handle)

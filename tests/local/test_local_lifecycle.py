@@ -22,10 +22,11 @@ from airflow_batch_provider.local.results import Results
 from airflow_batch_provider.local.runner import answer
 from airflow_batch_provider.local.store import Store
 from tests.local.serving import Process, client_of, jsonl, lines_of, request, requests, served, submit, wait
+from tests.patience import PATIENCE
 
 
 def wait_for_rows(client: openai.OpenAI, batch_id: str, rows: int) -> Any:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         batch = client.batches.retrieve(batch_id)
         if batch.request_counts.completed >= rows:

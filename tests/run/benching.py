@@ -12,6 +12,7 @@ from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import FakeProvider
 from tests.facts import wire_facts
+from tests.patience import PATIENCE
 
 
 class Clock:
@@ -74,7 +75,7 @@ class Bench:
         run.begin(first_try=first_try)
         return self.go_on(run)
 
-    def go_on(self, run, seconds=90.0):
+    def go_on(self, run, seconds=PATIENCE):
         until = time.time() + seconds
         while time.time() < until:
             outcome = run.advance()

@@ -6,6 +6,7 @@ from airflow_batch_provider.core.errors import NotFoundError
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.run.attach import attach
 from airflow_batch_provider.testing import FaultPlan
+from tests.patience import PATIENCE
 from tests.run.benching import line
 
 
@@ -55,7 +56,7 @@ def test_a_job_whose_input_is_gone_is_known_by_its_answers(bench):
 def ended(bench):
     import time
 
-    until = time.time() + 20
+    until = time.time() + PATIENCE
     while bench.fake.batches[0]["status"] != "completed" and time.time() < until:
         time.sleep(0.01)
 

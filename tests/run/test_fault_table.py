@@ -20,6 +20,7 @@ from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.run.run import BatchRun, Done
 from airflow_batch_provider.testing import Said, fake_route
 from airflow_batch_provider.testing.routes import DISTINCT
+from tests.patience import PATIENCE
 from tests.run.benching import Bench, line
 
 OUTAGE = [503] * 20
@@ -29,7 +30,7 @@ table: dict[str, dict[str, str]] = {}
 
 def until_ended(bench: "TableBench", run: BatchRun) -> None:
     """Wait until the fake has worked the job off."""
-    until = time.time() + 10
+    until = time.time() + PATIENCE
     while time.time() < until and not bench.backend.retrieve(run.live_jobs()[0]).status.is_terminal:
         time.sleep(0.01)
 
@@ -189,7 +190,7 @@ class TableBench(Bench):
 
     def again(self, error, fault):
         """The next try, when the fault is gone; a person who has looked at the provider says what it may do."""
-        until = time.time() + 5
+        until = time.time() + PATIENCE
         while fault.plan.get("late_accept") and len(self.fake.batches) == self.before and time.time() < until:
             time.sleep(0.02)
         nobody = isinstance(error, LostCreateError) and len(self.fake.batches) == self.before

@@ -12,6 +12,7 @@ from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.core.errors import BatchInferenceError, InputError, LostCreateError, RunConflictError
 from airflow_batch_provider.core.records import BatchRequest, JobStatus, Shard
 from airflow_batch_provider.testing import FaultPlan, fake_route
+from tests.patience import PATIENCE
 from tests.run.benching import Bench, line
 
 
@@ -176,7 +177,7 @@ def in_round_1(held):
     held.fake.faults.hold_after_rows = None
     held.fake.faults.expire_after_rows, held.fake.faults.jobs = 2, 3
     run, jobs = started(held)
-    until = time.time() + 20
+    until = time.time() + PATIENCE
     while len(held.fake.batches) == 3 and time.time() < until:
         time.sleep(0.02)
         run.advance()

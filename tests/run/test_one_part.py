@@ -15,6 +15,7 @@ from airflow_batch_provider.core.polling import DOUBT_SECONDS, PERMANENT_FAILURE
 from airflow_batch_provider.core.reconciling import judge
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.testing import FaultPlan
+from tests.patience import PATIENCE
 from tests.run.benching import line
 from tests.run.misbehaving import Process, World
 
@@ -71,7 +72,7 @@ def until_ended(bench):
     import time
 
     bench.run().advance()
-    until = time.time() + 20
+    until = time.time() + PATIENCE
     while any(batch["status"] != "completed" for batch in bench.fake.batches) and time.time() < until:
         time.sleep(0.01)
 
@@ -328,7 +329,7 @@ def test_a_job_that_never_ends_leaves_the_answers_of_the_others(bench):
 def until_answered(bench):
     import time
 
-    until = time.time() + 20
+    until = time.time() + PATIENCE
     while sum(batch["status"] == "completed" for batch in bench.fake.batches) < 2 and time.time() < until:
         time.sleep(0.01)
 

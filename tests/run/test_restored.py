@@ -9,6 +9,7 @@ import pytest
 from airflow_batch_provider.core.records import JobStatus
 from airflow_batch_provider.run.run import Done
 from airflow_batch_provider.testing import FaultPlan, fake_route
+from tests.patience import PATIENCE
 from tests.run.benching import line
 from tests.run.misbehaving import SETTLE, Process, World
 from tests.run.test_identity import RouteBench
@@ -21,7 +22,7 @@ class Restoring(RouteBench):
 
     def until(self, jobs, run=None):
         """Go on, in a new process for each pass unless one is given, until so many jobs exist."""
-        until = time.time() + 20
+        until = time.time() + PATIENCE
         while len(self.fake.batches) < jobs and time.time() < until:
             time.sleep(0.02)
             (run or self.run()).advance()

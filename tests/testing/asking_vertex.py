@@ -12,6 +12,7 @@ from google.cloud.aiplatform_v1 import BatchPredictionJob, JobServiceClient
 from google.protobuf.json_format import ParseDict
 
 from airflow_batch_provider.testing.vertex import FakeVertex
+from tests.patience import PATIENCE
 
 GEMINI = "publishers/google/models/gemini-2.5-flash"
 EMBEDDING = "publishers/google/models/gemini-embedding-001"
@@ -64,7 +65,7 @@ def create(fake: FakeVertex, request: dict[str, Any]) -> Any:
 
 def ended(fake: FakeVertex, name: str, enough: Callable[[Any], bool] | None = None) -> Any:
     client = jobs(fake)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         job = client.get_batch_prediction_job(name=name)
         if enough(job) if enough else job.state.name.removeprefix("JOB_STATE_") in ENDS:

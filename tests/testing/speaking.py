@@ -10,6 +10,7 @@ import httpx
 import openai
 
 from airflow_batch_provider.testing import FakeProvider
+from tests.patience import PATIENCE
 
 CHAT = "/v1/chat/completions"
 
@@ -40,7 +41,7 @@ def submit(client: openai.OpenAI, content: bytes | int = 3, *, endpoint: Any = C
 
 def wait(client: openai.OpenAI, batch_id: str, *until: str) -> Any:
     wanted = until or ("completed", "failed", "expired", "cancelled")
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         batch = client.batches.retrieve(batch_id)
         if str(batch.status) in wanted:

@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from airflow_batch_provider.testing import FakeProvider, FaultPlan
+from tests.patience import PATIENCE
 from tests.testing.speaking import CHAT, client_of, lines_of, raw_of, run, submit, wait
 
 
@@ -65,7 +66,7 @@ def test_a_late_accept() -> None:
         fake.faults.late_accept = [60]  # one that never comes must not keep the fake from ending
         with pytest.raises(openai.APIConnectionError):
             submit(client)
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while not client.batches.list().data and time.monotonic() < end:
             time.sleep(0.02)
         assert len(fake.batches) == 1

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from airflow_batch_provider.testing import FakeProvider
+from tests.patience import PATIENCE
 from tests.testing.speaking import client_of, output, wait
 
 TRUEFOUNDRY_CLIENT = """
@@ -86,7 +87,7 @@ def test_truefoundry_guide(
         guide = Guide(fake)
         for snippet in (TRUEFOUNDRY_CLIENT, TRUEFOUNDRY_UPLOAD, TRUEFOUNDRY_CREATE, TRUEFOUNDRY_STATUS):
             guide.run(snippet)
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while guide.names["batch_status"].status not in {"completed", "failed"} and time.monotonic() < end:
             guide.run(TRUEFOUNDRY_STATUS)
         capsys.readouterr()

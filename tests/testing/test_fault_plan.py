@@ -14,6 +14,7 @@ import pytest
 from airflow_batch_provider.core.errors import NotFoundError, ProviderError
 from airflow_batch_provider.core.records import BatchRequest, JobStatus, Shard
 from airflow_batch_provider.testing import BedrockFaults, FaultPlan, VertexFaults, fake_route
+from tests.patience import PATIENCE
 
 CHAT = "/v1/chat/completions"
 FAMILIES = ("openai", "azure_openai", "portkey", "bedrock", "vertex_ai", "portkey_bedrock", "portkey_vertex")
@@ -50,7 +51,7 @@ class World:
         return self.backend.create(self.backend.create_request(shard, token, handle, {}))
 
     def ended(self, job: Any) -> Any:
-        until = time.monotonic() + 15
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             job = self.backend.retrieve(job.id)
             if job.status.is_terminal:
