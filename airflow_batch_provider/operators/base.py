@@ -1,4 +1,7 @@
-"""What operators that wait for jobs share: waiting in the worker or in the triggerer, resuming, being killed."""
+"""What operators that wait for jobs share: waiting in the worker or in the triggerer, resuming, being killed.
+
+What only a running task needs is imported where it is used, for a DAG file is parsed again and again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.counts import read_share
 from airflow_batch_provider.core.errors import (
     BatchInferenceError,
@@ -19,22 +21,18 @@ from airflow_batch_provider.core.errors import (
     RetryableError,
     RunConflictError,
 )
-from airflow_batch_provider.core.polling import Waiting, Wake, Watch
-from airflow_batch_provider.core.progress import Progress, summary_line, unusable_line
-from airflow_batch_provider.core.reconciling import OVER_BUDGET, judge
-from airflow_batch_provider.core.records import JSON, Job
-from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
 from airflow_batch_provider.operators.connected import ConnectedOperator
 from airflow_batch_provider.operators.errors import airflow_errors
-from airflow_batch_provider.operators.kill import KilledJobs, was_ended
-from airflow_batch_provider.run.attempts import creates
-from airflow_batch_provider.run.budget import cost_of, total_cost
-from airflow_batch_provider.run.run import BatchRun, Done
-from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_batch_provider.backends.base import Backend
+    from airflow_batch_provider.core.polling import Waiting, Wake
+    from airflow_batch_provider.core.records import JSON, Job
+    from airflow_batch_provider.core.summary import RunSummary
+    from airflow_batch_provider.run.run import BatchRun, Done
 
 BACKSTOP_SECONDS = 600
 """How long after our own deadline Airflow ends the deferral, in case no triggerer is alive to do so."""
@@ -83,6 +81,8 @@ class RunOperator(ConnectedOperator):
 
     def go_on(self, run: BatchRun) -> JSON:
         """Advance the run as far as it goes: return what it became, defer, or wait here."""
+        from airflow_batch_provider.run.run import Done
+
         while True:
             outcome = self._advanced(run)
             self._remember(run)
@@ -97,6 +97,9 @@ class RunOperator(ConnectedOperator):
 
     def _advanced(self, run: BatchRun) -> Waiting | Done:
         """What became of the run; a job that was being created while the task was killed is cancelled too."""
+        from airflow_batch_provider.core.polling import Waiting
+        from airflow_batch_provider.operators.kill import KilledJobs
+
         try:
             outcome = run.advance()
         except PermanentError:
@@ -111,6 +114,9 @@ class RunOperator(ConnectedOperator):
 
     def ended(self, summary: RunSummary) -> JSON:
         """Push and judge what a run became."""
+        from airflow_batch_provider.core.progress import summary_line, unusable_line
+        from airflow_batch_provider.core.reconciling import judge
+
         self.log.info("%s", summary_line(summary))
         if unusable := unusable_line(summary):
             self.log.warning("%s", unusable)
@@ -132,6 +138,8 @@ class RunOperator(ConnectedOperator):
 
         Airflow's own timeout comes later than our deadline, because it would end the task without collecting.
         """
+        from airflow_batch_provider.triggers.batch_inference import BatchInferenceTrigger
+
         rule = waiting.rule
         seconds = max(0.0, rule.deadline - time.time()) + BACKSTOP_SECONDS
         self.defer(
@@ -170,6 +178,9 @@ class RunOperator(ConnectedOperator):
 
     def wait_here(self, backend: Backend, waiting: Waiting) -> Wake:
         """Wait in the worker, by the same decisions as the trigger."""
+        from airflow_batch_provider.core.polling import Wake, Watch
+        from airflow_batch_provider.core.progress import Progress
+
         watch = Watch(waiting.rule, self.poll_interval, time.time(), Progress(self._spent_usd))
         while True:
             self._watched = backend, waiting.jobs
@@ -219,6 +230,9 @@ class RunOperator(ConnectedOperator):
 
     def _remember(self, run: BatchRun) -> None:
         """Keep what the link and the progress line show: the newest job's page, and what the ended jobs cost."""
+        from airflow_batch_provider.run.attempts import creates
+        from airflow_batch_provider.run.budget import cost_of, total_cost
+
         costs: list[float | None] = []
         for shard, attempt in creates(run.ledger.rounds()):
             if attempt.end:
@@ -228,6 +242,8 @@ class RunOperator(ConnectedOperator):
 
     def on_kill(self) -> None:
         """Create nothing more, and cancel what lives; Airflow gives five seconds."""
+        from airflow_batch_provider.operators.kill import KilledJobs, was_ended
+
         self._killed = True
         until = time.monotonic() + KILL_SECONDS
         self._ended_by_hand = was_ended(self.log)
@@ -254,6 +270,9 @@ def submitted(run: BatchRun) -> JSON:
 
     :raises BudgetError: when the budget kept jobs from being created; ``DeadlineError`` when the deadline did.
     """
+    from airflow_batch_provider.core.reconciling import OVER_BUDGET
+    from airflow_batch_provider.run.attempts import creates
+
     if (stopped := run.ledger.tries().stopped) is not None:
         error = BudgetError if stopped.startswith(OVER_BUDGET) else DeadlineError
         raise error(f"Stopped by {stopped}. Not every row was sent; clear this task to send the rest.")

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
-from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
-from airflow_batch_provider.images.fetch import ImagePolicy
-from airflow_batch_provider.images.inline import FOLDER, with_images
+from airflow_batch_provider.core.exports import lazy
 from airflow_batch_provider.operators.base import RunOperator
-from airflow_batch_provider.operators.connected import checked_directory, key_of, path_of
+from airflow_batch_provider.operators.connected import checked_directory, image_policy, key_of, path_of
 from airflow_batch_provider.operators.errors import airflow_errors
-from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
-from airflow_batch_provider.operators.steps import (
-    BatchInferenceCancelOperator,
-    BatchInferenceFetchOperator,
-    BatchInferenceValidateOperator,
-)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
+    from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
+    from airflow_batch_provider.operators.steps import (
+        BatchInferenceCancelOperator,
+        BatchInferenceFetchOperator,
+        BatchInferenceValidateOperator,
+    )
     from airflow_batch_provider.run.run import BatchRun
 
 __all__ = [
@@ -33,6 +32,16 @@ __all__ = [
     "BatchInferenceSubmitOperator",
     "BatchInferenceValidateOperator",
 ]
+
+__getattr__ = lazy(
+    "airflow_batch_provider.operators",
+    {
+        "BatchInferenceCancelOperator": "steps",
+        "BatchInferenceFetchOperator": "steps",
+        "BatchInferencePrepareOperator": "prepare",
+        "BatchInferenceValidateOperator": "steps",
+    },
+)
 
 WORDS = {
     "on_lost_create": ("fail", "resubmit"),
@@ -182,7 +191,7 @@ class BatchInferenceOperator(RunOperator):
         self._own_folder = "map_index" in str(output_path)
         # A guard whose template renders to None must not look like one that was never set.
         self._guarded = frozenset(name for name in _UNITS if getattr(self, name) is not None)
-        ImagePolicy.of(download_images)
+        image_policy(download_images)
 
     def execute(self, context: Context) -> JSON:
         """Begin the run or continue it."""
@@ -191,7 +200,9 @@ class BatchInferenceOperator(RunOperator):
         with airflow_errors():
             self._check()
             run = self.resumed(context)
-            if (policy := ImagePolicy.of(self.download_images)) is not None:
+            if (policy := image_policy(self.download_images)) is not None:
+                from airflow_batch_provider.images.inline import FOLDER, with_images
+
                 run.input_path = with_images(self.input_path, f"{run.directory.uri}{FOLDER}", policy)
             run.begin(first_try=ti.try_number <= 1)
             ti.xcom_push(key="run_path", value=run.directory.uri)
@@ -208,6 +219,8 @@ class BatchInferenceOperator(RunOperator):
         )
 
     def _options(self) -> RunOptions:
+        from airflow_batch_provider.core.records import RunOptions
+
         return RunOptions(
             model=self.model or None,
             endpoint=self.endpoint or None,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError
-from airflow_batch_provider.core.identity import run_key
-from airflow_batch_provider.core.records import RunOptions
-from airflow_batch_provider.run.ledger import Ledger
-from airflow_batch_provider.run.run import BatchRun
-from airflow_batch_provider.run.storage import RunDirectory, is_local, open_path
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_batch_provider.core.records import RunOptions
     from airflow_batch_provider.hooks.base import BatchInferenceHook
+    from airflow_batch_provider.images.fetch import ImagePolicy
+    from airflow_batch_provider.run.run import BatchRun
+    from airflow_batch_provider.run.storage import RunDirectory
 
 ONE_MACHINE_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
 
@@ -38,6 +38,10 @@ class ConnectedOperator(BaseOperator):
 
         :raises RunConflictError: when there is none.
         """
+        from airflow_batch_provider.core.records import RunOptions
+        from airflow_batch_provider.run.ledger import Ledger
+        from airflow_batch_provider.run.storage import RunDirectory
+
         directory = RunDirectory(run_path)
         record = Ledger(directory).run()
         if record is None:
@@ -49,6 +53,8 @@ class ConnectedOperator(BaseOperator):
 
     def open(self, directory: RunDirectory, options: RunOptions, **identity: Any) -> BatchRun:
         """A run on this operator's connection."""
+        from airflow_batch_provider.run.run import BatchRun
+
         if not self.conn_id:
             raise ConfigurationError("conn_id is missing; set it to the connection of the provider")
         self._run = BatchRun(
@@ -75,6 +81,8 @@ def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
 
     :raises ConfigurationError: for a local path where tasks may run on several machines.
     """
+    from airflow_batch_provider.run.storage import RunDirectory, is_local, open_path
+
     where = open_path(path)
     if is_local(where) and not allow_local_path:
         from airflow.configuration import conf
@@ -87,6 +95,19 @@ def checked_directory(path: str, *, allow_local_path: bool) -> RunDirectory:
                 "gs:// or abfs://, or set allow_local_path=True if all workers share this folder."
             )
     return RunDirectory(where)
+
+
+def image_policy(given: bool | Mapping[str, Any]) -> ImagePolicy | None:
+    """How images are fetched, None where they are not.
+
+    :param given: the operator's ``download_images``.
+    :raises ConfigurationError: naming what is unknown or makes no sense.
+    """
+    if given is False:
+        return None
+    from airflow_batch_provider.images.fetch import ImagePolicy
+
+    return ImagePolicy.of(given)
 
 
 def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
@@ -103,5 +124,7 @@ def path_of(output_path: str, context: Context, *, own_folder: bool) -> str:
 
 def key_of(context: Context) -> str:
     """Who the task's run is; the same for every try."""
+    from airflow_batch_provider.core.identity import run_key
+
     ti: Any = context["ti"]
     return run_key(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)

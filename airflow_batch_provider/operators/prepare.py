@@ -11,16 +11,14 @@ from airflow.sdk import BaseOperator
 from airflow_batch_provider.core.counts import counted, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError, InputError, Problem
 from airflow_batch_provider.core.preparing import Messages, RequestTemplate, prepare
-from airflow_batch_provider.core.rows import NumberedRow, RowFormat, format_of, read_rows
-from airflow_batch_provider.images.fetch import ImagePolicy
-from airflow_batch_provider.images.inline import FOLDER, Inliner
-from airflow_batch_provider.operators.connected import checked_directory
+from airflow_batch_provider.operators.connected import checked_directory, image_policy
 from airflow_batch_provider.operators.errors import airflow_errors
-from airflow_batch_provider.operators.sql import Parameters, select_rows, sql_hook
-from airflow_batch_provider.run.storage import RunDirectory, open_path, open_stream
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_batch_provider.core.rows import NumberedRow, RowFormat
+    from airflow_batch_provider.operators.sql import Parameters
 
 
 class _Seen:
@@ -123,7 +121,7 @@ class BatchInferencePrepareOperator(BaseOperator):
         self.download_images = download_images
         self.allow_local_path = allow_local_path
         self._check_origin()
-        ImagePolicy.of(download_images)
+        image_policy(download_images)
         # Compiled now to be thrown away: a template that cannot work is an import error of the DAG, not a failed run.
         self._template()
 
@@ -159,6 +157,8 @@ class BatchInferencePrepareOperator(BaseOperator):
             raise ConfigurationError("source_format and delimiter go with source, not with sql")
 
     def _write(self) -> int:
+        from airflow_batch_provider.run.storage import RunDirectory, open_path
+
         template, limit = self._template(), self._limit()
         target = open_path(self.output_path)
         if self.source is not None and str(target) == str(open_path(self.source)):
@@ -169,7 +169,9 @@ class BatchInferencePrepareOperator(BaseOperator):
         with self._rows(name) as rows, directory.writer(target.name) as out:
             seen = _Seen(rows)
             lines: Iterable[bytes] = prepare(seen, template, name, limit, show_values=self.sql is None)
-            if (policy := ImagePolicy.of(self.download_images)) is not None:
+            if (policy := image_policy(self.download_images)) is not None:
+                from airflow_batch_provider.images.inline import FOLDER, Inliner
+
                 store = RunDirectory(f"{directory.uri}/{target.name}{FOLDER}")
                 lines = Inliner(store, policy, name, show_values=self.sql is None).lines(
                     (seen.number, line) for line in lines
@@ -185,6 +187,9 @@ class BatchInferencePrepareOperator(BaseOperator):
 
     @contextmanager
     def _rows(self, name: str) -> Iterator[Iterable[NumberedRow]]:
+        from airflow_batch_provider.core.rows import format_of, read_rows
+        from airflow_batch_provider.operators.sql import select_rows, sql_hook
+
         if self.source is None:
             hook = sql_hook(str(self.sql_conn_id))
             with closing(select_rows(hook, str(self.sql), self.parameters, name)) as selected:
@@ -196,6 +201,8 @@ class BatchInferencePrepareOperator(BaseOperator):
 
     @staticmethod
     def _opened(source: str) -> BinaryIO:
+        from airflow_batch_provider.run.storage import open_stream
+
         try:
             return open_stream(source)
         except FileNotFoundError as error:

@@ -6,15 +6,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_batch_provider.backends.base import Backend
 from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError, ProviderError
-from airflow_batch_provider.core.polling import Waiting, WakeRule
-from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.operators.base import RunOperator, heed
 from airflow_batch_provider.operators.errors import airflow_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_batch_provider.backends.base import Backend
+    from airflow_batch_provider.core.records import JSON
 
 DAY = 24 * 3600.0
 
@@ -45,6 +45,8 @@ class BatchInferenceSensor(RunOperator):
 
     def execute(self, context: Context) -> JSON:
         """Wait, in the triggerer or here."""
+        from airflow_batch_provider.core.polling import Waiting, WakeRule
+
         with airflow_errors():
             backend, jobs = self._jobs()
             waiting = Waiting(tuple(jobs), WakeRule(time.time() + self.timeout))

@@ -101,6 +101,24 @@ print("HEAVY:", sorted(heavy))
     assert "HEAVY: []" in done.stdout, done.stdout + done.stderr[-3000:]
 
 
+def test_parsing_a_dag_imports_only_what_it_declares():
+    """What only a running task needs, the run and all it works with, is imported by the task; before, a DAG file paid
+    for 76 modules and 190 ms of CPU each time that it was parsed."""
+    code = """
+import sys
+import airflow.sdk, airflow.configuration  # which read what the provider says of itself
+from airflow_batch_provider import operators, sensors
+before = set(sys.modules)
+for package in operators, sensors:
+    for name in package.__all__:
+        getattr(package, name)
+loaded = {name.split(".")[1] for name in set(sys.modules) - before if name.startswith("airflow_batch_provider.")}
+print("ROOMS:", sorted(loaded))
+"""
+    done = run(sys.executable, "-c", code)
+    assert "ROOMS: ['core', 'links', 'operators', 'sensors']" in done.stdout, done.stdout + done.stderr[-3000:]
+
+
 def test_no_file_is_too_long(record_property):
     """No file has more than 400 lines; the longest is named in the report."""
     longest = files()[0]
