@@ -21,7 +21,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing.postgres import postgres as real_postgres
-from airflow_batch_provider.transfers.rows import EndedRun, Extras
+from airflow_batch_provider.transfers.columns import Extras
+from airflow_batch_provider.transfers.rows import EndedRun
 from airflow_batch_provider.transfers.tables import PostgresTable, Table, Values
 
 ROUNDS = 5

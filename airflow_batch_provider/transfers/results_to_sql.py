@@ -15,13 +15,13 @@ from airflow.sdk import BaseOperator
 from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import ReconciliationError
 from airflow_batch_provider.operators.errors import airflow_errors
-from airflow_batch_provider.operators.sql import nothing_of_the_rows, sql_hook
-from airflow_batch_provider.run.storage import RunDirectory
-from airflow_batch_provider.transfers.rows import EndedRun, Extras, prices_of
+from airflow_batch_provider.transfers.columns import Extras
 from airflow_batch_provider.transfers.tables import TABLES, Table, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_batch_provider.transfers.rows import EndedRun
 
 
 class BatchResultsToSqlOperator(BaseOperator):
@@ -76,6 +76,10 @@ class BatchResultsToSqlOperator(BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Load."""
+        from airflow_batch_provider.operators.sql import sql_hook
+        from airflow_batch_provider.run.storage import RunDirectory
+        from airflow_batch_provider.transfers.rows import EndedRun
+
         with airflow_errors():
             target, extras = quoted(self.table, self.schema), self._extras()
             run = EndedRun.read(RunDirectory(self.run_path))
@@ -89,6 +93,9 @@ class BatchResultsToSqlOperator(BaseOperator):
         return Extras.checked(parse_json=self.parse_json, json_fields=self.json_fields)
 
     def _load(self, hook: Any, table: Table, run: EndedRun, extras: Extras) -> int:
+        from airflow_batch_provider.operators.sql import nothing_of_the_rows
+        from airflow_batch_provider.transfers.rows import prices_of
+
         rows = run.rows(extras, prices_of(run.conn_id))
         with closing(hook.get_conn()) as connection:
             try:

@@ -2,103 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
-
-import orjson
 
 from airflow_batch_provider.core.answers import read_answer
 from airflow_batch_provider.core.counts import Usage
-from airflow_batch_provider.core.errors import ConfigurationError, ReconciliationError, RunConflictError
+from airflow_batch_provider.core.errors import ReconciliationError, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import JSON, BatchResult
 from airflow_batch_provider.dialects.openai import read_line
 from airflow_batch_provider.run.ledger import Ledger
 from airflow_batch_provider.run.pricing import Prices
 from airflow_batch_provider.run.storage import RunDirectory
-from airflow_batch_provider.transfers.tables import IDENTIFIER, Values
+from airflow_batch_provider.transfers.columns import Extras, clean, clean_json
+from airflow_batch_provider.transfers.tables import Values
 
 _LOG = logging.getLogger(__name__)
 
-COLUMNS = {
-    "run_key": "TEXT NOT NULL",
-    "custom_id": "TEXT NOT NULL",
-    "outcome": "TEXT NOT NULL",
-    "status_code": "INTEGER",
-    "content": "TEXT",
-    "finish_reason": "TEXT",
-    "error_code": "TEXT",
-    "error_message": "TEXT",
-    "prompt_tokens": "BIGINT",
-    "completion_tokens": "BIGINT",
-    "cost_usd": "NUMERIC",
-    "model": "TEXT",
-    "route": "TEXT",
-    "job_id": "TEXT",
-    "response": "TEXT",
-    "loaded_at": "TEXT NOT NULL",
-}
-JSON_COLUMN = "content_json"
 _PART = re.compile(r"part-(.+)\.jsonl")
-_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_NOT_JSON = object()
 
 FindPrice = Callable[["str | None"], "Prices | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """The columns that the author adds to :data:`COLUMNS`.
-
-    :param parse_json: ``content_json``.
-    :param paths: of fields of the answer's JSON, by column.
-    """
-
-    parse_json: bool = False
-    paths: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @classmethod
-    def checked(cls, *, parse_json: bool, json_fields: Mapping[str, str] | None) -> Extras:
-        """From the operator's arguments.
-
-        :raises ConfigurationError: when a column's name or a path is not valid.
-        """
-        fields = json_fields or {}
-        taken = {*COLUMNS, JSON_COLUMN}
-        for column, path in fields.items():
-            if not IDENTIFIER.fullmatch(column) or column.lower() in taken:
-                raise ConfigurationError(
-                    f"json_fields: {column!r} is not a valid column name; use letters, digits and _, at most 63, no "
-                    f"digit first, and none of {', '.join(sorted(taken))}"
-                )
-            if not isinstance(path, str) or not all(path.split(".")):
-                raise ConfigurationError(
-                    f'json_fields: {column!r} requires a path in the answer, e.g. "result.score" or "items.0"'
-                )
-            taken.add(column.lower())
-        return cls(parse_json, {column: path.split(".") for column, path in fields.items()})
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """All columns of the table with their types."""
-        names = [*([JSON_COLUMN] if self.parse_json else []), *self.paths]
-        return COLUMNS | dict.fromkeys(names, "TEXT")
-
-    def values(self, content: str | None) -> Iterator[str | None]:
-        """Their values."""
-        if self.parse_json:
-            yield _json_or_none(content)
-        if self.paths:
-            answer = _parsed(content)
-            for path in self.paths.values():
-                yield _cell(_at(answer, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +95,21 @@ class EndedRun:
         # The model that the row was sent to, so that rows that failed have one too, and all rows of a job the same.
         model = job.get("model") or answer.model
         return (
-            _clean(self.run_key),
-            _clean(answer.custom_id),
+            clean(self.run_key),
+            clean(answer.custom_id),
             result.outcome,
             answer.status_code,
-            _clean(answer.content),
-            _clean(answer.finish_reason),
-            _clean(answer.error_code),
-            _clean(answer.error_message),
+            clean(answer.content),
+            clean(answer.finish_reason),
+            clean(answer.error_code),
+            clean(answer.error_message),
             answer.prompt_tokens,
             answer.completion_tokens,
             _cost(result, price(model)),
-            _clean(model),
-            _clean(self.route),
-            _clean(job.get("id")),
-            _clean_json(answer.response),
+            clean(model),
+            clean(self.route),
+            clean(job.get("id")),
+            clean_json(answer.response),
             now,
         )
 
@@ -216,14 +142,9 @@ def _cost(result: BatchResult, prices: Prices | None) -> float | None:
     return None if cost is None else round(cost, 12)
 
 
-def _clean(text: str | None) -> str | None:
-    """Without NUL, which PostgreSQL cannot store in any type of text."""
-    return text.replace("\x00", "\ufffd") if text else text
-
-
 def _keep_apart(custom_id: str, cleaned: set[str], where: str) -> None:
     """Refuse an id that would become another row's, because a row would be lost."""
-    key = _clean(custom_id) or ""
+    key = clean(custom_id) or ""
     if "\ufffd" not in key:
         return
     if key in cleaned:
@@ -231,50 +152,3 @@ def _keep_apart(custom_id: str, cleaned: set[str], where: str) -> None:
             f"{where}: its custom_id differs from another's only by a NUL, which no table can store; nothing was loaded"
         )
     cleaned.add(key)
-
-
-def _clean_json(text: str | None) -> str | None:
-    r"""Without ``\u0000``, which JSONB refuses; ``\\u0000`` is a backslash and a word."""
-    return _ESCAPED_NUL.sub("\\1\ufffd", text) if text and "\\u0000" in text else text
-
-
-def _json_or_none(text: str | None) -> str | None:
-    try:
-        orjson.loads(text or "")
-    except orjson.JSONDecodeError:
-        return None
-    return _clean_json(text)
-
-
-def _parsed(text: str | None) -> Any:
-    if not text:
-        return _NOT_JSON
-    try:
-        # Not orjson, which turns an id of more than 64 bits into a float.
-        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return _NOT_JSON
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        if isinstance(value, dict) and name in value:
-            value = value[name]
-        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return None
-    return value
-
-
-def _cell(value: Any) -> str | None:
-    """Text as it is, null and what is not there as NULL, everything else as JSON."""
-    if value is None or value is _NOT_JSON:
-        return None
-    text = value if isinstance(value, str) else _clean_json(json.dumps(value, ensure_ascii=False))
-    return _clean(_SURROGATE.sub("\ufffd", text or ""))

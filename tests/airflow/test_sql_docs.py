@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from airflow_batch_provider.transfers.rows import COLUMNS
+from airflow_batch_provider.transfers.columns import COLUMNS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

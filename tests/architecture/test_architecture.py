@@ -107,16 +107,18 @@ def test_parsing_a_dag_imports_only_what_it_declares():
     code = """
 import sys
 import airflow.sdk, airflow.configuration  # which read what the provider says of itself
-from airflow_batch_provider import operators, sensors
+from airflow_batch_provider import operators, sensors, transfers
 before = set(sys.modules)
-for package in operators, sensors:
+for package in operators, sensors, transfers:
     for name in package.__all__:
         getattr(package, name)
 loaded = {name.split(".")[1] for name in set(sys.modules) - before if name.startswith("airflow_batch_provider.")}
 print("ROOMS:", sorted(loaded))
 """
     done = run(sys.executable, "-c", code)
-    assert "ROOMS: ['core', 'links', 'operators', 'sensors']" in done.stdout, done.stdout + done.stderr[-3000:]
+    assert "ROOMS: ['core', 'links', 'operators', 'sensors', 'transfers']" in done.stdout, (
+        done.stdout + done.stderr[-3000:]
+    )
 
 
 def test_no_file_is_too_long(record_property):

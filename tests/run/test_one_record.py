@@ -14,7 +14,8 @@ from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.dialects.openai import error_line, read_line, without_unusable
 from airflow_batch_provider.dialects.torn import decoded
 from airflow_batch_provider.run.storage import RunDirectory
-from airflow_batch_provider.transfers.rows import EndedRun, Extras
+from airflow_batch_provider.transfers.columns import Extras
+from airflow_batch_provider.transfers.rows import EndedRun
 from tests.run.test_mutated_lines import FAMILIES, spoil, stage
 
 SEED = 20261128
