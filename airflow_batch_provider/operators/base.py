@@ -21,6 +21,7 @@ from airflow_batch_provider.core.errors import (
     RetryableError,
     RunConflictError,
 )
+from airflow_batch_provider.core.records import JSON, Job
 from airflow_batch_provider.links.batch_inference import BatchInferenceLink
 from airflow_batch_provider.operators.connected import ConnectedOperator
 from airflow_batch_provider.operators.errors import airflow_errors
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from airflow_batch_provider.backends.base import Backend
     from airflow_batch_provider.core.polling import Waiting, Wake
-    from airflow_batch_provider.core.records import JSON, Job
     from airflow_batch_provider.core.summary import RunSummary
     from airflow_batch_provider.run.run import BatchRun, Done
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_batch_provider.core.counts import read_guard, read_share, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.exports import lazy
+from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
 from airflow_batch_provider.operators.base import RunOperator
 from airflow_batch_provider.operators.connected import checked_directory, image_policy, key_of, path_of
 from airflow_batch_provider.operators.errors import airflow_errors
@@ -15,7 +16,6 @@ from airflow_batch_provider.operators.errors import airflow_errors
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_batch_provider.core.records import JSON, OnDeadline, OnLostCreate, OnLostJob, OnUnusable, RunOptions
     from airflow_batch_provider.operators.prepare import BatchInferencePrepareOperator
     from airflow_batch_provider.operators.steps import (
         BatchInferenceCancelOperator,
@@ -219,8 +219,6 @@ class BatchInferenceOperator(RunOperator):
         )
 
     def _options(self) -> RunOptions:
-        from airflow_batch_provider.core.records import RunOptions
-
         return RunOptions(
             model=self.model or None,
             endpoint=self.endpoint or None,

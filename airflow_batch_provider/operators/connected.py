@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError
+from airflow_batch_provider.core.records import RunOptions
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_batch_provider.core.records import RunOptions
     from airflow_batch_provider.hooks.base import BatchInferenceHook
     from airflow_batch_provider.images.fetch import ImagePolicy
     from airflow_batch_provider.run.run import BatchRun
@@ -38,7 +38,6 @@ class ConnectedOperator(BaseOperator):
 
         :raises RunConflictError: when there is none.
         """
-        from airflow_batch_provider.core.records import RunOptions
         from airflow_batch_provider.run.ledger import Ledger
         from airflow_batch_provider.run.storage import RunDirectory
 

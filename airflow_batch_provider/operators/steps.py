@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.core.counts import counted, read_whole_guard
 from airflow_batch_provider.core.errors import ConfigurationError
+from airflow_batch_provider.core.records import JSON, RunOptions
 from airflow_batch_provider.operators.base import RunOperator
 from airflow_batch_provider.operators.connected import ConnectedOperator, checked_directory, key_of, path_of
 from airflow_batch_provider.operators.errors import airflow_errors
@@ -13,7 +14,6 @@ from airflow_batch_provider.operators.errors import airflow_errors
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_batch_provider.core.records import JSON
     from airflow_batch_provider.run.run import BatchRun
 
 
@@ -67,7 +67,6 @@ class BatchInferenceFetchOperator(RunOperator):
             return self.follow(self.run_path, self.conn_id)
         if not self.output_path:
             raise ConfigurationError("output_path is missing; set it to a folder for the results of batch_id")
-        from airflow_batch_provider.core.records import RunOptions
         from airflow_batch_provider.run.attach import attach
 
         path = path_of(self.output_path, context, own_folder=self._own_folder)
@@ -148,7 +147,6 @@ class BatchInferenceValidateOperator(ConnectedOperator):
 
     def execute(self, context: Context) -> JSON:
         """Read the file once."""
-        from airflow_batch_provider.core.records import RunOptions
         from airflow_batch_provider.run.preview import Plan
 
         with airflow_errors():

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.core.errors import ConfigurationError, DeadlineError, ProviderError
+from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.operators.base import RunOperator, heed
 from airflow_batch_provider.operators.errors import airflow_errors
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batch_provider.backends.base import Backend
-    from airflow_batch_provider.core.records import JSON
 
 DAY = 24 * 3600.0
 
