@@ -12,6 +12,37 @@ NETWORK = "Bucket, encryption, network"
 JOBS = "Jobs and account quotas"
 
 
+PROVIDER = ProviderFacts(
+    Limits(
+        min_rows=100,
+        max_rows=50_000,
+        max_bytes=1_000_000_000,
+        # botocore: ModelInvocationJobTimeoutDurationInHours.
+        window_hours=24,
+        longest_hours=168,
+        endpoints=("/v1/chat/completions", "/v1/embeddings"),
+        source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file; they "
+        "differ by model and account, set min_rows, max_rows, max_bytes of the connection to yours",
+    ),
+    PriceList("aws", discount=0.5, source="AWS, Amazon Bedrock pricing: batch inference at half the on-demand price"),
+    # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
+    Admission(max_jobs=20),
+    # botocore's ModelInvocationJobStatus. Expired: not begun in time; PartiallyCompleted: not done in time.
+    statuses={
+        "Submitted": JobStatus.VALIDATING,
+        "Validating": JobStatus.VALIDATING,
+        "Scheduled": JobStatus.VALIDATING,
+        "InProgress": JobStatus.IN_PROGRESS,
+        "Completed": JobStatus.COMPLETED,
+        "PartiallyCompleted": JobStatus.PARTIALLY_COMPLETED,
+        "Failed": JobStatus.FAILED,
+        "Stopping": JobStatus.CANCELLING,
+        "Stopped": JobStatus.CANCELLED,
+        "Expired": JobStatus.EXPIRED,
+    },
+)
+
+
 class BedrockSettings(Settings):
     """Extra fields of a ``bedrock_batch`` connection."""
 
@@ -47,7 +78,11 @@ class BedrockSettings(Settings):
     s3_url: Address | None = setting("S3 URL", "Another address for S3.", section=NETWORK)
     sts_url: Address | None = setting("STS URL", "Another address for STS.", section=NETWORK)
     timeout_hours: int | None = setting(
-        "Timeout in hours", "Bedrock stops a job after this time, 24 to 168 hours.", section=JOBS, ge=24, le=168
+        "Timeout in hours",
+        "Bedrock stops a job after this time, 24 to 168 hours.",
+        section=JOBS,
+        ge=PROVIDER.limits.window_hours,
+        le=PROVIDER.limits.longest_hours,
     )
     tags: dict[str, str] = setting("Tags", 'Set on every job, e.g. {"team": "search"}.', default=dict, section=JOBS)
     min_rows: int | None = setting(
@@ -58,33 +93,6 @@ class BedrockSettings(Settings):
     model_families: dict[str, str] = setting("Model families", FAMILIES, default=dict, section=JOBS)
     model_facts: Facts = setting("Model facts", FACTS, default=dict, section=JOBS)
 
-
-PROVIDER = ProviderFacts(
-    Limits(
-        min_rows=100,
-        max_rows=50_000,
-        max_bytes=1_000_000_000,
-        endpoints=("/v1/chat/completions", "/v1/embeddings"),
-        source="AWS, quotas for Amazon Bedrock: at least 100 records a job, 50,000 records and 1 GB a file; they "
-        "differ by model and account, set min_rows, max_rows, max_bytes of the connection to yours",
-    ),
-    PriceList("aws", discount=0.5, source="AWS, Amazon Bedrock pricing: batch inference at half the on-demand price"),
-    # "Sum of in-progress and submitted batch inference jobs using a base model": 20 in most accounts.
-    Admission(max_jobs=20),
-    # botocore's ModelInvocationJobStatus. Expired: not begun in time; PartiallyCompleted: not done in time.
-    statuses={
-        "Submitted": JobStatus.VALIDATING,
-        "Validating": JobStatus.VALIDATING,
-        "Scheduled": JobStatus.VALIDATING,
-        "InProgress": JobStatus.IN_PROGRESS,
-        "Completed": JobStatus.COMPLETED,
-        "PartiallyCompleted": JobStatus.PARTIALLY_COMPLETED,
-        "Failed": JobStatus.FAILED,
-        "Stopping": JobStatus.CANCELLING,
-        "Stopped": JobStatus.CANCELLED,
-        "Expired": JobStatus.EXPIRED,
-    },
-)
 
 CONNECTION = ConnectionType(
     "bedrock_batch",

@@ -278,6 +278,8 @@ class Limits:
     :param max_row_tokens: tokens to embed in one request.
     :param min_rows: fewer requests than this are refused by the provider.
     :param window_hours: after how many hours the provider ends a job by itself, or when to give up on it.
+    :param longest_hours: the longest time that a run may set for a job, of which ``window_hours`` is then the shortest;
+        None where it has no say.
     :param endpoints: accepted endpoints in OpenAI's spelling.
     :param source: where the figures come from.
     :param life: how long files may be kept (``expires_after``), None where nobody says.
@@ -289,6 +291,7 @@ class Limits:
     endpoints: tuple[str, ...]
     min_rows: int = 1
     window_hours: float = 24
+    longest_hours: float | None = None
     model_required: bool = True
     max_texts: int | None = None
     max_row_texts: int | None = None

@@ -265,7 +265,7 @@ def test_unfit_values(place: dict[str, Any], options: dict[str, Any], told: str)
     """What Bedrock would refuse is refused by its field's name."""
     given = BedrockPlace(**{"region": "us-east-1", "bucket": "batch-bucket", "role_arn": ROLE, **place})
     with pytest.raises(ConfigurationError, match=told):
-        check_values(given, options)
+        check_values(given, options, BEDROCK.limits)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_unfit_values(place: dict[str, Any], options: dict[str, Any], told: str)
 def test_fit_values(key: str) -> None:
     """What the service takes passes."""
     options = {"kms_key_id": key, "output_uri": "s3://other-bucket", "timeout_hours": 168, "tags": {"a:b": "c d"}}
-    check_values(PLACE, options)
+    check_values(PLACE, options, BEDROCK.limits)
     assert PLACE.output(options) == "s3://other-bucket/"
     assert re.fullmatch(constraints("KmsKeyId")["pattern"], key)
 

@@ -129,7 +129,7 @@ class BedrockBackend(Backend):
             raise ConfigurationError(f"Connection type {self.name}: {'; '.join(self.place.missing)}")
 
     def window_hours(self, options: Mapping[str, Any]) -> float:
-        """The run's own ``timeout_hours``, else the connection's, else Bedrock's 24."""
+        """The run's own ``timeout_hours``, else the connection's, else Bedrock's own."""
         return self.place.hours(options) or self.limits.window_hours
 
     @property
@@ -168,7 +168,7 @@ class BedrockBackend(Backend):
         self._refuse_missing()
         checks.check_options(options, self.option_names)
         place = self.place
-        check_values(place, options)
+        check_values(place, options, self.provider.limits)
         unfit = sorted(set(endpoints) - set(self.limits.endpoints))
         if unfit:
             raise ConfigurationError(

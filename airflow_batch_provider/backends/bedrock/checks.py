@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import safe_name
+from airflow_batch_provider.core.records import Limits
 
 JOB_NAME_LENGTH = 63
 URI_LENGTH = 1024
@@ -109,13 +110,21 @@ def check_place(bucket: str, role_arn: str, output_uri: str, kms_key_id: str | N
         raise ConfigurationError(f"bucket_owner: {owner!r} is not an account id; write its 12 digits")
 
 
-def check_job(hours: int | None, tags: Mapping[str, str], subnets: tuple[str, ...], groups: tuple[str, ...]) -> None:
+def check_hours(hours: int | None, limits: Limits) -> None:
+    """Refuse a time that Bedrock gives no job.
+
+    :raises ConfigurationError: naming the field.
+    """
+    least, most = limits.window_hours, limits.longest_hours or limits.window_hours
+    if hours is not None and not least <= hours <= most:
+        raise ConfigurationError(f"timeout_hours: Bedrock takes {least:g} to {most:g} hours, not {hours}")
+
+
+def check_job(tags: Mapping[str, str], subnets: tuple[str, ...], groups: tuple[str, ...]) -> None:
     """Refuse what else a create would be refused for.
 
     :raises ConfigurationError: naming the field and the remedy.
     """
-    if hours is not None and not 24 <= hours <= 168:
-        raise ConfigurationError(f"timeout_hours: Bedrock takes 24 to 168 hours, not {hours}")
     if bool(subnets) != bool(groups) or len(subnets) > 16 or len(groups) > 5:
         raise ConfigurationError(
             "subnet_ids and security_group_ids: Bedrock takes both or none, at most 16 subnets and 5 groups"

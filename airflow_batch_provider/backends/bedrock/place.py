@@ -11,7 +11,7 @@ from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.jobs import TOKEN_KEY
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import own_of
-from airflow_batch_provider.core.records import JSON, Shard
+from airflow_batch_provider.core.records import JSON, Limits, Shard
 from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import Family, bedrock_family
 
@@ -97,15 +97,17 @@ def named(model: str | None) -> str:
     return model
 
 
-def check_values(place: BedrockPlace, options: Mapping[str, Any]) -> None:
+def check_values(place: BedrockPlace, options: Mapping[str, Any], limits: Limits) -> None:
     """Refuse what Bedrock would refuse of a place and a run's options.
 
+    :param limits: Bedrock's own.
     :raises ConfigurationError: naming the field and the remedy.
     """
     checks.check_place(
         place.bucket, place.role(options), place.output(options), place.kms_key(options), place.bucket_owner
     )
-    checks.check_job(place.hours(options), place.all_tags(options), place.subnet_ids, place.security_group_ids)
+    checks.check_hours(place.hours(options), limits)
+    checks.check_job(place.all_tags(options), place.subnet_ids, place.security_group_ids)
 
 
 def create_call(place: BedrockPlace, shard: Shard, token: str, input_id: str, options: Mapping[str, Any]) -> JSON:
