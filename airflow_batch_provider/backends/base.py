@@ -7,9 +7,10 @@ triggerer and a DAG parser import this package without ever needing them.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, TypeAlias
 
 from airflow_batch_provider.backends.boundary import CALLS, guarded
@@ -35,6 +36,13 @@ def no_model(provider: str) -> str:
     :param provider: its name, for the message.
     """
     return f"{provider} jobs require a model: set body.model, the operator's model or the connection's default_model"
+
+
+async def for_each(job_ids: Sequence[str], call: Callable[[str], Awaitable[None]]) -> None:
+    """Call for all jobs at once, whatever becomes of one of them; then raise the first error, if there was one."""
+    for end in await asyncio.gather(*map(call, job_ids), return_exceptions=True):
+        if end is not None:
+            raise end
 
 
 class _Hidden(tuple[str, ...]):

@@ -7,7 +7,7 @@ seconds since the epoch (UTC), token counts in the provider's own tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -297,6 +297,15 @@ class Limits:
     max_row_texts: int | None = None
     max_row_tokens: int | None = None
     life: Life | None = None
+
+    def within(self, min_rows: int | None, max_rows: int | None, max_bytes: int | None) -> Limits:
+        """With an account's own quotas, where it has others."""
+        return replace(
+            self,
+            min_rows=min_rows or self.min_rows,
+            max_rows=max_rows or self.max_rows,
+            max_bytes=max_bytes or self.max_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

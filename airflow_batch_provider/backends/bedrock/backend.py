@@ -10,19 +10,20 @@ import functools
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import orjson
 
-from airflow_batch_provider.backends.base import Backend, Lines, no_model
+from airflow_batch_provider.backends.base import Lines, for_each
 from airflow_batch_provider.backends.bedrock import checks
 from airflow_batch_provider.backends.bedrock.errors import translated
 from airflow_batch_provider.backends.bedrock.jobs import read_counts, read_job
 from airflow_batch_provider.backends.bedrock.place import BedrockPlace, check_values, create_call, named
 from airflow_batch_provider.backends.bedrock.store import BedrockStore
+from airflow_batch_provider.backends.bucket import BucketBackend
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard_aws
@@ -32,10 +33,9 @@ from airflow_batch_provider.core.errors import (
     ConfigurationError,
     NotFoundError,
     ProviderError,
-    RequestRejectedError,
 )
 from airflow_batch_provider.core.provider_facts import ProviderFacts
-from airflow_batch_provider.core.records import JSON, Job, JobStatus, Limits, ModelRules, Shard
+from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
 
 __all__ = ["BedrockBackend", "BedrockPlace"]
@@ -48,7 +48,7 @@ _LARGE_PAGE = 1000
 T = TypeVar("T")
 
 
-class BedrockBackend(Backend):
+class BedrockBackend(BucketBackend):
     """Batch inference on Amazon Bedrock.
 
     :param place: where jobs run and what they are given.
@@ -59,6 +59,7 @@ class BedrockBackend(Backend):
     """
 
     name = "bedrock_batch"
+    store: BedrockStore
     create_is_repeatable: ClassVar[bool] = True
     handles: ClassVar[tuple[str, ...]] = (
         "`clientRequestToken` (its own part)",
@@ -79,11 +80,8 @@ class BedrockBackend(Backend):
         s3_url: str | None = None,
         models: ModelRules | None = None,
     ) -> None:
+        super().__init__(provider, models, place.missing)
         self.place = place
-        self.provider = provider
-        self.price_list = provider.price_list
-        self.admission = provider.admission
-        self.models = models or ModelRules()
         self._session = session
         self._urls = {"bedrock": bedrock_url, "s3": s3_url}
         self._clients: dict[str, Any] = {}
@@ -124,10 +122,6 @@ class BedrockBackend(Backend):
             guard_aws(client)
             return client
 
-    def _refuse_missing(self) -> None:
-        if self.place.missing:
-            raise ConfigurationError(f"Connection type {self.name}: {'; '.join(self.place.missing)}")
-
     def window_hours(self, options: Mapping[str, Any]) -> float:
         """The run's own ``timeout_hours``, else the connection's, else Bedrock's own."""
         return self.place.hours(options) or self.limits.window_hours
@@ -135,14 +129,9 @@ class BedrockBackend(Backend):
     @property
     def limits(self) -> Limits:
         """Bedrock's quotas, or the account's own where the connection sets them."""
-        place, known = self.place, self.provider.limits
-        return replace(
-            known,
-            min_rows=place.min_rows or known.min_rows,
-            max_rows=place.max_rows or known.max_rows,
-            max_bytes=place.max_bytes or known.max_bytes,
-            window_hours=place.timeout_hours or known.window_hours,
-        )
+        place = self.place
+        held = self.provider.limits.within(place.min_rows, place.max_rows, place.max_bytes)
+        return replace(held, window_hours=place.timeout_hours or held.window_hours)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -169,13 +158,7 @@ class BedrockBackend(Backend):
         checks.check_options(options, self.option_names)
         place = self.place
         check_values(place, options, self.provider.limits)
-        unfit = sorted(set(endpoints) - set(self.limits.endpoints))
-        if unfit:
-            raise ConfigurationError(
-                f"{self.name} supports {' and '.join(self.limits.endpoints)}, not {', '.join(unfit)}"
-            )
-        if endpoints and None in models:
-            raise ConfigurationError(no_model("Bedrock"))
+        self._refuse_unfit("Bedrock", models, endpoints)
         for model in filter(None, models):
             place.family(model)
             checks.check_region(model, place.region)
@@ -274,11 +257,6 @@ class BedrockBackend(Backend):
         size = _SMALL_PAGE if limit is None else max(1, min(limit, _LARGE_PAGE))
         return Pages(functools.partial(self._page, size), limit)
 
-    def outputs(self, job: Job) -> Iterator[bytes]:
-        """Every output file below the job's own prefix."""
-        for prefix in job.outputs:
-            yield from self.store.outputs(prefix)
-
     def usage(self, job: Job) -> Usage | None:
         """Tokens of the whole job by its manifest, None where there is none or it does not say."""
         manifest = self._manifest(job)
@@ -296,27 +274,10 @@ class BedrockBackend(Backend):
             return None
         return manifest if isinstance(manifest, dict) else None
 
-    def download(self, handle: str) -> Iterator[bytes]:
-        """An object's bytes; of a URI that ends with a slash, the output files below it."""
-        return self.store.read(handle)
-
-    def cancel(self, job_id: str) -> None:
-        """Stop; a job that has ended, or is ending, already answers 400, which is not an error."""
+    def _stop(self, job_id: str) -> None:
         client = self.client
-        try:
-            with translated("StopModelInvocationJob"):
-                client.stop_model_invocation_job(jobIdentifier=job_id)
-        except (RequestRejectedError, ProviderError) as error:
-            if error.status not in (400, 409):
-                raise
-            status = self.retrieve(job_id).status
-            if not status.is_terminal and status is not JobStatus.CANCELLING:
-                raise
-
-    def delete(self, handle: str) -> None:
-        """Delete an object, or all below a URI that ends with a slash; without ``s3:DeleteObject``, an error names the
-        object and the permission."""
-        self.store.delete(handle)
+        with translated("StopModelInvocationJob"):
+            client.stop_model_invocation_job(jobIdentifier=job_id)
 
     def console_url(self, job_id: str) -> str | None:
         """AWS's page of the region's batch inference jobs; the address of a single one is not documented."""
@@ -377,10 +338,7 @@ class BedrockBackend(Backend):
 
     async def acancel(self, job_ids: Sequence[str]) -> None:
         """Stop all, whatever becomes of one of them."""
-        calls = (_elsewhere(functools.partial(self.cancel, job_id)) for job_id in job_ids)
-        for end in await asyncio.gather(*calls, return_exceptions=True):
-            if end is not None:
-                raise end
+        await for_each(job_ids, lambda job_id: _elsewhere(functools.partial(self.cancel, job_id)))
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from airflow_batch_provider.backends.gateways.clouds import CLOUDS, CloudBackend
 from airflow_batch_provider.backends.wire.openai import OpenAIBackend
 from airflow_batch_provider.backends.wire.route import Route, WireFacts
 from airflow_batch_provider.core.provider_facts import ProviderFacts
-from airflow_batch_provider.core.records import Limits, ModelRules
+from airflow_batch_provider.core.records import ModelRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,6 @@ PORTKEY_PROVIDERS: dict[str, Behind] = {
 _NO_PLACE = CloudPlace()
 
 
-def _limits(known: Limits, place: CloudPlace) -> Limits:
-    """What the connection itself says of a cloud's quotas comes first."""
-    return replace(
-        known,
-        min_rows=place.min_rows or known.min_rows,
-        max_rows=place.max_rows or known.max_rows,
-        max_bytes=place.max_bytes or known.max_bytes,
-    )
-
-
 def _facts(
     gateway: Gateway,
     provider: ProviderFacts,
@@ -69,7 +59,7 @@ def _facts(
         identity = {**identity, **{name: value for name, value in facts.items() if value}}
     return WireFacts(
         gateway.name,
-        replace(provider, limits=_limits(provider.limits, place)),
+        replace(provider, limits=provider.limits.within(place.min_rows, place.max_rows, place.max_bytes)),
         missing=tuple(missing),
         ascii_only=gateway.ascii_only,
         output_endpoint=True,

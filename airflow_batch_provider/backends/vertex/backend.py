@@ -11,11 +11,11 @@ import functools
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar
 
-from airflow_batch_provider.backends.base import Backend, Lines, no_model
+from airflow_batch_provider.backends.base import Lines, for_each, no_model
+from airflow_batch_provider.backends.bucket import BucketBackend, is_over
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
@@ -42,7 +42,7 @@ from airflow_batch_provider.core.errors import (
     RequestRejectedError,
 )
 from airflow_batch_provider.core.provider_facts import ProviderFacts
-from airflow_batch_provider.core.records import JSON, Job, JobStatus, Limits, ModelRules, Shard
+from airflow_batch_provider.core.records import JSON, Job, Limits, ModelRules, Shard
 from airflow_batch_provider.dialects.base import LineFormat
 
 __all__ = ["VertexBackend", "VertexPlace"]
@@ -53,7 +53,7 @@ _PAGE = 100
 _STORAGE_URL = "https://storage.googleapis.com"
 
 
-class VertexBackend(Backend):
+class VertexBackend(BucketBackend):
     """Batch prediction on Google Vertex AI.
 
     :param place: where jobs run and what they are given.
@@ -64,6 +64,7 @@ class VertexBackend(Backend):
     """
 
     name = "vertex_ai_batch"
+    store: VertexStore
     handles: ClassVar[tuple[str, ...]] = (
         f"the label `{TOKEN_LABEL}`",
         "the job's name",
@@ -81,11 +82,8 @@ class VertexBackend(Backend):
         storage_url: str | None = None,
         models: ModelRules | None = None,
     ) -> None:
+        super().__init__(provider, models, place.missing)
         self.place = place
-        self.provider = provider
-        self.price_list = provider.price_list
-        self.admission = provider.admission
-        self.models = models or ModelRules()
         host = "aiplatform.googleapis.com" if place.region == GLOBAL else f"{place.region}-aiplatform.googleapis.com"
         self._url = vertex_url or f"https://{host}"
         self._storage_url = storage_url or _STORAGE_URL
@@ -132,15 +130,10 @@ class VertexBackend(Backend):
         guard(client._http)
         return client
 
-    def _refuse_missing(self) -> None:
-        if self.place.missing:
-            raise ConfigurationError(f"Connection type {self.name}: {'; '.join(self.place.missing)}")
-
     @property
     def limits(self) -> Limits:
         """What one job may hold."""
-        place, known = self.place, self.provider.limits
-        return replace(known, max_rows=place.max_rows or known.max_rows, max_bytes=place.max_bytes or known.max_bytes)
+        return self.provider.limits.within(None, self.place.max_rows, self.place.max_bytes)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -160,13 +153,7 @@ class VertexBackend(Backend):
         """Refuse a missing or unfit field, an unknown option or model, and buckets that do not serve the region."""
         self._refuse_missing()
         check_values(self.place, options)
-        unfit = sorted(set(endpoints) - set(self.limits.endpoints))
-        if unfit:
-            raise ConfigurationError(
-                f"{self.name} supports {' and '.join(self.limits.endpoints)}, not {', '.join(unfit)}"
-            )
-        if endpoints and None in models:
-            raise ConfigurationError(no_model("Vertex AI"))
+        self._refuse_unfit("Vertex AI", models, endpoints)
         for model in filter(None, models):
             check_model(self.place, model)
         for bucket in dict.fromkeys([self.place.bucket, split_uri(self.place.output(options))[0]]):
@@ -269,28 +256,10 @@ class VertexBackend(Backend):
         """Jobs of this project and region, page by page; the order of Google's pages is not documented."""
         return Pages(functools.partial(self._page, _PAGE if limit is None else min(limit, _PAGE)), limit)
 
-    def outputs(self, job: Job) -> Iterator[bytes]:
-        """Every output file below the job's own directory."""
-        for prefix in job.outputs:
-            yield from self.store.outputs(prefix)
-
-    def download(self, handle: str) -> Iterator[bytes]:
-        """An object's bytes; of a URI that ends with a slash, the output files below it."""
-        return self.store.read(handle)
-
-    def cancel(self, job_id: str) -> None:
-        """Cancel; a job that has ended already answers 400, which is not an error."""
+    def _stop(self, job_id: str) -> None:
         client = self.client
-        try:
-            with translated(f"cancel of {job_id}"):
-                client.cancel_batch_prediction_job(name=self._name(job_id), retry=None, timeout=_SECONDS)
-        except (RequestRejectedError, ProviderError) as error:
-            if error.status not in (400, 409) or not _over(self.retrieve(job_id)):
-                raise
-
-    def delete(self, handle: str) -> None:
-        """Delete an object, or all below a URI that ends with a slash."""
-        self.store.delete(handle)
+        with translated(f"cancel of {job_id}"):
+            client.cancel_batch_prediction_job(name=self._name(job_id), retry=None, timeout=_SECONDS)
 
     def console_url(self, job_id: str) -> str | None:
         """Google's page of the job."""
@@ -372,19 +341,14 @@ class VertexBackend(Backend):
         """Cancel all, whatever becomes of one of them."""
 
         async def one(job_id: str) -> None:
+            name = self._name(job_id)
             try:
-                await self._acall("POST", f"{self._name(job_id)}:cancel")
+                await self._acall("POST", f"{name}:cancel")
             except (RequestRejectedError, ProviderError) as error:
-                if error.status not in (400, 409) or not _over(self._job(await self._acall("GET", self._name(job_id)))):
+                if error.status not in (400, 409) or not is_over(self._job(await self._acall("GET", name))):
                     raise
 
-        for end in await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True):
-            if end is not None:
-                raise end
-
-
-def _over(job: Job) -> bool:
-    return job.status.is_terminal or job.status is JobStatus.CANCELLING
+        await for_each(job_ids, one)
 
 
 def _as_json(message: Any) -> JSON:

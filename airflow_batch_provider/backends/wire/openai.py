@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
 
-from airflow_batch_provider.backends.base import Backend, Lines
+from airflow_batch_provider.backends.base import Backend, Lines, for_each
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire import calls
 from airflow_batch_provider.backends.wire.checks import check_options
@@ -296,10 +296,7 @@ class OpenAIBackend(Backend):
                 if error.status not in (400, 409) or not self._job(await call("GET", path)).status.is_terminal:
                     raise
 
-        ends = await asyncio.gather(*(one(job_id) for job_id in job_ids), return_exceptions=True)
-        for end in ends:
-            if end is not None:
-                raise end
+        await for_each(job_ids, one)
 
     def close(self) -> None:
         """Close the official client, if it was ever made."""
