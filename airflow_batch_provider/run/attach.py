@@ -2,9 +2,15 @@
 
 The provider still has the uploaded file, so the run knows its rows, and everything after works as for a job of ours.
 Where that file is gone (they are deleted, or expire; control-layer#1741) the rows are known by what comes back.
+
+In the directory of a run, its own record has the rows, and the provider is asked for no input. A job that this record
+names is read; one that it does not name is taken for a create whose answer was lost, where the ids that came back are
+those of the rows that were sent. So a person can say which job it is where a provider keeps no mark of a create.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import orjson
 
@@ -18,6 +24,8 @@ from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.dialects.torn import decoded
+from airflow_batch_provider.run import shard_files
+from airflow_batch_provider.run.attempts import Attempt, Round, creates, newest
 from airflow_batch_provider.run.facts import Intent, Made
 from airflow_batch_provider.run.run import BatchRun
 
@@ -36,10 +44,10 @@ def fetch_input(run: BatchRun, handle: str) -> None:
 def attach(run: BatchRun, job_id: str) -> None:
     """Begin a run whose only job exists already.
 
-    :param run: in a new directory, or in the one of an earlier attach of the same job.
+    :param run: in a new directory, or in one that holds the job: of an earlier attach, or of the run that made it.
     :param job_id: the provider's id.
     :raises NotFoundError: when the provider knows no such job.
-    :raises RunConflictError: when the directory holds another job.
+    :raises RunConflictError: when the directory holds other jobs.
     :raises PermanentError: when the job's file does not tell its rows.
     """
     if not run.ledger.rounds():
@@ -48,13 +56,48 @@ def attach(run: BatchRun, job_id: str) -> None:
         run.adopt(job_id, _snapshot(run, job))
     # From here on this is a run of somebody else's: it is read and finished, and nothing is ever created for it.
     run.run_key = None
-    shard = run.ledger.rounds()[0].shards[0]
-    known = run.ledger.rounds()[0].last(shard)
-    if known is None:
+    rounds = run.ledger.rounds()
+    if any(attempt.job_id == job_id for _, attempt in creates(rounds)):
+        return
+    if run.is_around(job_id):
+        shard = rounds[0].shards[0]
         run.ledger.record(shard, 1, Intent(attached=True))
         run.ledger.record(shard, 1, Made(job_id, console_url=run.backend.console_url(job_id)))
-    elif known.job_id != job_id:
-        raise RunConflictError(f"{run.directory.uri} holds job {known.job_id}, not {job_id}; give another output_path")
+        return
+    shard, attempt = _create_of(run, rounds, job_id)
+    # A person says so, and the ids fit; neither proves that the job is ours to cancel.
+    url = run.backend.console_url(job_id)
+    run.ledger.record(shard, attempt.number, Made(job_id, run.clock(), found=True, borrowed=True, console_url=url))
+
+
+def _create_of(run: BatchRun, rounds: Sequence[Round], job_id: str) -> tuple[Shard, Attempt]:
+    """The create without an answer that made a job, by the ids of its rows."""
+    held = sorted({job for a_round in rounds for job in a_round.job_ids()})
+    holds = f"{run.directory.uri} holds job {', '.join(held) or 'of another run'}, not {job_id}"
+    unsure = [(shard, last) for shard, last in newest(rounds) if last is not None and last.may_live]
+    job = run.backend.retrieve(job_id) if unsure else None
+    if job is None or job.input_id is not None:
+        raise RunConflictError(f"{holds}; give another output_path")
+    if not job.status.is_terminal:
+        raise NotFoundError(
+            f"Job {job_id} has not ended, and its provider does not name its input, so its rows are known only by its "
+            "answers; run the task again when it has ended"
+        )
+    fits = [one for one in unsure if job.counts.total in (None, one[0].rows) and _answers(run, job, one[0])]
+    if len(fits) != 1:
+        raise RunConflictError(
+            f"{holds}: its ids are not those of one create without an answer; give another output_path"
+        )
+    return fits[0]
+
+
+def _answers(run: BatchRun, job: Job, shard: Shard) -> bool:
+    """Whether all that came back of a job has ids of this shard's rows."""
+    known = {custom_id for custom_id, _ in shard_files.requests(run.directory, shard)}
+    line_format = run.backend.line_format(shard.model, shard.endpoint)
+    found = decoded(line_format, split_chunks(run.backend.outputs(job)), Sent(own=False))
+    ids = {result.custom_id for result in found}
+    return bool(ids) and ids <= known
 
 
 def _snapshot(run: BatchRun, job: Job) -> Shard:

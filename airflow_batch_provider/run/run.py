@@ -226,8 +226,13 @@ class BatchRun(RunContext):
 
     def adopt(self, job_id: str, shard: Shard) -> None:
         """Begin a run around a job that exists already; what it was sent, the shard, is written."""
-        self._record(f"job {job_id}", shard.rows)
+        self._record(_around(job_id), shard.rows)
         Planner(self).open(0, [shard], 0)
+
+    def is_around(self, job_id: str) -> bool:
+        """Whether the run was begun by :meth:`adopt` of this job."""
+        record = self.ledger.run()
+        return record is not None and record.fingerprint == _around(job_id)
 
     def _rearm(self, record: RunRecord) -> None:
         """Give a new try what it needs: time, and fresh rounds where the last try gave up or was killed."""
@@ -310,3 +315,8 @@ class BatchRun(RunContext):
             self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)
+
+
+def _around(job_id: str) -> str:
+    """In place of the fingerprint of an input."""
+    return f"job {job_id}"

@@ -1,7 +1,8 @@
 """What every backend promises, whichever provider it speaks to; written against ``Backend`` and nothing else.
 
-The author of a new backend writes ``class TestMine(FaultyContract)`` (``faulty_contract``; or ``BackendContract`` where
-there are no faults to order) and overrides, of what ``harness.Harness`` and ``FaultyContract`` begin with:
+The author of a new backend writes ``class TestMine(FaultyContract)`` (``faulty_contract``; or ``UploadContract`` where
+there are no faults to order, or ``BackendContract`` where nothing is uploaded, as in ``test_sends_inline``) and
+overrides, of what ``harness.Harness`` and ``FaultyContract`` begin with:
 
 * always: ``make`` (for the faulty one also ``fake``; otherwise a ``world`` fixture), ``model``, ``stranger``,
   ``handle_of_nobody``, ``leaks``;
@@ -32,7 +33,7 @@ from tests.backends.harness import CHAT, KEY, LEAK, NOWHERE, Harness, new_token
 from tests.backends.scripted import free_port
 from tests.backends.tools import Feed, chain, known_by, sha
 
-__all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "RouteContract", "new_token"]
+__all__ = ["CHAT", "KEY", "LEAK", "NOWHERE", "BackendContract", "RouteContract", "UploadContract", "new_token"]
 
 
 class RouteContract(Harness):
@@ -89,21 +90,9 @@ class RouteContract(Harness):
 
 
 class BackendContract(RouteContract):
-    """The promises that an honest server is enough to test."""
+    """The promises that an honest server is enough to test, whether it takes files or not."""
 
-    # ---- upload and create -------------------------------------------------------------------------------------
-
-    def test_upload_streams_and_carries_the_token(self, backend: Any) -> None:
-        """An upload is read in small pieces, arrives whole, and is named by its token."""
-        data = self.wire(backend, 30_000, "x" * max(150, self.piece // 10_000))
-        feed = Feed(data)
-        token = new_token()
-        handle = backend.upload(self.shard(data), token, feed, dict(self.upload_options))
-        assert len(data) > max(4_000_000, 2 * self.piece)
-        assert 0 < max(feed.sizes) <= self.piece
-        assert "%" not in handle
-        assert sha(backend.download(handle)) == hashlib.sha256(data).hexdigest()
-        self.check_upload(backend, handle, token)
+    # ---- create ------------------------------------------------------------------------------------------------
 
     def test_create_request_is_pure(self, backend: Any, world: Any) -> None:
         """The create call is plain JSON, made without a call, equal each time, and without secrets."""
@@ -120,7 +109,7 @@ class BackendContract(RouteContract):
         request = json.loads(json.dumps(self.uploaded(backend, 3, new_token())))
         recorded = json.dumps(request)
         before = len(self.creates(world))
-        job = backend.create(request)
+        job = self.created(backend, request, 3)
         calls = self.creates(world)[before:]
         assert len(calls) == 1
         assert self.is_sent(calls[0], request)
@@ -128,6 +117,94 @@ class BackendContract(RouteContract):
         assert job.id
         assert not job.status.is_terminal or job.status is JobStatus.COMPLETED
         assert "%" not in job.id
+
+    # ---- retrieve ----------------------------------------------------------------------------------------------
+
+    def test_retrieve(self, backend: Any) -> None:
+        """A job is told in one vocabulary: seconds, whole counts, decoded handles, our token."""
+        token, rows = new_token(), self.count(3)
+        job = self.until(backend, self.send(backend, 3, token))
+        assert job.status is JobStatus.COMPLETED
+        assert (job.counts.total, job.counts.completed, job.counts.failed) == (rows, rows, 0)
+        assert all(type(number) is int for number in (job.counts.total, job.counts.completed, job.counts.failed))
+        assert job.created_at is not None
+        assert abs(job.created_at - time.time()) < 120
+        assert job.ended_at is not None
+        assert job.created_at <= job.ended_at <= time.time() + 60
+        assert bool(job.input_id) is not backend.sends_inline
+        assert not any("%" in handle for handle in (job.id, job.input_id or "", *job.outputs))
+        assert job.errors == ()
+        self.check_names(job, token)
+
+    def test_unknown_jobs(self, backend: Any) -> None:
+        """A job that is not there is NotFoundError."""
+        stranger = self.stranger(backend)
+        with pytest.raises(NotFoundError):
+            backend.retrieve(stranger)
+        with pytest.raises(NotFoundError):
+            backend.cancel(stranger)
+
+    # ---- outputs -----------------------------------------------------------------------------------------------
+
+    def test_outputs_of_a_good_job(self, backend: Any) -> None:
+        """Every row's answer, each decodable as a success that tells its tokens."""
+        job = self.until(backend, self.send(backend, 5))
+        results = self.results(backend, job, 5)
+        assert set(results) == set(self.ids(5))
+        for custom_id, result in results.items():
+            assert result.outcome == "succeeded"
+            assert result.usage.input_tokens > 0
+            line = json.loads(result.line)
+            assert (line["custom_id"], line["response"]["status_code"]) == (custom_id, 200)
+
+    async def test_cancelling_an_ended_job(self, backend: Any) -> None:
+        """A job that has ended already is no error, synchronously and not, and stays as it ended."""
+        job = self.until(backend, self.send(backend, 1))
+        backend.cancel(job.id)
+        await backend.acancel([job.id])
+        assert backend.retrieve(job.id).status is JobStatus.COMPLETED
+
+    # ---- waiting -----------------------------------------------------------------------------------------------
+
+    async def test_apoll_equals_retrieve(self, backend: Any) -> None:
+        """Many jobs at once, in the order given, each as retrieve tells it."""
+        jobs = [self.until(backend, self.send(backend, rows)) for rows in (1, 2, 3)]
+        ids = [jobs[2].id, jobs[0].id, jobs[1].id, jobs[0].id]
+        assert await backend.apoll(ids) == [backend.retrieve(job_id) for job_id in ids]
+        assert await backend.apoll([]) == []
+        with pytest.raises(NotFoundError):
+            await backend.apoll([jobs[0].id, self.stranger(backend)])
+
+    async def test_connection_refused(self, world: Any) -> None:
+        """Where nobody listens, nothing can have been created, and the error says so."""
+        backend: Any = self.make(world, self.secret, f"http://127.0.0.1:{free_port()}")
+        calls = self.guarded(backend)
+        for name in calls.keys() & {"upload", "create", "poll", "download", "find", "cancel"}:
+            with pytest.raises(ProviderError) as caught:
+                calls[name]()
+            assert caught.value.ambiguous is False
+        with pytest.raises(ProviderError) as caught:
+            await backend.apoll([self.stranger(backend)])
+        assert caught.value.ambiguous is False
+        backend.close()
+
+
+class UploadContract(BackendContract):
+    """The promises of a provider that takes files, and keeps the mark by which a create is known again."""
+
+    # ---- upload and create -------------------------------------------------------------------------------------
+
+    def test_upload_streams_and_carries_the_token(self, backend: Any) -> None:
+        """An upload is read in small pieces, arrives whole, and is named by its token."""
+        data = self.wire(backend, 30_000, "x" * max(150, self.piece // 10_000))
+        feed = Feed(data)
+        token = new_token()
+        handle = backend.upload(self.shard(data), token, feed, dict(self.upload_options))
+        assert len(data) > max(4_000_000, 2 * self.piece)
+        assert 0 < max(feed.sizes) <= self.piece
+        assert "%" not in handle
+        assert sha(backend.download(handle)) == hashlib.sha256(data).hexdigest()
+        self.check_upload(backend, handle, token)
 
     def test_greedy_options_do_not_hide_a_job(self, backend: Any) -> None:
         """Whatever the options hold, the job is found by its token and by its call."""
@@ -137,7 +214,7 @@ class BackendContract(RouteContract):
         assert [found.id for found in backend.find([known_by(token)]).jobs] == [job.id]
         assert [found.id for found in backend.find([known_by("nosuchtoken", request)]).jobs] == [job.id]
 
-    # ---- find, retrieve, list ----------------------------------------------------------------------------------
+    # ---- find --------------------------------------------------------------------------------------------------
 
     def test_find_over_pages(self, backend: Any, world: Any) -> None:
         """A job is found by its call and by its token alone, on whatever page; an absent one is absent."""
@@ -174,45 +251,14 @@ class BackendContract(RouteContract):
         assert len(ids) == (1 if self.idempotent else 3)
         assert [job.id for job in backend.find([known_by(token, request)]).jobs] == ids
 
-    def test_retrieve(self, backend: Any) -> None:
-        """A job is told in one vocabulary: seconds, whole counts, decoded handles, our token."""
-        token, rows = new_token(), self.count(3)
-        job = self.until(backend, self.send(backend, 3, token))
-        assert job.status is JobStatus.COMPLETED
-        assert (job.counts.total, job.counts.completed, job.counts.failed) == (rows, rows, 0)
-        assert all(type(number) is int for number in (job.counts.total, job.counts.completed, job.counts.failed))
-        assert job.created_at is not None
-        assert abs(job.created_at - time.time()) < 120
-        assert job.ended_at is not None
-        assert job.created_at <= job.ended_at <= time.time() + 60
-        assert job.input_id
-        assert not any("%" in handle for handle in (job.id, job.input_id, *job.outputs))
-        assert job.errors == ()
-        self.check_names(job, token)
+    # ---- files -------------------------------------------------------------------------------------------------
 
-    def test_unknown_ids(self, backend: Any) -> None:
-        """A job or file that is not there is NotFoundError; deleting it is no error."""
-        stranger, handle = self.stranger(backend), self.handle_of_nobody(backend)
-        with pytest.raises(NotFoundError):
-            backend.retrieve(stranger)
-        with pytest.raises(NotFoundError):
-            backend.cancel(stranger)
+    def test_unknown_files(self, backend: Any) -> None:
+        """A file that is not there is NotFoundError; deleting it is no error."""
+        handle = self.handle_of_nobody(backend)
         with pytest.raises(NotFoundError):
             b"".join(backend.download(handle))
         backend.delete(handle)
-
-    # ---- outputs, files ----------------------------------------------------------------------------------------
-
-    def test_outputs_of_a_good_job(self, backend: Any) -> None:
-        """Every row's answer, each decodable as a success that tells its tokens."""
-        job = self.until(backend, self.send(backend, 5))
-        results = self.results(backend, job, 5)
-        assert set(results) == set(self.ids(5))
-        for custom_id, result in results.items():
-            assert result.outcome == "succeeded"
-            assert result.usage.input_tokens > 0
-            line = json.loads(result.line)
-            assert (line["custom_id"], line["response"]["status_code"]) == (custom_id, 200)
 
     def test_download_is_byte_exact_and_lazy(self, backend: Any) -> None:
         """Every byte comes back as it went, in pieces, and a reader may stop early."""
@@ -233,34 +279,3 @@ class BackendContract(RouteContract):
         with pytest.raises(NotFoundError):
             b"".join(backend.download(handle))
         backend.delete(handle)
-
-    async def test_cancelling_an_ended_job(self, backend: Any) -> None:
-        """A job that has ended already is no error, synchronously and not, and stays as it ended."""
-        job = self.until(backend, self.send(backend, 1))
-        backend.cancel(job.id)
-        await backend.acancel([job.id])
-        assert backend.retrieve(job.id).status is JobStatus.COMPLETED
-
-    # ---- waiting -----------------------------------------------------------------------------------------------
-
-    async def test_apoll_equals_retrieve(self, backend: Any) -> None:
-        """Many jobs at once, in the order given, each as retrieve tells it."""
-        jobs = [self.until(backend, self.send(backend, rows)) for rows in (1, 2, 3)]
-        ids = [jobs[2].id, jobs[0].id, jobs[1].id, jobs[0].id]
-        assert await backend.apoll(ids) == [backend.retrieve(job_id) for job_id in ids]
-        assert await backend.apoll([]) == []
-        with pytest.raises(NotFoundError):
-            await backend.apoll([jobs[0].id, self.stranger(backend)])
-
-    async def test_connection_refused(self, world: Any) -> None:
-        """Where nobody listens, nothing can have been created, and the error says so."""
-        backend: Any = self.make(world, self.secret, f"http://127.0.0.1:{free_port()}")
-        calls = self.guarded(backend)
-        for name in ("upload", "create", "poll", "download", "find", "cancel"):
-            with pytest.raises(ProviderError) as caught:
-                calls[name]()
-            assert caught.value.ambiguous is False
-        with pytest.raises(ProviderError) as caught:
-            await backend.apoll([self.stranger(backend)])
-        assert caught.value.ambiguous is False
-        backend.close()

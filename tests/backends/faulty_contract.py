@@ -21,7 +21,7 @@ from airflow_batch_provider.core.errors import (
     RateLimitedError,
 )
 from airflow_batch_provider.core.records import Job, JobStatus
-from tests.backends.contract import BackendContract, new_token
+from tests.backends.contract import UploadContract, new_token
 from tests.backends.harness import Harness
 from tests.backends.tools import heartbeat, known_by
 from tests.patience import PATIENCE
@@ -63,7 +63,7 @@ class FakeWorld(Harness):
             setattr(provider.faults, field.name, getattr(fresh, field.name))
 
 
-class FaultyContract(FakeWorld, BackendContract):
+class FaultyContract(FakeWorld, UploadContract):
     """The promises that need a provider having a bad day."""
 
     apoll_kind: ClassVar[str] = "poll"

@@ -166,16 +166,21 @@ class Harness:
         return made
 
     def uploaded(self, backend: Any, rows: int, token: str, **options: Any) -> JSON:
-        """The create call of rows that are uploaded."""
+        """The create call of rows that are uploaded, where the provider takes files."""
         data = self.wire(backend, rows)
         shard = self.shard(data)
-        input_id = backend.upload(shard, token, io.BytesIO(data), options)
+        input_id = "" if backend.sends_inline else backend.upload(shard, token, io.BytesIO(data), options)
         made: JSON = backend.create_request(shard, token, input_id, options)
         return made
 
-    def send(self, backend: Any, rows: int = 3, token: str | None = None, **options: Any) -> Job:
-        job: Job = backend.create(self.uploaded(backend, rows, token or new_token(), **options))
+    def created(self, backend: Any, request: JSON, rows: int) -> Job:
+        """The job of a create call of so many rows."""
+        lines = (lambda: io.BytesIO(self.wire(backend, rows))) if backend.sends_inline else None
+        job: Job = backend.create(request, lines)
         return job
+
+    def send(self, backend: Any, rows: int = 3, token: str | None = None, **options: Any) -> Job:
+        return self.created(backend, self.uploaded(backend, rows, token or new_token(), **options), rows)
 
     def until(self, backend: Any, job: Job, enough: Callable[[Job], bool] | None = None) -> Job:
         deadline = time.monotonic() + PATIENCE

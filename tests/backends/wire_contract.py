@@ -27,7 +27,7 @@ from airflow_batch_provider.core.errors import (
 from airflow_batch_provider.core.records import Job, JobError, JobStatus
 from airflow_batch_provider.dialects.base import Sent
 from airflow_batch_provider.testing import FakeProvider
-from tests.backends.contract import CHAT, LEAK, NOWHERE, BackendContract, RouteContract, new_token
+from tests.backends.contract import CHAT, LEAK, NOWHERE, RouteContract, UploadContract, new_token
 from tests.backends.faulty_contract import FakeWorld, FaultyContract
 from tests.backends.tools import known_by
 
@@ -124,7 +124,7 @@ class WireRouteContract(RouteContract):
         assert backend.identity["type"] == backend.name == backend.facts.name
 
 
-class WireContract(WireRouteContract, BackendContract):
+class WireContract(WireRouteContract, UploadContract):
     """OpenAI's wire on an honest server. Subclasses give ``world`` and ``make``."""
 
     def test_create_body(self, backend: OpenAIBackend) -> None:

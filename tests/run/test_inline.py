@@ -1,9 +1,4 @@
-"""A provider that takes the requests in its create call and keeps no mark of who sent them.
-
-The shape is that of Anthropic's Message Batches (platform.claude.com, API reference "Create a Message Batch"): ``POST``
-with ``{"requests": [{"custom_id", "params"}]}``, no file, no metadata, no name, no idempotency key; a batch has
-``created_at`` and counts. ``params`` hold OpenAI's bodies here, for what is tested is the way and not the dialect.
-"""
+"""Runs of a provider that takes the requests in its create call and keeps no mark of who sent them."""
 
 from __future__ import annotations
 
@@ -12,142 +7,37 @@ import json
 
 import pytest
 
-from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.backends.paging import Page, Pages
-from airflow_batch_provider.core.errors import ConfigurationError, LostCreateError, ProviderError, RateLimitedError
+from airflow_batch_provider.core.errors import LostCreateError, NotFoundError, RunConflictError
 from airflow_batch_provider.core.finding import CREATE_SECONDS, Handle, by_count
-from airflow_batch_provider.core.records import Found, Job, JobStatus, Limits, RequestCounts
-from airflow_batch_provider.dialects.openai import OpenAIFormat
+from airflow_batch_provider.core.records import Found, Job, JobStatus, RequestCounts
+from airflow_batch_provider.run.attach import attach
+from tests.backends.inline import InlineBackend, InlineProvider
 from tests.run.benching import Bench, line
-
-CHAT = "/v1/chat/completions"
-
-
-class Provider:
-    """Batches in memory; the clock is the run's."""
-
-    def __init__(self):
-        self.batches = []
-        self.bodies = []
-        self.lost_answers = 0
-        self.lost_calls = 0
-        self.refusals = 0
-        self.status = JobStatus.COMPLETED
-        self.clock = None
-
-    def create(self, body):
-        self.bodies.append(body)
-        self.batches.append({"id": f"msgbatch_{len(self.batches)}", "created_at": self.clock(), **body})
-        return self.batches[-1]
-
-
-class InlineBackend(Backend):
-    """What such a backend writes."""
-
-    name = "inline_batch"
-    sends_inline = True
-    find_is_complete = False
-    handles = ("the number of rows and the time of the create",)
-    client = None
-    limits = Limits(
-        max_rows=100_000, max_bytes=256_000_000, endpoints=(CHAT,), source="Message Batches: 100,000, 256 MB"
-    )
-    identity = {"type": "inline_batch", "base_url": "memory"}  # noqa: RUF012
-
-    def __init__(self, provider):
-        self.provider = provider
-
-    def check_route(self, models, endpoints, options):
-        pass
-
-    def line_format(self, model, endpoint):
-        return OpenAIFormat(model, endpoint)
-
-    def create_request(self, shard, token, input_id, options):
-        return {"model": shard.model, "requests": shard.rows}
-
-    def create(self, request, lines=None):
-        with lines() as stream:
-            sent = [json.loads(raw) for raw in stream]
-        assert len(sent) == request["requests"]
-        if self.provider.refusals:
-            self.provider.refusals -= 1
-            raise RateLimitedError("429")
-        if self.provider.lost_calls:
-            self.provider.lost_calls -= 1
-            raise ProviderError("POST /messages/batches: the connection was closed", ambiguous=True)
-        batch = self.provider.create(
-            {"requests": [{"custom_id": one["custom_id"], "params": one["body"]} for one in sent]}
-        )
-        if self.provider.lost_answers:
-            self.provider.lost_answers -= 1
-            raise ProviderError("POST /messages/batches: the connection was closed", ambiguous=True)
-        return self.job_of(batch)
-
-    def find(self, handles, beside=()):
-        return by_count(self.list_jobs(), handles, beside)
-
-    def job_pages(self, limit=None):
-        jobs = [self.job_of(batch) for batch in reversed(self.provider.batches)]
-        return Pages(lambda _: Page(jobs, None, False, 0), limit)
-
-    def retrieve(self, job_id):
-        return next(self.job_of(batch) for batch in self.provider.batches if batch["id"] == job_id)
-
-    async def apoll(self, job_ids):
-        return [self.retrieve(job_id) for job_id in job_ids]
-
-    def outputs(self, job):
-        batch = next(batch for batch in self.provider.batches if batch["id"] == job.id)
-        for one in batch["requests"]:
-            message = {"role": "assistant", "content": one["params"]["messages"][0]["content"]}
-            body = {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-            told = {"custom_id": one["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
-            yield json.dumps(told).encode() + b"\n"
-
-    def cancel(self, job_id):
-        raise AssertionError("nothing here may be cancelled")
-
-    async def acancel(self, job_ids):
-        raise AssertionError("nothing here may be cancelled")
-
-    def download(self, handle):
-        raise AssertionError("there are no files")
-
-    def delete(self, handle):
-        raise AssertionError("there are no files")
-
-    def close(self):
-        pass
-
-    def probe(self):
-        return "answers"
-
-    def job_of(self, batch):
-        total, status = len(batch["requests"]), self.provider.status
-        return Job(
-            batch["id"],
-            status,
-            status.value,
-            RequestCounts(total, total, 0),
-            created_at=batch["created_at"],
-            ended_at=batch["created_at"] + 1,
-            outputs=("results",),
-        )
 
 
 class InlineBench(Bench):
     def make_backend(self, fake):
         fake.clock = self.clock
-        return InlineBackend(fake)
+        return InlineBackend(fake.origin, fake.key)
 
     def recorded(self):
         return json.loads((self.path / "ledger" / "r0-00000.1.intent.json").read_bytes())
 
+    def begun(self, **options):
+        run = self.run(**options)
+        run.begin(first_try=True)
+        return run
+
+
+OTHER = {"custom_id": "other", "params": {}}
+
 
 @pytest.fixture
 def bench(tmp_path):
-    return InlineBench(tmp_path, Provider())
+    with InlineProvider() as fake:
+        bench = InlineBench(tmp_path, fake)
+        yield bench
+        bench.backend.close()
 
 
 def test_the_record_is_free_of_the_lines(bench):
@@ -155,7 +45,7 @@ def test_the_record_is_free_of_the_lines(bench):
     bench.write([line(number) for number in range(40)])
     assert bench.finish().outcomes["succeeded"] == 40
     assert len(bench.fake.batches) == 1
-    assert [one["custom_id"] for one in bench.fake.bodies[0]["requests"]] == [f"row-{number}" for number in range(40)]
+    assert [one["custom_id"] for one in bench.fake.batches[0]["requests"]] == [f"row-{number}" for number in range(40)]
     intent = bench.recorded()
     assert (intent["input_id"], intent["request"]) == (None, {"model": "m", "requests": 40})
     assert "row-0" not in json.dumps(intent)
@@ -165,7 +55,7 @@ def test_the_record_is_free_of_the_lines(bench):
 def test_a_lost_answer_is_found_by_count_and_time(bench):
     """The one job that fits is gone on with; another one, of other rows, is left alone."""
     bench.write([line(number) for number in range(40)])
-    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 39})
+    bench.fake.create([OTHER] * 39)
     bench.fake.lost_answers = 1
     assert bench.finish().outcomes["succeeded"] == 40
     assert len(bench.fake.batches) == 2
@@ -174,7 +64,7 @@ def test_a_lost_answer_is_found_by_count_and_time(bench):
 def test_it_does_not_guess(bench):
     """Where two jobs fit, neither is taken, nothing is cancelled or sent again, and the error names both."""
     bench.write([line(number) for number in range(40)])
-    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 40})
+    bench.fake.create([OTHER] * 40)
     bench.fake.lost_answers = 1
     with pytest.raises(LostCreateError, match="fit msgbatch_0, msgbatch_1"):
         bench.finish(on_lost_create="resubmit")
@@ -183,31 +73,30 @@ def test_it_does_not_guess(bench):
 
 def test_a_job_that_only_fits_is_read_and_never_cancelled(bench):
     """The create never arrived, and a stranger's job has as many rows: nothing proves that it is not ours, nor that it
-    is. The fake fails whoever cancels."""
+    is."""
     bench.write([line(number) for number in range(40)])
-    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 40})
-    bench.fake.lost_calls, bench.fake.status = 1, JobStatus.IN_PROGRESS
-    run = bench.run()
-    run.begin(first_try=True)
+    bench.fake.create([OTHER] * 40)
+    bench.fake.lost_calls, bench.fake.holds = 1, True
+    run = bench.begun()
     waiting = run.advance()
     assert (waiting.jobs, waiting.borrowed) == (("msgbatch_0",), ("msgbatch_0",))
     assert run.cancel() == []
     again = bench.run().advance()
     assert again.borrowed == ("msgbatch_0",)
+    assert bench.fake.calls("cancel") == []
 
 
 def test_a_job_that_only_fits_is_not_cancelled_by_a_new_beginning(bench):
     bench.write([line(number) for number in range(40)])
-    bench.fake.create({"requests": [{"custom_id": "other", "params": {}}] * 40})
-    bench.fake.lost_calls, bench.fake.status = 1, JobStatus.IN_PROGRESS
-    run = bench.run()
-    run.begin(first_try=True)
+    bench.fake.create([OTHER] * 40)
+    bench.fake.lost_calls, bench.fake.holds = 1, True
+    run = bench.begun()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(InlineBackend, "find", lambda *_: Found((), complete=False))
         run.advance()
     bench.write([line(number) for number in range(30)])
     bench.run(on_changed_input="restart").begin(first_try=False)
-    assert len(bench.fake.batches) == 1
+    assert bench.fake.calls("cancel") == []
 
 
 def test_a_second_create_that_only_fits_is_collected(bench):
@@ -218,9 +107,61 @@ def test_a_second_create_that_only_fits_is_collected(bench):
     assert len(bench.fake.batches) == 1
 
 
-def test_files_are_refused_in_words():
-    with pytest.raises(ConfigurationError, match="inline_batch takes no files"):
-        InlineBackend(Provider()).upload_file("x.jsonl", None)
+def test_a_person_says_which_job_it_is(bench):
+    """Of two that fit, the one whose rows are the run's own is attached in the run's directory, without an input; the
+    other one is refused. The task itself then finishes with it, and nothing is sent again."""
+    bench.write([line(number) for number in range(40)])
+    bench.fake.create([OTHER] * 40)
+    bench.fake.lost_answers = 1
+    with pytest.raises(LostCreateError):
+        bench.finish()
+    with pytest.raises(RunConflictError, match="are not those of one create without an answer"):
+        attach(bench.run("dag/fetch/run/-1"), "msgbatch_0")
+    run = bench.run("dag/fetch/run/-1")
+    attach(run, "msgbatch_1")
+    run.more_time()
+    summary = bench.go_on(run)
+    assert (summary.total, summary.outcomes["succeeded"]) == (40, 40)
+    assert len(bench.results()) == 40
+    assert bench.finish(first_try=False).outcomes["succeeded"] == 40
+    assert len(bench.fake.calls("create")) == 1
+
+
+def test_a_live_job_of_unknown_rows_is_not_attached(bench):
+    bench.write([line(number) for number in range(40)])
+    bench.fake.create([OTHER] * 40)
+    bench.fake.lost_answers = 1
+    with pytest.raises(LostCreateError):
+        bench.finish()
+    bench.fake.holds = True
+    with pytest.raises(NotFoundError, match="when it has ended"):
+        attach(bench.run("dag/fetch/run/-1"), "msgbatch_1")
+
+
+def test_each_job_of_a_run_is_attached_in_its_directory(bench):
+    """The run's own record has the rows: also those of its second job, and of one that still runs."""
+    bench.write([line(number, model=f"m{number % 2}") for number in range(10)])
+    bench.fake.holds = True
+    bench.begun().advance()
+    assert len(bench.fake.batches) == 2
+    for job_id in ("msgbatch_1", "msgbatch_0"):
+        run = bench.run("dag/fetch/run/-1")
+        attach(run, job_id)
+        assert set(run.advance().jobs) == {"msgbatch_0", "msgbatch_1"}
+    with pytest.raises(RunConflictError, match="holds job msgbatch_0, msgbatch_1, not msgbatch_2; give another"):
+        attach(bench.run("dag/fetch/run/-1"), "msgbatch_2")
+    bench.fake.holds = False
+    assert bench.go_on(run).outcomes["succeeded"] == 10
+
+
+def test_a_job_made_elsewhere_is_known_by_its_answers(bench, tmp_path):
+    """In a directory of its own."""
+    bench.fake.create([{"custom_id": f"a{number}", "params": line(number)["body"]} for number in range(3)])
+    run = bench.run("dag/fetch/run/-1")
+    attach(run, "msgbatch_0")
+    run.more_time()
+    assert bench.go_on(run).outcomes["succeeded"] == 3
+    assert set(bench.results()) == {"a0", "a1", "a2"}
 
 
 def jobs(*made):
