@@ -286,24 +286,6 @@ def test_fit_values(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"metadata": {}}, "metadata are unknown to bedrock_batch; known are file_name, job_name"),
-        ({"timeout_hours": "24"}, "timeout_hours must be a whole number, not str"),
-        ({"timeout_hours": True}, "timeout_hours must be a whole number, not bool"),
-        ({"tags": ["a"]}, "tags must be an object, not list"),
-        ({"job_name": 1}, "job_name must be a string, not int"),
-    ],
-)
-def test_unfit_options(options: dict[str, Any], told: str) -> None:
-    """An option is refused by its name."""
-    known = frozenset({"file_name", "job_name", "tags", "timeout_hours"})
-    with pytest.raises(ConfigurationError, match=told):
-        checks.check_options(options, known)
-    checks.check_options({"job_name": None, "tags": {}}, known)
-
-
-@pytest.mark.parametrize(
     ("name", "region", "fits"),
     [
         ("us.anthropic.claude-x", "us-west-2", True),

@@ -25,6 +25,7 @@ from airflow_batch_provider.backends.bedrock.place import BedrockPlace, check_va
 from airflow_batch_provider.backends.bedrock.store import BedrockStore
 from airflow_batch_provider.backends.bucket import BucketBackend
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
+from airflow_batch_provider.backends.options import check_options
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard_aws
 from airflow_batch_provider.core.counts import Usage
@@ -155,7 +156,7 @@ class BedrockBackend(BucketBackend):
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
         """Refuse a missing or unfit field, an unknown option or model, and buckets in another region than the job."""
         self._refuse_missing()
-        checks.check_options(options, self.option_names)
+        check_options(self.name, options, self.option_names)
         place = self.place
         check_values(place, options, self.provider.limits)
         self._refuse_unfit("Bedrock", models, endpoints)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.identity import safe_name
@@ -26,16 +25,6 @@ _KMS = re.compile(
 _OWNER = re.compile(r"[0-9]{12}")
 _TAG = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
 _MAX_TAGS = 200
-_TYPES: dict[str, tuple[type, str]] = {
-    "delete_inputs": (bool, "True or False"),
-    "file_name": (str, "a string"),
-    "job_name": (str, "a string"),
-    "kms_key_id": (str, "a string"),
-    "output_uri": (str, "a string"),
-    "role_arn": (str, "a string"),
-    "tags": (dict, "an object"),
-    "timeout_hours": (int, "a whole number"),
-}
 _PROFILES: dict[str, tuple[str, ...]] = {
     "us-gov": ("us-gov-",),
     "us": ("us-", "ca-", "mx-"),
@@ -63,22 +52,6 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` URI; the key is not percent-encoded."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
-
-
-def check_options(options: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Refuse unknown ``backend_options`` and those of the wrong type.
-
-    :raises ConfigurationError: naming the option.
-    """
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise ConfigurationError(
-            f"backend_options {', '.join(unknown)} are unknown to bedrock_batch; known are {', '.join(sorted(known))}"
-        )
-    for name, value in options.items():
-        wanted, expected = _TYPES[name]
-        if value is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
-            raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
 
 
 def check_place(bucket: str, role_arn: str, output_uri: str, kms_key_id: str | None, owner: str | None) -> None:

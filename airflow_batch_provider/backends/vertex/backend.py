@@ -17,13 +17,13 @@ from typing import Any, BinaryIO, ClassVar
 from airflow_batch_provider.backends.base import Lines, for_each, no_model
 from airflow_batch_provider.backends.bucket import BucketBackend, is_over
 from airflow_batch_provider.backends.bucket_probe import NOT_CHECKED, probe_bucket, probe_jobs
+from airflow_batch_provider.backends.options import check_options
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.redirects import guard
 from airflow_batch_provider.backends.vertex.errors import authenticated, translated
 from airflow_batch_provider.backends.vertex.jobs import TOKEN_LABEL, read_job
 from airflow_batch_provider.backends.vertex.place import (
     GLOBAL,
-    OPTIONS,
     VertexPlace,
     check_model,
     check_values,
@@ -70,7 +70,9 @@ class VertexBackend(BucketBackend):
         "the job's name",
         "the names of the uploaded file and of the output's folder, which serve one create only",
     )
-    option_names: ClassVar[frozenset[str]] = frozenset(OPTIONS)
+    option_names: ClassVar[frozenset[str]] = frozenset(
+        {"delete_inputs", "file_name", "job_name", "labels", "output_prefix"}
+    )
 
     def __init__(
         self,
@@ -152,6 +154,7 @@ class VertexBackend(BucketBackend):
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
         """Refuse a missing or unfit field, an unknown option or model, and buckets that do not serve the region."""
         self._refuse_missing()
+        check_options(self.name, options, self.option_names)
         check_values(self.place, options)
         self._refuse_unfit("Vertex AI", models, endpoints)
         for model in filter(None, models):

@@ -15,13 +15,6 @@ from airflow_batch_provider.dialects.facts import ModelFacts
 from airflow_batch_provider.dialects.families import Family, vertex_family
 from airflow_batch_provider.dialects.vertex_names import read_vertex_name
 
-OPTIONS: Mapping[str, tuple[type, str]] = {
-    "delete_inputs": (bool, "True or False"),
-    "file_name": (str, "a string"),
-    "job_name": (str, "a string"),
-    "labels": (dict, "an object"),
-    "output_prefix": (str, "a string"),
-}
 GLOBAL = "global"
 _BUCKET = re.compile(r"[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9]")
 _REGION = re.compile(r"[a-z]+(-[a-z]+\d+)?")
@@ -119,19 +112,10 @@ def create_call(place: VertexPlace, shard: Shard, token: str, input_id: str, opt
 
 
 def check_values(place: VertexPlace, options: Mapping[str, Any]) -> None:
-    """Refuse unknown options, and names and labels that Google does not take.
+    """Refuse names and labels that Google does not take.
 
     :raises ConfigurationError: naming the field and the remedy.
     """
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise ConfigurationError(
-            f"backend_options {', '.join(unknown)} are unknown to vertex_ai_batch; known are {', '.join(OPTIONS)}"
-        )
-    for name, value in options.items():
-        kind, said = OPTIONS[name]
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(f"backend_options {name} must be {said}, not {type(value).__name__}")
     if not _REGION.fullmatch(place.region):
         raise ConfigurationError(
             f"region {place.region!r} is not the name of a region; write one such as us-central1 (without a "

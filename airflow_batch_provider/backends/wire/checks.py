@@ -11,17 +11,6 @@ from airflow_batch_provider.core.errors import ConfigurationError
 from airflow_batch_provider.core.records import Life
 
 MAX_METADATA = 16
-_TYPES: dict[str, tuple[type, str]] = {
-    "completion_window": (str, "a string"),
-    "file_name": (str, "a string"),
-    "metadata": (dict, "an object"),
-    "extra_body": (dict, "an object"),
-    "output_expires_after": (dict, "an object"),
-    "delete_inputs": (bool, "True or False"),
-    "expires_after": (int, "a number of seconds"),
-}
-
-
 _CALLS = re.compile(r"(?:/chat/completions|/completions|/responses|/embeddings|/moderations|/batches|/files|/models)$")
 _WITH_V1 = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com", "api.portkey.ai"})
 """Hosts whose API is below ``/v1``: OpenAI's, also by region, and Portkey's."""
@@ -68,19 +57,15 @@ def check_address(base_url: str) -> None:
         raise ConfigurationError(f"The base URL {shown!r} has a query or fragment; remove it")
 
 
-def check_options(
+def check_values(
     options: Mapping[str, Any], life: Life | None = None, of_connection: Mapping[str, Any] | None = None
 ) -> None:
-    """Refuse ``backend_options`` of the wrong type, and metadata or life of files that the provider would refuse.
+    """Refuse metadata, or a life of files, that the provider would refuse.
 
     :param life: how long the provider keeps files.
     :param of_connection: the connection's ``extra_body``, which is sent too.
     :raises ConfigurationError: naming the option.
     """
-    for name, value in options.items():
-        wanted, expected = _TYPES.get(name, (object, ""))
-        if value is not None and not isinstance(value, wanted):
-            raise ConfigurationError(f"backend_options {name} must be {expected}, not {type(value).__name__}")
     check_life("expires_after", options.get("expires_after"), life)
     extra = {**(of_connection or {}), **(options.get("extra_body") or {})}
     for given in (options, extra) if life is not None else ():

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
 
 from airflow_batch_provider.backends.base import Backend, Lines, for_each
+from airflow_batch_provider.backends.options import check_options
 from airflow_batch_provider.backends.paging import Page, Pages
 from airflow_batch_provider.backends.wire import calls
-from airflow_batch_provider.backends.wire.checks import check_options
+from airflow_batch_provider.backends.wire.checks import check_values
 from airflow_batch_provider.backends.wire.errors import NOT_JSON, from_sdk
 from airflow_batch_provider.backends.wire.extra_body import ExtraBody
 from airflow_batch_provider.backends.wire.jobs import plain_word, read_job
@@ -113,12 +114,7 @@ class OpenAIBackend(Backend):
     def check_route(self, models: Sequence[str | None], endpoints: Sequence[str], options: Mapping[str, Any]) -> None:
         """Refuse a missing field of the route and an unknown or unfit option."""
         self._refuse_missing()
-        unknown = sorted(set(options) - self.option_names)
-        if unknown:
-            raise ConfigurationError(
-                f"backend_options {', '.join(unknown)} are unknown to {self.name}; known are "
-                f"{', '.join(sorted(self.option_names))}"
-            )
+        check_options(self.name, options, self.option_names)
         taken = {*self.limits.endpoints, *self.facts.provider.urls.values()}
         unfit = sorted(set(endpoints) - taken)
         if unfit:
@@ -126,7 +122,7 @@ class OpenAIBackend(Backend):
                 f"{self.name} does not support batches for {', '.join(unfit)}; it supports "
                 f"{', '.join(self.limits.endpoints)}"
             )
-        check_options(options, self.limits.life if self.facts.takes_expiry else None, self.facts.extra_body)
+        check_values(options, self.limits.life if self.facts.takes_expiry else None, self.facts.extra_body)
 
     def line_format(self, model: str | None, endpoint: str) -> LineFormat:
         """OpenAI's lines, with the provider's spelling of the endpoint."""
