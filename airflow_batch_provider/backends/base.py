@@ -33,7 +33,7 @@ repeats."""
 def no_model(provider: str) -> str:
     """The message for rows that no model is set for.
 
-    :param provider: its name, for the message.
+    :param provider: its name, shown in the message.
     """
     return f"{provider} jobs require a model: set body.model, the operator's model or the connection's default_model"
 

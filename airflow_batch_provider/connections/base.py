@@ -38,7 +38,7 @@ class Wire:
     :param scheme: of a host that has none.
     :param path: added to a host that has none.
     :param headers: sent with every call: from a header to the setting that holds its value.
-    :param identity: settings that tell accounts apart; a run with living jobs must not go on with another one.
+    :param identity: settings that identify the account; a run with living jobs must not go on with another one.
     :param console: the provider's page of a batch, with ``{id}``; as what follows and the row's ``price_list``, of
         ``base_url`` only.
     :param takes_expiry: whether uploads may end by themselves (``expires_after``).
@@ -72,7 +72,7 @@ class Fake:
     :param min_rows: the fewest rows that it takes in a job.
     :param behind: the provider behind a gateway.
     :param same_as: the route that runs through the same code: long tests leave this one out.
-    :param rules: what else ``fake_route`` takes for it, for the page of the routes.
+    :param rules: what else ``fake_route`` accepts for it, shown in the table of routes.
     """
 
     start: str = WIRE_FAKE
@@ -111,9 +111,9 @@ class ConnectionType:
     :param title: the provider's name in tables, forms and messages.
     :param settings: the extra fields.
     :param standard: Airflow's own fields that it uses; all others are hidden.
-    :param needs: what a connection is made of, for the README.
+    :param needs: the fields of a connection, shown in the README.
     :param example_model: a model's name in the form's examples.
-    :param summary: who answers, for the README; the title, and who may be behind it, where it is empty.
+    :param summary: who answers, shown in the README; the title, and who may be behind it, where it is empty.
     :param facts: what is known of the provider's batches: limits, endpoints, prices, the discount; None for a gateway
         with several behind it, and for a hook whose backend says it itself.
     :param behind: the providers that may be behind a gateway, by the values of the setting ``behind``.

@@ -144,7 +144,7 @@ class Settings(BaseModel):
     def admission(self, known: Admission) -> Admission:
         """What may be alive at once.
 
-        :param known: of the provider, for what the connection does not say.
+        :param known: the provider's, used where the connection sets none.
         """
         tokens = {**known.max_tokens, **self.max_enqueued_tokens}
         return Admission(self.max_jobs_in_flight or known.max_jobs, tokens)
@@ -160,7 +160,7 @@ class ExtraSettings(Settings):
 
     extra_headers: dict[str, HeaderText] = setting(
         "Extra headers",
-        "Headers for every call; their values are never logged.",
+        'Headers for every call, e.g. {"X-Team": "search"}; their values are never logged.',
         default=dict,
         section=ADDITIONS,
         hide="values",
@@ -171,9 +171,10 @@ class ExtraSettings(Settings):
 
 
 FAMILIES = (
-    "For names that do not show the kind of model: map of the name to a family, or to the ID of the model behind it."
+    "For names that do not show the kind of model: map of the name to a family, or to the ID of the model behind it: "
+    '{"my-private-name": "claude-4.5"}.'
 )
 FACTS = (
     "What a model accepts, if the built-in tables do not know it or are wrong: map of models, or patterns with *, "
-    'to facts: {"anthropic.claude-*": {"schema": "tool"}}.'
+    'to facts: {"*claude-opus-6*": {"max_output": 128000}}.'
 )

@@ -119,7 +119,7 @@ def read_content(body: JSON) -> Content:
 
 
 def holds_answer(body: Any) -> bool:
-    """Whether a body holds an answer that can be handed out, whatever error stands beside it: it was paid, and sending
+    """Whether a body holds an answer that can be handed out, whatever error is beside it: it was paid, and sending
     the row again would pay it twice."""
     made = [body.get(name) for name in MADE] if isinstance(body, dict) else []
     if not any(isinstance(items, list) and any(items) for items in made):

@@ -73,8 +73,8 @@ def read_guard(name: str, given: Any, unit: str) -> float:
     A template may have made a text of the number. One that rendered to nothing, or to ``None``, is an error: the
     author set a guard, and would have none.
 
-    :param name: the argument, for the message.
-    :param unit: of what, for the message.
+    :param name: the argument, shown in the message.
+    :param unit: of what, shown in the message.
     :raises ConfigurationError: for anything that is not such a number.
     """
     number = _number(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.reconciling import Books
 from airflow_batch_provider.core.records import Job, JobStatus
 
@@ -46,20 +47,20 @@ def _contradiction(job: Job, books: Books, found: int, gone: Sequence[str]) -> s
     asked = books.expected_lines
     if gone:
         return f"its output was not found ({'; '.join(gone)})"
+    of_all = f"{found:,} of {counted(asked, 'row')} had an answer"
     if books.unlabelled and found < asked:
-        lines = "1 line has" if books.unlabelled == 1 else f"{books.unlabelled:,} lines have"
-        return f"{found} of {asked} answers were found, and {lines} no readable custom_id"
+        return f"{of_all}; lines without a readable custom_id: {books.unlabelled:,}"
     has_results = job.status in _WITH_RESULTS
     counts = job.counts
     known = (counts.completed or 0) + ((counts.failed or 0) if has_results else 0)
     reported = min(asked, known)
     if found < reported:
-        return f"it counts {reported} answers, but {found} were found"
+        return f"it counts {counted(reported, 'answer')}, but {found:,} {'was' if found == 1 else 'were'} found"
     reported = min(asked, counts.completed or 0)
     if books.made < reported:
-        return f"it counts {reported} completed requests, but {books.made} answers were found"
+        return f"it counts {counted(reported, 'completed request')}, but only {counted(books.made, 'answer')} came"
     if job.status is JobStatus.COMPLETED and found < asked:
-        return f"it is {job.raw_status or job.status.value} but only {found} of {asked} answers were found"
+        return f"it is {job.raw_status or job.status.value}, but only {of_all}"
     if has_results and not found:
         return f"it is {job.raw_status or job.status.value} but no answer was found"
     return None

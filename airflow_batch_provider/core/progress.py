@@ -101,8 +101,9 @@ def unusable_line(summary: RunSummary) -> str | None:
         return None
     cut = summary.answers.get("cut")
     remedy = "Raise max_tokens, which includes what the model spends on reasoning. " if cut else ""
+    of_all = counted(summary.outcomes["succeeded"], "succeeded row")
     return (
-        f"Of {summary.outcomes['succeeded']:,} answers that count as succeeded: {', '.join(counts)}. {remedy}To count "
+        f"Not usable, of {of_all}: {', '.join(counts)}. {remedy}To count "
         'such rows as failed, set on_unusable="invalid".'
     )
 

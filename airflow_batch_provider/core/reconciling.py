@@ -144,7 +144,7 @@ def absence(status: JobStatus, errors: Iterable[JobError], nameless: int, sample
             code = BATCH_REFUSED
         return code, f"The batch failed as a whole: {reasons or 'the provider gave no reason'}"
     if nameless:
-        return "missing", f"No output line carries this id; {nameless} lines carry none, e.g. {sample}"
+        return "missing", f"No output line has this id; lines without an id: {nameless:,}, e.g. {sample}"
     return "missing", "The provider returned no line for this request."
 
 
@@ -156,7 +156,8 @@ def check_equation(total: int, outcomes: Mapping[Outcome, int]) -> None:
     if sum(outcomes.get(name, 0) for name in OUTCOMES) != total:
         outcome_counts = " + ".join(f"{outcomes.get(name, 0)} {name}" for name in OUTCOMES)
         raise ReconciliationError(
-            f"{total} rows went in, but {outcome_counts} came out; nothing was deleted. Please report this as a bug"
+            f"{counted(total, 'row')} went in, but {outcome_counts} came out; nothing was deleted. Please report "
+            "this as a bug"
         )
 
 
@@ -184,8 +185,9 @@ def judge(summary: RunSummary, error_tolerance: float) -> None:
     reasons += [f"  job: {error}" for error in summary.job_errors[:5]]
     why = "" if summary.stopped is None else f" Stopped by {summary.stopped}."
     head = (
-        f"{failed} of {summary.total} rows did not succeed (error_tolerance={error_tolerance:g}). What succeeded is in "
-        f"{summary.run_path}/results, the rest with its reasons in {summary.run_path}/failed.jsonl.{why}"
+        f"{failed:,} of {counted(summary.total, 'row')} did not succeed (error_tolerance={error_tolerance:g}). "
+        f"What succeeded is in {summary.run_path}/results, the rest with its reasons in "
+        f"{summary.run_path}/failed.jsonl.{why}"
     )
     message = "\n".join([head, *reasons])
     if summary.stopped is not None:

@@ -282,7 +282,7 @@ class Limits:
         None where it has no say.
     :param endpoints: accepted endpoints in OpenAI's spelling.
     :param source: where the figures come from.
-    :param life: how long files may be kept (``expires_after``), None where nobody says.
+    :param life: how long files may be kept (``expires_after``), None if unknown.
     """
 
     max_rows: int

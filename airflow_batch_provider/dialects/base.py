@@ -41,7 +41,7 @@ class Sent:
 
     :param ids: the custom_ids in the order of the wire lines, or the ids of parts (``dialects.joining``); None where
         they are unknown; then the id on the wire is the row's id.
-    :param wire: opens the wire lines anew, for the answer that has lost its id.
+    :param wire: opens the wire lines again, to match an answer that has lost its id.
     :param own: whether the lines carry our tokens; False for a file that another tool has made, whose ids may look like
         them.
     """

@@ -125,7 +125,7 @@ def embedding_list(vectors: Any, model: str, tokens: int, *, as_base64: bool, un
 
     :param vectors: one for each text, in order.
     :param as_base64: little-endian 32-bit floats, as OpenAI writes them.
-    :param unit: bring each vector to length 1; False where the author wants the raw one.
+    :param unit: bring each vector to length 1; False for the raw one.
     """
     if not isinstance(vectors, Sequence) or not vectors or not all(map(_is_vector, vectors)):
         return Failure(None, "The record's output holds no embedding.")

@@ -159,7 +159,7 @@ class GeminiConfig(ChatDialect):
             return
         wanted, most = read_whole(self._field, value, 1), self._facts.max_output
         if most is not None and wanted > most:
-            reason = f"{self._model} makes at most {most:,} tokens, which is written where a row asks for more"
+            reason = f"{self._model} returns at most {most:,} tokens; this limit is sent for rows that set more"
             self.notes.setdefault(f"body.{self._field}", reason)
             wanted = most
         out["generationConfig"]["maxOutputTokens"] = wanted
@@ -213,9 +213,7 @@ class GeminiConfig(ChatDialect):
             return
         written = _nearest(effort, facts.efforts)
         if written != effort and (effort, written) not in (("xhigh", "high"), ("max", "high")):
-            reason = (
-                f"{self._model} takes {', '.join(facts.efforts)}; where a row asks for another, the next one is written"
-            )
+            reason = f"{self._model} accepts {', '.join(facts.efforts)}; another one is changed to the next of these"
             self.notes.setdefault("body.reasoning_effort", reason)
         if facts.thinking == "level":
             thinking: JSON = {"thinkingLevel": written.upper()}

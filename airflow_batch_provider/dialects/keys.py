@@ -23,7 +23,7 @@ _INDEX = re.compile(r"\[\d+\]")
 class Left:
     """A key that is left out with a note: without it the answer is not a wrong one.
 
-    :param reason: why, for the note.
+    :param reason: why, shown in the note.
     """
 
     reason: str

@@ -1,7 +1,7 @@
 """Lines of the open models on Vertex AI: OpenAI's own, of text.
 
 Google, "Batch predictions" (MaaS): the fields are OpenAI's, and prompts are "text-only". A model that sees no images
-refuses them after the upload; of one that does, nobody has said what a batch makes of them.
+refuses them after the upload; for one that does, it is not documented what a batch does with them.
 """
 
 from __future__ import annotations

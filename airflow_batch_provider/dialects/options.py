@@ -221,7 +221,7 @@ def bounded_tokens(most: int, ceiling: int | None, note: Note) -> int:
         return most
     note(
         "max_tokens",
-        f"the model gives at most {ceiling:,} tokens, which is sent where a request asks for more",
+        f"the model returns at most {ceiling:,} tokens; this limit is sent for requests that set more",
         "changed",
     )
     return ceiling

@@ -74,7 +74,7 @@ def read_data_url(url: str) -> Blob | None:
 def read_call(call: Any, path: str) -> ToolCall:
     """One entry of an assistant message's ``tool_calls``.
 
-    :param path: its place in the body, for the error.
+    :param path: its place in the body, shown in the error.
     """
     if isinstance(call, dict) and call.get("type") not in (None, "function"):
         raise UntranslatableError(f"body.{path}.type", "only function calls are supported")

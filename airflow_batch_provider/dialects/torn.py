@@ -1,7 +1,7 @@
 """Lines of an output file as results, also where a line was torn.
 
-One that holds a raw line feed inside a text, or that was written over several lines, is put together again; of one that
-stays torn only its own row is in doubt."""
+One that holds a raw line feed inside a text, or that was written over several lines, is put together again; if one
+remains torn, only its own row is in doubt."""
 
 from __future__ import annotations
 

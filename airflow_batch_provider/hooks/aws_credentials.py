@@ -1,4 +1,4 @@
-"""From a connection's fields to a boto3 session; nothing here is asked of AWS before the session is first used."""
+"""From a connection's fields to a boto3 session; nothing here calls AWS before the session is first used."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AwsAccess:
 def session_factory(access: AwsAccess) -> Callable[[], Session]:
     """A function that gives the same session each time, made at the first call.
 
-    :raises ConfigurationError: the function does, when there are no credentials to be found.
+    :raises ConfigurationError: the function does, when no credentials are found.
     """
     lock = threading.Lock()
 

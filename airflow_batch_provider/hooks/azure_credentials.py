@@ -1,4 +1,4 @@
-"""From a connection's fields to tokens of Microsoft Entra ID; nothing here is asked of Entra before the first call.
+"""From a connection's fields to tokens of Microsoft Entra ID; nothing here calls Entra before the first call.
 
 ``azure-identity`` keeps a token until shortly before its end and then fetches the next, so a wait of days needs no
 more than to ask before every call.

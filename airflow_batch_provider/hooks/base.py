@@ -97,7 +97,7 @@ class BatchInferenceHook(BaseHook):
             )
         extra = connection.extra_dejson if self._extra is None else self._extra
         if not isinstance(extra, dict) or (not extra and (connection.extra or "").strip("{} \n\t")):
-            raise ConfigurationError(f"Connection {self.conn_id!r}: the extra field is no JSON object")
+            raise ConfigurationError(f"Connection {self.conn_id!r}: the extra field is not a JSON object")
         extra = {name: value for name, value in extra.items() if value not in (None, "")}
         self._mask(*(extra.get(name) for name in self.secret_settings))
         try:
@@ -179,7 +179,7 @@ class BatchInferenceHook(BaseHook):
         return self.backend.create(self.backend.create_request(shard, secrets.token_hex(8), input_file_id, options))
 
     def retrieve(self, batch_id: str) -> Job:
-        """One batch as it stands."""
+        """One batch, in its current state."""
         return self.backend.retrieve(batch_id)
 
     def list(self, limit: int | None = 100) -> list[Job]:
@@ -187,7 +187,7 @@ class BatchInferenceHook(BaseHook):
         return [*self.backend.list_jobs(limit)]
 
     def cancel(self, batch_id: str) -> None:
-        """Ask the provider to stop a batch."""
+        """Request the provider to cancel a batch."""
         self.backend.cancel(batch_id)
 
     def download(self, file_id: str, path: str | Path | BinaryIO | None = None) -> Iterator[bytes] | int:

@@ -12,12 +12,12 @@ from airflow_batch_provider.hooks.base import BatchInferenceHook, password
 
 
 class BedrockBatchHook(BatchInferenceHook):
-    """Batches on Amazon Bedrock; login and password are an access key, or the chain of credentials is asked."""
+    """Batches on Amazon Bedrock; login and password are an access key, or empty for boto3's default credentials."""
 
     row = CONNECTION
 
     def make_backend(self, connection: Any, settings: BedrockSettings) -> BedrockBackend:
-        """The place of the jobs, and a session that is made when it is first asked for."""
+        """The place of the jobs, and a session that is created when it is first used."""
         access = AwsAccess(
             self.conn_id,
             settings.region or "",

@@ -1,4 +1,4 @@
-"""From a connection's fields to Google credentials; nothing here is asked of Google before they are first used."""
+"""From a connection's fields to Google credentials; nothing here calls Google before they are first used."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GoogleAccess:
         return tuple(dict.fromkeys([*texts, *(text.replace("\n", "\\n") for text in texts)]))
 
     def project(self) -> str | None:
-        """The project that the credentials belong to, as far as it can be told without a call."""
+        """The project that the credentials belong to, as far as it is known without a call."""
         try:
             if self.token:
                 return None
@@ -180,12 +180,12 @@ def _key(text: Mapping[str, Any] | str) -> dict[str, Any]:
     try:
         key = json.loads(text) if isinstance(text, str) else dict(text)
     except ValueError:
-        raise _WrongKeyError("is no JSON") from None
+        raise _WrongKeyError("is not JSON") from None
     if not isinstance(key, dict):
-        raise _WrongKeyError("is no JSON object")
+        raise _WrongKeyError("is not a JSON object")
     if key.get("type", "service_account") != "service_account":
         raise _WrongKeyError(
-            "is no service account's key but another kind of credentials; for those set GOOGLE_APPLICATION_CREDENTIALS "
+            "is not a service account key but other credentials; for those set GOOGLE_APPLICATION_CREDENTIALS "
             "on the workers, or gcp_conn_id"
         )
     lacking = [name for name in ("client_email", "private_key", "token_uri") if not isinstance(key.get(name), str)]

@@ -1,6 +1,6 @@
 """Hooks of the connection types that are nothing but a row: OpenAI's wire at another address.
 
-A class for each, such as ``AcmeBatchHook`` of ``acme_batch``, is made when it is first asked for: Airflow wants one
+A class for each, such as ``AcmeBatchHook`` of ``acme_batch``, is created when it is first used: Airflow requires one
 class for every connection type.
 """
 

@@ -11,12 +11,12 @@ from airflow_batch_provider.hooks.google_credentials import GoogleAccess, creden
 
 
 class VertexAIBatchHook(BatchInferenceHook):
-    """Batches on Google Vertex AI; password is a service account's key, or the chain of credentials is asked."""
+    """Batches on Google Vertex AI; password is a service account's key, or empty for Google's default credentials."""
 
     row = CONNECTION
 
     def make_backend(self, connection: Any, settings: VertexAISettings) -> VertexBackend:
-        """The place of the jobs, and credentials that are made when they are first asked for."""
+        """The place of the jobs, and credentials that are created when they are first used."""
         access = GoogleAccess(
             self.conn_id,
             token=settings.token,

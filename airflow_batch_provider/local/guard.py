@@ -1,7 +1,7 @@
 """Who may call a server on loopback: programs that mean it, not pages in a browser.
 
-Any page can make a browser call 127.0.0.1: with a form or ``text/plain``, which browsers send without asking the server
-first, or under a name of its own that it lets resolve to 127.0.0.1 (DNS rebinding). So the Host must be one of ours,
+Any page can make a browser call 127.0.0.1: with a form or ``text/plain``, which browsers send without a preflight
+request, or under a name of its own that it lets resolve to 127.0.0.1 (DNS rebinding). So the Host must be one of ours,
 a page of another origin is refused (Fetch standard: ``Origin``, ``Sec-Fetch-Site``), and bodies must say what they are.
 """
 

@@ -20,11 +20,11 @@ class Policy:
     :param aliases: other spellings of an endpoint, each with OpenAI's.
     :param endpoint_from_lines: the first line's url, not the batch's endpoint, says what all lines must name.
     :param models: the models a batch may name; None accepts any.
-    :param slots: how many requests are asked of the engine at a time, over all batches.
-    :param attempts: how often a request is asked in all while the engine answers 408, 429 or 5xx.
+    :param slots: how many requests the engine runs at a time, over all batches.
+    :param attempts: how often a request is sent in all while the engine answers 408, 429 or 5xx.
     :param backoff: seconds before the second attempt where the engine does not say; doubles, up to 30.
     :param window: seconds after which a batch expires.
-    :param run_seconds: the least time a batch stays in progress.
+    :param run_seconds: the least time a batch is in progress.
     :param hosts: names and addresses that calls may be addressed to, beside those of loopback.
     :param grace: seconds that requests under way may take to end when a batch is stopped.
     """

@@ -1,7 +1,7 @@
 """The two files a running batch appends to: answers, and failures.
 
 Each row is one line, written by one call to the system, so that whatever kills the server, a restart finds whole
-lines and at most one torn at the end, which it cuts off. The row of a torn line is asked again.
+lines and at most one torn at the end, which it cuts off. The row of a torn line is sent again.
 """
 
 from __future__ import annotations

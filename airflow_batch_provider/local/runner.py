@@ -1,7 +1,7 @@
 """Carries batches from ``validating`` to their end, and takes them up again after a kill.
 
-One event loop owns all state. A batch is a task of its own; over all batches at most ``slots`` requests are asked of
-the engine at a time. A status is in the database before anything happens that belongs to it.
+One event loop owns all state. A batch is a task of its own; over all batches the engine runs at most ``slots``
+requests at a time. A status is in the database before anything happens that belongs to it.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import BatchInferenceError
 from airflow_batch_provider.run.facts import Cancel
 from airflow_batch_provider.run.reading import Logger
-from airflow_batch_provider.triggers.batch_inference import FINISH, KILLED_STATES, jobs, task_state
+from airflow_batch_provider.triggers.batch_inference import FINISH, KILLED_STATES, task_state
 
 if TYPE_CHECKING:
     from airflow_batch_provider.core.records import Shard
@@ -86,14 +87,14 @@ class KilledJobs:
             left = sorted(self._open)
             self._log.error(
                 "%s could not be cancelled within %g s and may still bill: %s. %s",
-                jobs(len(left)),
+                counted(len(left), "job"),
                 seconds,
                 left,
                 FINISH,
             )
         if self._cancelled:
             ids = sorted(self._cancelled)
-            self._log.warning("The task was killed: cancelling %s: %s", jobs(len(ids)), ids)
+            self._log.warning("The task was killed: cancelling %s: %s", counted(len(ids), "job"), ids)
 
     def leave(self, seconds: float, why: str) -> None:
         """Log the jobs that are left running.

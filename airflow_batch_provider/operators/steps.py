@@ -122,7 +122,7 @@ class BatchInferenceValidateOperator(ConnectedOperator):
     :param conn_id: the connection; its type gives the limits, its fields the models.
     :param model: as in :class:`BatchInferenceOperator`.
     :param endpoint: as in :class:`BatchInferenceOperator`.
-    :param expected_output_tokens: as in :class:`BatchInferenceOperator`; for the range of the cost.
+    :param expected_output_tokens: as in :class:`BatchInferenceOperator`; used for the range of the cost.
     """
 
     template_fields = ("input_path", "conn_id", "model", "endpoint", "expected_output_tokens")

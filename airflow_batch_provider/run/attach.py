@@ -1,4 +1,4 @@
-"""A run directory around a batch that was made elsewhere: by curl, another tool, another team.
+"""A run directory around a batch that was created outside Airflow: by curl, another tool, another team.
 
 The provider still has the uploaded file, so the run knows its rows, and everything after works as for a job of ours.
 Where that file is gone (they are deleted, or expire; control-layer#1741) the rows are known by what comes back.
@@ -48,7 +48,7 @@ def attach(run: BatchRun, job_id: str) -> None:
     :param job_id: the provider's id.
     :raises NotFoundError: when the provider knows no such job.
     :raises RunConflictError: when the directory holds other jobs.
-    :raises PermanentError: when the job's file does not tell its rows.
+    :raises PermanentError: when the rows cannot be read from the job's file.
     """
     if not run.ledger.rounds():
         job = run.backend.retrieve(job_id)
@@ -131,7 +131,7 @@ def _known_by_answers(run: BatchRun, job: Job, why: str) -> Shard:
             line = orjson.dumps({"custom_id": row, "method": "POST", "url": endpoint, "body": {}}) + b"\n"
             size += out.write(line)
     if not seen:
-        raise PermanentError(f"Job {job.id} has put out no row, and {why}, so nothing is known of its rows")
+        raise PermanentError(f"Job {job.id} returned no row, and {why}, so nothing is known of its rows")
     told = "Job %s: %s. Its rows are the %d that came back; those without an answer, and all requests, are unknown"
     run.log.warning(told, job.id, why, len(seen))
     return Shard(0, 0, len(seen), size, job.model, endpoint)
@@ -154,7 +154,7 @@ def _known_by_input(run: BatchRun, job: Job, handle: str) -> Shard:
             if row is None or row in seen:
                 what = "has no id" if row is None else f"repeats the id {row!r}"
                 raise PermanentError(
-                    f"{handle}, line {number} {what}, so the rows of job {job.id} cannot be told apart"
+                    f"{handle}, line {number} {what}, so the rows of job {job.id} cannot be distinguished"
                 )
             seen.add(row)
             size += len(wire) + 1

@@ -146,7 +146,7 @@ class Round:
         return ((shard, attempt) for shard in self.shards for attempt in self.attempts.get(shard.name, ()))
 
     def over_quota(self) -> list[Shard]:
-        """The shards that did not fit into the provider's queue, so that nothing of them was asked."""
+        """The shards that did not fit into the provider's queue, so none of their rows ran."""
         ends = ((shard, attempt.end) for shard in self.shards if (attempt := self.last(shard)) and attempt.end)
         return [shard for shard, end in ends if end.was_not_asked and why_failed(end.errors) is Refusal.FULL]
 

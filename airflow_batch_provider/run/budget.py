@@ -30,7 +30,7 @@ NOTHING = CostRange(0.0, 0.0)
 
 
 def price_of(backend: Backend, model: str | None) -> Price | None:
-    """What a model costs in a batch, None where nobody knows."""
+    """What a model costs in a batch, None if unknown."""
     return find_price(backend.price_list, model, backend.models.prices)
 
 
@@ -82,7 +82,7 @@ def total_cost(costs: Iterable[float | None]) -> float | None:
 class Meter:
     """Adds up what answers used and cost, each by itself: a long one may cost more by the token.
 
-    :param prices: of the model that was asked for, and of those that answer in its place.
+    :param prices: of the requested model, and of those that answer in its place.
     """
 
     def __init__(self, prices: Prices) -> None:
@@ -122,7 +122,7 @@ class Meter:
 
 
 def cost_range(backend: Backend, shards: Iterable[Shard], expected_output_tokens: int | None) -> CostRange | None:
-    """What shards may cost before they are sent, None where :func:`why_open` says why nothing can tell.
+    """What shards may cost before they are sent, None where :func:`why_open` says why it is unknown.
 
     :param expected_output_tokens: of a row that names no bound itself.
     """

@@ -67,7 +67,7 @@ def collect(
     :param on_unusable: ``"invalid"`` for rows whose answer is empty, cut off, refused or filtered to end so.
     :param own: False for a job that another tool has made.
     :param beside: whether another job of the same rows is collected already, whose answers are kept.
-    :param believe: asked when the job's own word contradicts what was read, with what does; True to take it as it is.
+    :param believe: called when the job's own counts contradict what was read, with what does; True to take it as it is.
     :return: how it ended; ``collected/<shard>.jsonl`` is written. None when it is to be looked at anew.
     :raises ProviderError: when the outputs cannot be fetched whole.
     """
@@ -175,7 +175,7 @@ def _named(result: BatchResult, masked: dict[str, str]) -> BatchResult:
 def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: float, *, beside: bool = False) -> End:
     """End a shard of which no job was made.
 
-    :param code: what its rows are told; see :mod:`airflow_batch_provider.core.reconciling`.
+    :param code: the code of its rows; see :mod:`airflow_batch_provider.core.reconciling`.
     :param beside: see :func:`collect`.
     :return: an end without a job; ``collected/<shard>.jsonl`` is written.
     """

@@ -285,7 +285,7 @@ class Driver:
             return False  # it may have a job, or there is something to wait for
         if sum(refused.full for refused in refusals) < QUEUE_TRIES:
             return False
-        reason = f"The provider's queue stayed full: {refusals[-1].error}"
+        reason = f"The provider's queue is still full: {refusals[-1].error}"
         return self._give_up(a_round, shard, OVER_QUOTA, reason)
 
     def _give_up(self, a_round: Round, shard: Shard, code: str, reason: str) -> bool:
@@ -308,14 +308,16 @@ class Driver:
         lost = [shard.name for shard in unsent if (last := a_round.last(shard)) and not last.made_nothing]
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
         ended = bool(a_round.ends())
+        they_were = "it was" if len(jobs) == 1 else "they were"
         told = f"{counted(len(jobs), 'job')} running ({', '.join(jobs.values())})" if jobs else "no job running"
         if self.run.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
-            if tries.stopped and self.run.options.on_deadline == "cancel":
+            cancelled = tries.stopped and self.run.options.on_deadline == "cancel"
+            if cancelled:
                 self.fetcher.cancel()
-            if jobs:
-                they = "it was" if len(jobs) == 1 else "they were"
-                left = "asked to stop" if tries.stopped else "left alone"
-                what = f"The deadline passed with {told}; {they} {left} and may be billed."
+            if jobs and cancelled:
+                what = f"The deadline passed with {told}, although a cancel was requested; this may be billed."
+            elif jobs:
+                what = f"The deadline passed with {told}; {they_were} left running and may be billed."
             elif lost or ended:
                 what = "The deadline passed; no job is known to be running."
             else:
@@ -325,15 +327,16 @@ class Driver:
                 "answered meanwhile."
             )
         self.fetcher.cancel()
+        stopping = "; cancelling" if jobs else ""
         if lost:
-            raise DeadlineError(f"The deadline passed with {told}; they are being cancelled.{unsure}")
+            raise DeadlineError(f"The deadline passed with {told}{stopping}.{unsure}")
         for shard in unsent:
             reason = f"The deadline passed before this request was sent.{a_round.last_refusal([shard])}"
             if not self._give_up(a_round, shard, TOO_LATE, reason):
                 raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
-        were = "was" if len(jobs) == 1 else "were"
-        reason = f"{TOO_LATE}: {counted(len(jobs), 'job')} {were} cancelled.{_unsent(a_round, unsent)}"
-        self.run.log.warning("The deadline passed with %s; they are being cancelled", told)
+        stopped = f"{counted(len(jobs), 'job')} cancelled" if jobs else "no job was running"
+        reason = f"{TOO_LATE}: {stopped}.{_unsent(a_round, unsent)}"
+        self.run.log.warning("The deadline passed with %s%s", told, stopping)
         deadline = self.run.clock() + CANCEL_SECONDS
         self.run.ledger.write_tries(Tries(tries.series_start, deadline, reason))
         return self._waiting(found, WakeRule(deadline)) if jobs else None

@@ -130,7 +130,7 @@ class Intent(Record):
     :param job_id: of a job that was found.
     :param borrowed: whether another run directory made that job, so that it is read and never cancelled.
     :param surplus: the other jobs of the same create.
-    :param same: of a borrowed one, the other jobs that ask the same bytes; they are read where rows stay open.
+    :param same: of a borrowed one, the other jobs with the same bytes; they are read if rows are still open.
     :param attached: whether the job was created outside Airflow.
     :param given_up: the code of rows that are not sent.
     """
@@ -208,7 +208,7 @@ class Refused(Record):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Record):
-    """The provider was asked to stop the job."""
+    """The provider was requested to cancel the job."""
 
     fact: ClassVar[Fact] = "cancel"
     at: float
@@ -245,7 +245,7 @@ class End(Record):
     :param usage: tokens of all its answers.
     :param unmetered: answers for which the provider reported no tokens, so that their cost is unknown.
     :param cost_usd: of all its answers, at the prices of its day; None where it was unknown.
-    :param unpriced: answers of another model or service tier than was asked for, whose price is not known.
+    :param unpriced: answers of a model or service tier other than requested, whose price is not known.
     :param served: the first of those models and tiers.
     :param lost: rows whose answer is gone at the provider; they may have been billed.
     :param lines: output lines ``received``, of them ``duplicates``, ``foreign`` (ids not sent), ``nameless`` (no id).

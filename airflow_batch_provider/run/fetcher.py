@@ -129,9 +129,9 @@ class Fetcher:
         return True
 
     def cancel(self) -> list[str]:
-        """Ask the provider to stop every live job; their finished rows are collected by the next try.
+        """Request the provider to cancel every live job; their finished rows are collected by the next try.
 
-        :return: the ids of the jobs that were asked to stop.
+        :return: the ids of the jobs to cancel.
         """
         cancelled = []
         for shard, attempt in self.run.ledger.open_attempts():

@@ -8,7 +8,7 @@
     ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
     ledger/r0-00000.1.job.json      the job's id, and those of further jobs of the same create, which are cancelled next
     ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
-    ledger/r0-00000.1.cancel.json   we asked the provider to stop the job
+    ledger/r0-00000.1.cancel.json   we requested the provider to cancel the job
     ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X tells them apart
     ledger/unsent.json              nothing was sent from here yet; removed before the first plan is written
     ledger/lost.json                the ledger was found gone while run.json was there, so its jobs may live
@@ -315,7 +315,7 @@ class Ledger:
                 self.record_end(shard, attempt.number, attempt.lost)
 
     def lives_again(self, shard: Shard, number: int) -> None:
-        """Take back that a job or its answers are gone, for it was seen again."""
+        """Take back that a job or its answers are gone, because it was found again."""
         self._directory.remove(_name(shard, number, "lost"))
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:

@@ -31,7 +31,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that what was put into a folder stays there after a power loss."""
+    """Make sure that the files of a folder are still there after a power loss."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

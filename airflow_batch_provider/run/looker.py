@@ -36,7 +36,7 @@ class Looker:
     # ---- names -------------------------------------------------------------------------------------------------
 
     def content(self, shard: Shard) -> str:
-        """What the shard's job asks."""
+        """The content of the shard's job."""
         return content_part(self.run_key, shard, staging.digest_of(self.run.directory, shard))
 
     def tokens(self, shard: Shard) -> Iterator[str]:

@@ -16,7 +16,7 @@ class Sending:
 
     :param jobs: ids by shard.
     :param look_at: when to look again.
-    :param unsure: creates of which a look must tell what became.
+    :param unsure: creates of which a look must find the outcome.
     """
 
     live: list[Shard]

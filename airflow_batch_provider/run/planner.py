@@ -1,4 +1,4 @@
-"""Which rows are asked together and when: the first round from the author's file, each later one from what is open."""
+"""Which rows are sent together and when: the first round from the author's file, each later one from what is open."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Planner:
         """Check the author's file and cut it, without writing.
 
         :raises InputError: with every problem of the file.
-        :raises BudgetError: when it may cost more than ``max_cost_usd``, or nobody can know.
+        :raises BudgetError: when it may cost more than ``max_cost_usd``, or its cost is unknown.
         """
         self.run.backend.check_route([self.rules().models.resolve(None)], [], self.run.options.backend_options)
         report = self.inspect(input_path)
@@ -74,7 +74,7 @@ class Planner:
         return staging.stage(self.run.directory, input_path, source, self.rules(), self.run.backend, report, shards)
 
     def next(self, rounds: Sequence[Round]) -> bool:
-        """Plan what asking again can help as one more round; False when nothing remains or no round does."""
+        """Plan the rows that a resend can fix as one more round; False when nothing remains or no round does."""
         tries = self.run.ledger.tries()
         series_start, number = tries.series_start, len(rounds)
         over = rounds[-1].over_quota()
@@ -142,7 +142,7 @@ class Planner:
         minimum = self.run.backend.limits.min_rows
         for group in report.groups:
             if group.total_lines < minimum:
-                message = "%s of model %s cannot be sent again: the provider takes no fewer than %d in a job"
+                message = "%s of model %s cannot be sent again: the provider requires at least %d in a job"
                 self.run.log.warning(message, counted(len(group.sizes), "row"), group.model, minimum)
         report.groups = [group for group in report.groups if group.total_lines >= minimum and self._fits(group)]
         return report

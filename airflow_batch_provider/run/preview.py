@@ -20,7 +20,7 @@ class Plan:
 
     :param waves: shard names in the order they are sent, a wave after the other.
     :param unknown: why the cost is unknown, and what to do; None where it is known.
-    :param cost: of all rows asked once; None where a price, or the length of an answer, is unknown.
+    :param cost: of all rows sent once; None where a price, or the length of an answer, is unknown.
     """
 
     path: str

@@ -117,10 +117,10 @@ def find_price(price_list: PriceList | None, model: str | None, own: Mapping[str
 
 
 class Prices:
-    """What the answers to one model's requests cost: a provider may answer by another model than was asked for.
+    """What the answers to one model's requests cost: a provider may answer by a model other than requested.
 
     :param price_list: as for :func:`find_price`.
-    :param model: the model that was asked for.
+    :param model: the requested model.
     :param own: as for :func:`find_price`.
     """
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Logger(Protocol):
-    """What is asked of a logger: the standard library's and Airflow's both are one."""
+    """The methods of a logger that are used; the standard library's and Airflow's both have them."""
 
     def info(self, message: str, /, *args: Any) -> Any:
         """Tell."""

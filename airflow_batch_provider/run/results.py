@@ -1,4 +1,4 @@
-"""What all jobs of a run came to: ``results/``, ``failed.jsonl``, the summary, and which rows are asked again."""
+"""What all jobs of a run came to: ``results/``, ``failed.jsonl``, the summary, and which rows are sent again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def current(
 ) -> Iterator[tuple[Shard, Iterator[tuple[bytes, BatchResult]]]]:
     """Every shard with those of its rows for which it has the last word; over all shards every row comes once.
 
-    A row's last round speaks for it, because a row is only asked again when its earlier answer was none.
+    A row's last round speaks for it, because a row is only sent again when it had no answer.
 
     :param pending: shards that are not collected yet, and what is to be said of their rows.
     """
@@ -75,7 +75,7 @@ def _pending_rows(directory: RunDirectory, shard: Shard, told: str) -> Iterator[
 def remainder(
     directory: RunDirectory, rounds: Sequence[Sequence[Shard]], wanted: Callable[[BatchResult], bool]
 ) -> Iterator[bytes]:
-    """The requests whose last result is such that they should be asked again."""
+    """The requests whose last result is such that they should be sent again."""
     for _, last_words in current(directory, rounds):
         for raw, result in last_words:
             if wanted(result):
@@ -83,17 +83,17 @@ def remainder(
 
 
 def helps_now(result: BatchResult) -> bool:
-    """Whether the next round of the same try should ask the row again."""
+    """Whether the next round of the same try should send the row again."""
     return result.retryable
 
 
 def did_not_fit(result: BatchResult) -> bool:
-    """Whether the row was not asked, because the provider's queue was full."""
+    """Whether the row did not run, because the provider's queue was full."""
     return result.outcome != "succeeded" and _error(result).get("code") == OVER_QUOTA
 
 
 def helps_next_try(result: BatchResult) -> bool:
-    """Whether a new try should ask the row again."""
+    """Whether a new try should send the row again."""
     return result.refusal is not None and result.refusal.helped_by_try
 
 
@@ -108,7 +108,7 @@ def is_open(directory: RunDirectory, shard: Shard) -> bool:
 
 
 def wanted(options: RunOptions, helps: Wanted) -> Wanted:
-    """The rows that may be asked again.
+    """The rows that may be sent again.
 
     :param helps: whether it helps one.
     :return: those, and what is lost where the author allows for paying it twice.
@@ -200,7 +200,7 @@ def _too_few(
 def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult:
     before = _error(result)
     reason = (
-        f"{left} rows of this model are open, and the provider takes no fewer than {min_rows} in a job; run them again "
+        f"Open rows of this model: {left:,}. The provider requires at least {min_rows:,} in a job; run them "
         f"together with others. Before: {before.get('message')} [{before.get('code') or before.get('status_code')}]"
     )
     return read_line(error_line(str(result.custom_id), "below_minimum", reason))
@@ -237,7 +237,7 @@ def summarise(
     """Write results and failed requests, and say what became of the run.
 
     :param record: ``run.json``.
-    :param ours: False for a job that was made elsewhere, of which nothing is ever asked again.
+    :param ours: False for a job that was created outside Airflow, whose rows are never sent again.
     :param stopped: why rows were given up, None where none was.
     :param helps: whether a new try would ask a row again.
     :param pending: shards that are not collected yet, and what is to be said of their rows.

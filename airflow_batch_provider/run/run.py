@@ -75,7 +75,7 @@ class BatchRun(RunContext):
     def advance(self) -> Waiting | Done:
         """Do all that can be done without waiting: submit, look, collect, plan the next round, or finish.
 
-        :raises BatchInferenceError: what stands against it, typed by what the caller should do; what was answered so
+        :raises BatchInferenceError: why it cannot go on, typed by what the caller should do; what was answered so
             far is in ``results/``, with a summary that says what is open.
         """
         self._go_on_archiving()
@@ -115,9 +115,9 @@ class BatchRun(RunContext):
             self.ledger.write_tries(replace(tries, deadline=self.clock() + Planner(self).timeout()))
 
     def cancel(self) -> list[str]:
-        """Ask the provider to stop every live job; their finished rows are collected by the next try.
+        """Request the provider to cancel every live job; their finished rows are collected by the next try.
 
-        :return: the ids of the jobs that were asked to stop.
+        :return: the ids of the jobs to cancel.
         """
         return Fetcher(self).cancel()
 
@@ -311,7 +311,7 @@ class BatchRun(RunContext):
             if not any(a_round.ends() for a_round in rounds) or self.ledger.summary() is not None:
                 return
             summary = self._write(record, f"{type(error).__name__}: {error}", results.pending(rounds))
-            told = "%d of %d rows are answered so far, in %s/results; a new try goes on with the rest"
+            told = "Answered so far: %d of %d, in %s/results; the next try continues with the rest"
             self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)

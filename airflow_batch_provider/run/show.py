@@ -1,9 +1,9 @@
-"""What a run directory tells to a person: rounds, shards, jobs, and what happens next. Reads files only."""
+"""What a run directory shows: rounds, shards, jobs, and what happens next. Reads files only."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from airflow_batch_provider.core.counts import counted
@@ -114,13 +114,17 @@ def _next(directory: RunDirectory, rounds: Sequence[Round], deadline: float | No
     return "; ".join(waits)
 
 
+def _outcomes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
 def table(told: JSON) -> str:
     """The same for reading, as :func:`describe` gives it."""
-    lines = [f"{told['run_path']}: {told['rows']:,} rows by {told['conn_id']}, run {told['run_key']}"]
+    lines = [f"{told['run_path']}: {counted(told['rows'], 'row')} by {told['conn_id']}, run {told['run_key']}"]
     cells = [("shard", "model", "rows", "creates", "job", "state", "became", "USD")]
     for a_round in told["rounds"]:
         for shard in a_round["shards"]:
-            became = ", ".join(f"{count:,} {name}" for name, count in shard.get("outcomes", {}).items())
+            became = _outcomes(shard.get("outcomes", {}))
             state = f"{shard['state']} ({shard['status']})" if "status" in shard else shard["state"]
             row = (shard["name"], shard["model"] or "-", f"{shard['rows']:,}", str(shard["creates"]))
             cost = shard.get("cost_usd")
@@ -131,9 +135,10 @@ def table(told: JSON) -> str:
         for shard in a_round["shards"]:
             lines += [f"{shard['name']}: {error}" for error in shard.get("errors", [])[:5]]
     if (summary := told["summary"]) is not None:
-        became = ", ".join(f"{count:,} {name}" for name, count in summary["outcomes"].items())
+        became = _outcomes(summary["outcomes"])
         usage = summary["usage"]
-        lines.append(f"total: {became}; {usage['input_tokens']:,} input and {usage['output_tokens']:,} output tokens")
+        tokens = f"{usage['input_tokens']:,} input and {usage['output_tokens']:,} output tokens"
+        lines.append(f"total: {became or 'no rows'}; {tokens}")
     cost = "unknown" if told["cost_usd"] is None else f"{told['cost_usd']:.4f} USD"
     lines.append(f"cost{'' if summary else ' so far'}: {cost}")
     return "\n".join([*lines, f"next: {told['next']}"])

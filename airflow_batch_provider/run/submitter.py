@@ -39,7 +39,7 @@ _FOR_ALL = frozenset({AccountError.__name__, RateLimitedError.__name__})
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """A look at the provider must tell what became of a shard's newest create.
+    """A look at the provider must find the outcome of a shard's newest create.
 
     :param at: when to try again, where it was refused and no job shows.
     """
@@ -228,10 +228,10 @@ class Submitter:
                 self._held_until = max(self._held_until, now + pause)
             return Unsure(now + pause)
         if isinstance(error, AccountError):
-            raise AccountError(f"{shard.name} was refused {times} times: {error}") from error
+            raise AccountError(f"{shard.name} was refused {counted(times, 'time')}: {error}") from error
         if isinstance(error, NotReadyError):
             raise RequestRejectedError(
-                f"{shard.name} was refused {times} times in {(now - since) / 60:.0f} minutes: {error}"
+                f"{shard.name} was refused {counted(times, 'time')} in {(now - since) / 60:.0f} min: {error}"
             ) from error
         raise error
 
@@ -306,8 +306,8 @@ class Submitter:
         return self.run.ledger.record(shard, 1, intent)
 
     def read_on(self, shard: Shard, attempt: Attempt) -> None:
-        """Go on with the next job of the same bytes, for the borrowed one has left rows open: where this directory
-        made that one before its record was lost, to send those rows would pay for them twice."""
+        """Continue with the next job of the same bytes, because the borrowed one has left rows open: if this directory
+        made that one before its record was lost, sending those rows would pay for them twice."""
         assert attempt.intent is not None
         before, intent = attempt.job_id, attempt.intent
         job_id, *rest = intent.same

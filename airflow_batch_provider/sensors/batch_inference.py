@@ -90,5 +90,5 @@ class BatchInferenceSensor(RunOperator):
             raise ProviderError(message, ambiguous=False)
         if reason == "deadline":
             raise DeadlineError(
-                f"The jobs did not end within {self.timeout:g} s and are left running; clear the task to wait on"
+                f"The jobs did not end within {self.timeout:g} s and are left running; clear the task to keep waiting"
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from airflow_batch_provider.core.answers import read_answer
-from airflow_batch_provider.core.counts import Usage
+from airflow_batch_provider.core.counts import Usage, counted
 from airflow_batch_provider.core.errors import ReconciliationError, RunConflictError
 from airflow_batch_provider.core.jsonl import read_lines
 from airflow_batch_provider.core.records import JSON, BatchResult
@@ -60,7 +60,7 @@ class EndedRun:
             )
         if waits := summary.get("open"):
             raise RunConflictError(
-                f"The run in {directory.uri} has not ended ({len(waits)} of its files have no result yet: "
+                f"The run in {directory.uri} has not ended (no result yet of {counted(len(waits), 'file')}: "
                 f"{', '.join(map(str, waits[:5]))}); clear the run's task, and load when it has succeeded"
             )
         route = "/".join(filter(None, [run.identity.get("type"), run.identity.get("behind")])) or None

@@ -17,6 +17,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batch_provider.backends.base import Backend
+from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import BatchInferenceError, PermanentError, ProviderError
 from airflow_batch_provider.core.polling import Wait, WakeRule, Watch
 from airflow_batch_provider.core.progress import Progress
@@ -54,7 +55,7 @@ class BatchInferenceTrigger(BaseTrigger):
     :param cancel_on_kill: whether to cancel the jobs when the deferred task is marked failed, success or skipped.
     :param look_at: when to wake for a create whose answer was lost.
     :param on_any_end: wake when one job has ended, because a shard waits for its slot.
-    :param spent_usd: what the run has cost so far, for the progress line; None while it is unknown.
+    :param spent_usd: what the run has cost so far, shown in the progress line; None while it is unknown.
     :param borrowed: those of the jobs that are not to be cancelled, because another run directory created them.
     """
 
@@ -184,7 +185,7 @@ class BatchInferenceTrigger(BaseTrigger):
             self.log.info("The task is %s: %s keep running", state or "cleared", self._what_lives())
             return
         cancelled = await self._cancel(until - NOTE_SECONDS)
-        what = f"cancelling {jobs(len(cancelled))}: {cancelled}" if cancelled else "no job was cancelled"
+        what = f"cancelling {counted(len(cancelled), 'job')}: {cancelled}" if cancelled else "no job was cancelled"
         self.log.warning("The task was set to %s: %s", state, what)
         if self.look_at is not None:
             self.log.error(
@@ -229,7 +230,10 @@ class BatchInferenceTrigger(BaseTrigger):
         await asyncio.gather(*(work() for _ in range(CANCELS_AT_ONCE)))
         if waiting:
             self.log.error(
-                "%s could not be cancelled in time and may still bill: %s. %s", jobs(len(waiting)), [*waiting], FINISH
+                "%s could not be cancelled in time and may still bill: %s. %s",
+                counted(len(waiting), "job"),
+                [*waiting],
+                FINISH,
             )
         done = set(cancelled)
         return [job_id for job_id in self.jobs if job_id in done]
@@ -259,11 +263,6 @@ def task_state(ti: Any) -> str | None:
     key = f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id
     state = states.get(ti.run_id, {}).get(key)
     return None if state is None else str(getattr(state, "value", state))
-
-
-def jobs(count: int) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{count} job" if count == 1 else f"{count} jobs"
 
 
 def note_cancelled(run_path: str, job_ids: Sequence[str]) -> None:

@@ -103,8 +103,8 @@ async def test_wrong_type(declare: Declare) -> None:
         ({"organisation": "secret-value"}, "'organisation': Extra inputs are not permitted.*organization"),
         ({"model_map": "secret-value"}, "'model_map'"),
         ({"model_map": {"a": ["secret-value"]}}, "'model_map.a'"),
-        ("secret-value, no JSON", "no JSON object"),
-        ('["secret-value"]', "no JSON object"),
+        ("secret-value, no JSON", "not a JSON object"),
+        ('["secret-value"]', "not a JSON object"),
     ],
 )
 async def test_wrong_extra(extra: Any, told: str, declare: Declare) -> None:

@@ -180,8 +180,8 @@ def test_an_empty_connection_plans(
         ("vertex_ai_batch", {"extra": {**VERTEX, "project": ""}}, "project is missing"),
         ("vertex_ai_batch", {"extra": {**VERTEX, "region": ""}}, "region is missing"),
         ("vertex_ai_batch", {"extra": {**VERTEX, "bucket": ""}}, "bucket is missing"),
-        ("vertex_ai_batch", {"password": "only-token-77", "extra": VERTEX}, "is no JSON"),
-        ("vertex_ai_batch", {"extra": {**VERTEX, "keyfile_dict": "[1]"}}, "is no JSON object"),
+        ("vertex_ai_batch", {"password": "only-token-77", "extra": VERTEX}, "is not JSON"),
+        ("vertex_ai_batch", {"extra": {**VERTEX, "keyfile_dict": "[1]"}}, "is not a JSON object"),
         (
             "vertex_ai_batch",
             {"extra": {**VERTEX, "keyfile_dict": {"client_email": "a@b"}}},

@@ -276,5 +276,7 @@ def test_nothing_sent_for_want_of_room(bench):
     bench.clock.ahead += 101
     with pytest.raises(DeadlineError) as caught:
         run.advance()
-    assert str(caught.value).startswith(f"The deadline passed with 1 job running ({job}); it was left alone and may be")
+    assert str(caught.value).startswith(
+        f"The deadline passed with 1 job running ({job}); it was left running and may be"
+    )
     assert "1 shard is unsent. Clear the task" in str(caught.value)

@@ -208,8 +208,8 @@ class CloudBackend(OpenAIBackend):
         return self._lay_down(name, stream, shard.model, shard.endpoint)
 
     def upload_file(self, name: str, stream: BinaryIO) -> str:
-        """Upload any JSONL of OpenAI's lines under a key of its own; its first line, or the connection's default, tells
-        the model."""
+        """Upload any JSONL of OpenAI's lines under its own key; the model is that of its first line, or the
+        connection's default."""
         first = stream.readline()
         stream.seek(0)
         try:

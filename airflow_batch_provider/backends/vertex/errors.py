@@ -46,7 +46,7 @@ def authenticated(call: str) -> Iterator[None]:
 def translated(call: str) -> Iterator[None]:
     """Errors of Google's clients inside become this package's.
 
-    :param call: the call, for the message.
+    :param call: the call, shown in the message.
     """
     from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
     from google.auth.exceptions import GoogleAuthError

@@ -89,7 +89,7 @@ def check_values(
 def check_life(name: str, seconds: int | None, life: Life | None) -> None:
     """Refuse a life of files that the provider would refuse.
 
-    :param life: how long it keeps files, None where nobody says.
+    :param life: how long it keeps files, None if unknown.
     :raises ConfigurationError: naming the option.
     """
     if seconds is None:

@@ -54,7 +54,7 @@ class _Client(openai.OpenAI):
         """Nothing to check: the route was checked before."""
 
     def copy(self, **changes: Any) -> _Client:
-        """As the SDK's, for the same route."""
+        """Like the SDK's, with the same route."""
         made = super().copy(**changes)
         made._route_headers, made._token = self._route_headers, self._token
         return made

@@ -15,7 +15,7 @@ def make_engine(name: str, options: Mapping[str, Any]) -> Engine:
     """The engine of this name, ready to answer.
 
     :param options: ``latency`` for echo; ``model_path`` and ``slots`` for llama; ``upstream``, ``upstream_key`` and
-        ``slots`` for upstream. What another engine wants is ignored.
+        ``slots`` for upstream. Options of other engines are ignored.
     """
     if name == "echo":
         from airflow_batch_provider.local.engines.echo import EchoEngine

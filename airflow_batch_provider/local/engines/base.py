@@ -22,7 +22,7 @@ class Reply:
 
     :param status: as HTTP has it; 200 to 299 is success.
     :param body: the response's JSON, on errors ``{"error": {"message", "type", "param", "code"}}``.
-    :param retry_after: seconds the engine asks to wait before the same is asked again.
+    :param retry_after: seconds to wait before the same request is sent again, if the engine says so.
     """
 
     status: int
@@ -36,7 +36,7 @@ class Reply:
 
     @property
     def retryable(self) -> bool:
-        """Whether asking again may help."""
+        """Whether sending it again may help."""
         return self.status in {408, 429} or self.status >= 500
 
 

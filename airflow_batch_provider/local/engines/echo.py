@@ -1,4 +1,4 @@
-"""An engine that says back what it was asked: the same input always gives the same answer, byte for byte."""
+"""An engine that returns the prompt: the same input always gives the same answer, byte for byte."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EchoEngine(Engine):
         try:
             return Reply(200, _ANSWERS[endpoint](body, str(body.get("model") or "echo")))
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            return Reply(400, error_body(f"The request's body is not as {endpoint} wants it: {error!r}"))
+            return Reply(400, error_body(f"The request's body is not valid for {endpoint}: {error!r}"))
 
     @override
     async def models(self) -> list[str]:

@@ -19,7 +19,7 @@ _LONGEST_WAIT = 300.0
 
 
 class UpstreamEngine(Engine):
-    """Asks another server.
+    """Sends requests to another server.
 
     :param base_url: its address, ``/v1`` included where it has that.
     :param key: its bearer token.
@@ -61,7 +61,7 @@ class UpstreamEngine(Engine):
         if answered is not None and response.is_success:
             return Reply(_status_inside(answered) or response.status_code, answered)
         if response.is_success:
-            return Reply(502, error_body("The upstream's answer is no JSON object.", kind="server_error"))
+            return Reply(502, error_body("The upstream's answer is not a JSON object.", kind="server_error"))
         content = response.content.replace(self._key, b"***") if self._key else response.content
         answered = _decoded(content)
         if answered is None or not isinstance(answered.get("error"), dict):
