@@ -142,7 +142,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         plan = Plan.of(arguments.file, backend, options)
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    summary = {**plan.told(), "to": arguments.to}
+    summary = {**plan.as_json(), "to": arguments.to}
     print(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode() if arguments.json else plan.table())
     return 0
 

@@ -201,7 +201,7 @@ def newcomer(camera: Camera, scene: Scene) -> None:
     for name, task_id, tab, text in (
         ("log-end", "answer", "", "all in "),
         ("log-validate", "validate", "", "likely tokens"),
-        ("log-load", "load", "", "rows loaded"),
+        ("log-load", "load", "", "Loaded "),
         ("rendered-templates", "answer", "rendered_templates", "echo"),
         ("xcom", "answer", "xcom", "cost_usd"),
     ):

@@ -101,8 +101,8 @@ def by_count(jobs: Iterable[Job], handles: Sequence[Handle], beside: Collection[
     times = Counter(job.id for some in fits.values() for job in some)
     likely = {token: some[0] for token, some in fits.items() if len(some) == 1 and times[some[0].id] == 1}
     unclear = sorted({job.id for token, some in fits.items() if token not in likely for job in some})
-    told = f"the provider keeps no mark of a create, and its number of rows and time fit {', '.join(unclear)}"
-    return Found((), complete=False, broken=told if unclear else "", likely=likely)
+    why = f"the provider keeps no mark of a create, and its number of rows and time fit {', '.join(unclear)}"
+    return Found((), complete=False, broken=why if unclear else "", likely=likely)
 
 
 def _fits(job: Job, handle: Handle) -> bool:

@@ -31,8 +31,8 @@ _LONGEST_3 = 2048
 
 
 class CohereEmbeddings(Dialect):
-    """Cohere Embed. Its answers come with their request (``BedrockRecord(echo=True)``), where the wish for base64
-    stands.
+    """Cohere Embed. Its answers come with their request (``BedrockRecord(echo=True)``), which says whether base64 was
+    requested.
 
     :param family: v3 or v4.
     :param model: named in answers.

@@ -88,7 +88,7 @@ REMEDIES: dict[Provider, str] = {"bedrock": "use a bedrock_batch connection", "v
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class GatewayModel:
     """The model behind a gateway.
 
     :param kind: which of the gateway's translations it gets.
@@ -102,7 +102,7 @@ class Behind:
 
 def behind(
     provider: Provider, model: str, families: Mapping[str, str] | None = None, model_facts: ModelFacts | None = None
-) -> Behind:
+) -> GatewayModel:
     """What a gateway makes of a model.
 
     :param families: the connection's ``model_families``.
@@ -122,7 +122,7 @@ def behind(
             kind = next((word for word in ("llama3", "mistral") if word in model), None)
     if kind is None:
         raise ConfigurationError(f"The gateway does not support batches of model {model!r}; {remedy}, which can")
-    return Behind(family, kind, remedy)
+    return GatewayModel(family, kind, remedy)
 
 
 def gateway_format(
@@ -153,7 +153,7 @@ class GatewayFormat(LineFormat):
     :param own: our own format for it, which checks requests and reads the lines that the provider itself has written.
     """
 
-    def __init__(self, found: Behind, own: LineFormat, model: str, endpoint: str) -> None:
+    def __init__(self, found: GatewayModel, own: LineFormat, model: str, endpoint: str) -> None:
         super().__init__()
         self._found = found
         self._own = own

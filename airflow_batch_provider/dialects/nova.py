@@ -1,6 +1,6 @@
 """Amazon Nova's own request and answer, as InvokeModel takes them: Converse's shapes, and tools, also in batches.
 
-Sources: AWS, Nova user guide, "Complete request schema" (``schemaVersion`` messages-v1; topK and reasoningConfig stand
+Sources: AWS, Nova user guide, "Complete request schema" (``schemaVersion`` messages-v1; topK and reasoningConfig are
 in ``inferenceConfig``), "Using the Invoke API" (no documents there), "Tool choice" (auto, any, tool; none is missing),
 "Troubleshooting tool calls" (of a tool's schema only type, properties and required at the top level), "Extended
 thinking" (Nova 2 Lite; with high effort no temperature, topP and maxTokens). Blocks of tools: botocore, service

@@ -1,6 +1,6 @@
 """The rule of calls and their results, which Claude, Nova and Gemini share.
 
-Every call of a turn is answered in the next one. Anthropic, "Handle tool calls": results stand first in their message.
+Every call of a turn is answered in the next one. Anthropic, "Handle tool calls": results come first in their message.
 Gemini: "Please ensure that the number of function response parts is equal to the number of function call parts of the
 function call turn" (google-gemini/gemini-cli#16415); it knows results by name and place.
 """
@@ -24,8 +24,8 @@ def pair(
     """Put the results of each turn first.
 
     :param field: where a turn has its parts.
-    :param call_id: the id of a part that is a call, asked once for each part of a turn, in order.
-    :param result_id: the id of the call that a part answers, asked likewise, of turns without calls.
+    :param call_id: the id of a part that is a call, called once for each part of a turn, in order.
+    :param result_id: the id of the call that a part answers, called likewise for turns without calls.
     :param by_place: whether the provider knows results by their place: they are put in the order of the calls, whose
         ids may be equal.
     :raises UntranslatableError: for a call without a result, and for a result without its call in the turn before.

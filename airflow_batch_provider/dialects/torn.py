@@ -91,5 +91,5 @@ def _decoded(line_format: LineFormat, line: bytes, sent: Sent) -> BatchResult:
             custom_id = sent.row(line_format.row_of(line))
         if custom_id is None:
             return BatchResult(None, "invalid", line)
-        told = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
-        return read_line(error_line(custom_id, UNREADABLE, told))
+        message = f"{type(error).__name__}: {error}; the provider's line: {line.decode('utf-8', 'replace')}"
+        return read_line(error_line(custom_id, UNREADABLE, message))

@@ -27,8 +27,8 @@ def read_tier(body: Any) -> str | None:
         *(place.get(name) for place in (fields, own, *counts) for name in ("service_tier", "serviceTier")),
         _dict(own.get("usageMetadata")).get("trafficType"),
     ]
-    told = (_dict(tier).get("type", tier) for tier in given)
-    return next((tier for tier in told if isinstance(tier, str) and tier.lower() not in _BILLED_AS_BATCH), None)
+    tiers = (_dict(tier).get("type", tier) for tier in given)
+    return next((tier for tier in tiers if isinstance(tier, str) and tier.lower() not in _BILLED_AS_BATCH), None)
 
 
 def read_usage(body: Any) -> Usage:

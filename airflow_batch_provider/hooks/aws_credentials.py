@@ -184,7 +184,7 @@ def check_other(conn_id: str, name: str, other: str, wanted: str) -> None:
 
 
 def need_package(module: str, extra: str) -> None:
-    """Tell how to install what is not.
+    """Say how to install a missing module.
 
     :raises ConfigurationError: when the module cannot be imported, naming the extra that brings it.
     """

@@ -1,7 +1,7 @@
 """From a connection's fields to tokens of Microsoft Entra ID; nothing here calls Entra before the first call.
 
-``azure-identity`` keeps a token until shortly before its end and then fetches the next, so a wait of days needs no
-more than to ask before every call.
+``azure-identity`` keeps a token until shortly before its end and then fetches the next, so for a wait of days
+it is enough to request one before every call.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EntraAccess:
         return bool(self.tenant_id or self.client_id)
 
     @property
-    def told(self) -> str:
+    def principal(self) -> str:
         """Who signs in, in words."""
         if self.is_application:
             return f"application {self.client_id}"
@@ -81,7 +81,7 @@ class EntraAccess:
 
 def sign_in(access: EntraAccess) -> SignIn:
     """How the backend signs; the credential is made at the first call."""
-    return SignIn(_token_source(access), access.told, access.missing)
+    return SignIn(_token_source(access), access.principal, access.missing)
 
 
 def _token_source(access: EntraAccess) -> Callable[[], str]:
@@ -135,7 +135,7 @@ def _typed(access: EntraAccess, error: Exception, worked: bool) -> BatchInferenc
     """
     from azure.core.exceptions import ClientAuthenticationError
 
-    text = f"Microsoft Entra ID gave no token to {access.told}: {_shown(access, error)}"
+    text = f"Microsoft Entra ID gave no token to {access.principal}: {_shown(access, error)}"
     if worked or not isinstance(error, ClientAuthenticationError):
         return ProviderError(text, ambiguous=False)
     if access.is_application:

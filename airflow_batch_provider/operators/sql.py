@@ -158,8 +158,8 @@ def nothing_of_the_rows(what: str) -> Iterator[None]:
     except (BatchInferenceError, OSError):  # an OSError is of a file of ours
         raise
     except Exception as error:  # noqa: BLE001 - drivers are free in what they raise
-        told, for_good = _told(error)
-        raise (ConfigurationError if for_good else RetryableError)(f"{what}: {told}") from None
+        detail, for_good = _told(error)
+        raise (ConfigurationError if for_good else RetryableError)(f"{what}: {detail}") from None
 
 
 def _told(error: Exception) -> tuple[str, bool]:
@@ -180,14 +180,14 @@ def _told(error: Exception) -> tuple[str, bool]:
 
 
 def _told_by_postgres(error: Any, kind: str, state: str) -> str:
-    told = f"{kind} {state}"
+    detail = f"{kind} {state}"
     if state.startswith(("3F", "42")):  # the classes about names and privileges
-        return f"{str(error).partition(chr(10))[0]} ({told})"
+        return f"{str(error).partition(chr(10))[0]} ({detail})"
     if state.startswith("21"):
-        return f"two rows have the same key ({told})"
+        return f"two rows have the same key ({detail})"
     copied = _COPIED.match(getattr(error.diag, "context", None) or "")
     where = {
         "column": error.diag.column_name or (copied and copied[1]),
         "constraint": error.diag.constraint_name,
     }
-    return ", ".join([told, *(f"{name} {value!r}" for name, value in where.items() if value)])
+    return ", ".join([detail, *(f"{name} {value!r}" for name, value in where.items() if value)])

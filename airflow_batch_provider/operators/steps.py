@@ -159,7 +159,7 @@ class BatchInferenceValidateOperator(ConnectedOperator):
         for warning in plan.warnings:
             self.log.warning(warning)
         self.log.info("Plan for %s; nothing was sent:\n%s", self.input_path, plan.table())  # a table begins its line
-        summary = plan.told()
+        summary = plan.as_json()
         return {
             "input_path": self.input_path,
             "shards": len(plan.shards),

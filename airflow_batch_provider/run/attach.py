@@ -132,8 +132,8 @@ def _known_by_answers(run: BatchRun, job: Job, why: str) -> Shard:
             size += out.write(line)
     if not seen:
         raise PermanentError(f"Job {job.id} returned no row, and {why}, so nothing is known of its rows")
-    told = "Job %s: %s. Its rows are the %d that came back; those without an answer, and all requests, are unknown"
-    run.log.warning(told, job.id, why, len(seen))
+    message = "Job %s: %s. Its rows are the %d that came back; those without an answer, and all requests, are unknown"
+    run.log.warning(message, job.id, why, len(seen))
     return Shard(0, 0, len(seen), size, job.model, endpoint)
 
 

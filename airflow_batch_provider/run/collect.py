@@ -80,9 +80,9 @@ def collect(
     received = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         gone: list[str] = []
-        for told in decoded(line_format, _lines(backend, job, gone), sent):
+        for read in decoded(line_format, _lines(backend, job, gone), sent):
             received += 1
-            result = _named(told, masked)
+            result = _named(read, masked)
             if books.enter(result, spool.tell()):
                 # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
                 meter.add(result)
@@ -195,8 +195,8 @@ def lose(directory: RunDirectory, shard: Shard, job_id: str, reason: str, now: f
 
 def tell(log: Logger, job: Job, end: End) -> None:
     """Log how a job ended."""
-    told = ", ".join(f"{count} {name}" for name, count in end.outcomes.items())
-    log.info("Job %s ended as %s: %s", job.id, job.raw_status or job.status.value, told)
+    outcomes = ", ".join(f"{count} {name}" for name, count in end.outcomes.items())
+    log.info("Job %s ended as %s: %s", job.id, job.raw_status or job.status.value, outcomes)
     for error in job.errors[:20]:
         log.error("Job %s: %s", job.id, error)
     if end.lines["foreign"] or end.lines["nameless"] or end.lines["duplicates"]:

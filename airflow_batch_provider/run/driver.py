@@ -267,7 +267,7 @@ class Driver:
         """The unsent shards that must wait for time or room."""
         if self.run.clock() < a_round.not_before:
             return {shard.name for shard in unsent}
-        allowed = staging.admission(self.run.backend, self.run.options)
+        allowed = staging.admission_of(self.run.backend, self.run.options)
         smaller = replace(allowed, max_tokens={**allowed.max_tokens, **a_round.max_tokens})
         # A create without an answer may have made a job, so it has its place in the queue.
         begun = [shard for shard in unsent if a_round.last(shard) is not None]
@@ -309,15 +309,15 @@ class Driver:
         unsure = f" Whether {', '.join(lost)} became jobs is unknown; the next try looks for them." if lost else ""
         ended = bool(a_round.ends())
         they_were = "it was" if len(jobs) == 1 else "they were"
-        told = f"{counted(len(jobs), 'job')} running ({', '.join(jobs.values())})" if jobs else "no job running"
+        running = f"{counted(len(jobs), 'job')} running ({', '.join(jobs.values())})" if jobs else "no job running"
         if self.run.options.on_deadline == "fail" or tries.stopped or self.submitter is None:
             cancelled = tries.stopped and self.run.options.on_deadline == "cancel"
             if cancelled:
                 self.fetcher.cancel()
             if jobs and cancelled:
-                what = f"The deadline passed with {told}, although a cancel was requested; this may be billed."
+                what = f"The deadline passed with {running}, although a cancel was requested; this may be billed."
             elif jobs:
-                what = f"The deadline passed with {told}; {they_were} left running and may be billed."
+                what = f"The deadline passed with {running}; {they_were} left running and may be billed."
             elif lost or ended:
                 what = "The deadline passed; no job is known to be running."
             else:
@@ -329,14 +329,14 @@ class Driver:
         self.fetcher.cancel()
         stopping = "; cancelling" if jobs else ""
         if lost:
-            raise DeadlineError(f"The deadline passed with {told}{stopping}.{unsure}")
+            raise DeadlineError(f"The deadline passed with {running}{stopping}.{unsure}")
         for shard in unsent:
             reason = f"The deadline passed before this request was sent.{a_round.last_refusal([shard])}"
             if not self._give_up(a_round, shard, TOO_LATE, reason):
                 raise DeadlineError(f"The deadline passed while another process creates {shard.name}.")
         stopped = f"{counted(len(jobs), 'job')} cancelled" if jobs else "no job was running"
         reason = f"{TOO_LATE}: {stopped}.{_unsent(a_round, unsent)}"
-        self.run.log.warning("The deadline passed with %s%s", told, stopping)
+        self.run.log.warning("The deadline passed with %s%s", running, stopping)
         deadline = self.run.clock() + CANCEL_SECONDS
         self.run.ledger.write_tries(Tries(tries.series_start, deadline, reason))
         return self._waiting(found, WakeRule(deadline)) if jobs else None

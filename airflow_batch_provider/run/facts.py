@@ -186,9 +186,9 @@ class Made(Record):
 class Refused(Record):
     """A create that is known to have made nothing.
 
-    :param first: the number of the first create for whose refusal this one stands; None for itself alone.
+    :param first: the number of the first create whose refusal this one replaces; None for itself only.
     :param kind: the class of the error.
-    :param times: how many refusals in a row it stands for, the first of them at ``since``.
+    :param times: how many refusals in a row it replaces, the first of them at ``since``.
     :param again_at: when the create may be sent again; None for never.
     :param wait: whether the upload serves the next create.
     :param full: how many of them were refused because the queue was too full for the shard.

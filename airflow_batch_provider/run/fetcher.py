@@ -40,9 +40,9 @@ class Fetcher:
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
             self.run.log.error("Job %s: %s: %s", job_id, type(error).__name__, error)
-            told = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
-            told.__cause__ = error
-            return told
+            failure = ProviderError(f"Job {job_id} cannot be read: {type(error).__name__}: {error}", ambiguous=False)
+            failure.__cause__ = error
+            return failure
 
     def _looked(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
         try:

@@ -7,9 +7,9 @@
     ledger/tries.json               the deadline, where this try's rounds begin, why it stopped; the one file rewritten
     ledger/r0-00000.1.intent.json   the exact create call, before it is sent; exclusive, the fence against a second one
     ledger/r0-00000.1.job.json      the job's id, and those of further jobs of the same create, which are cancelled next
-    ledger/r0-00000.1.refused.json  the create is known to have made nothing; stands for earlier refusals, too
+    ledger/r0-00000.1.refused.json  the create is known to have made nothing; replaces earlier refusals, too
     ledger/r0-00000.1.cancel.json   we requested the provider to cancel the job
-    ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X tells them apart
+    ledger/r0-00000.1.twin-X.json   a second job of the same create, and whether it was cancelled; X distinguishes them
     ledger/unsent.json              nothing was sent from here yet; removed before the first plan is written
     ledger/lost.json                the ledger was found gone while run.json was there, so its jobs may live
     ledger/id.json                  the directory's id, where run.json is of version 1 and has none
@@ -18,8 +18,8 @@
     ledger/r0-00000.1.doubt.json    since when and how often in a row the job it names, or its answers, were missing
 
 Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read; only
-``tries.json`` and doubts are written anew. One kind of fact is taken away: of a shard that is refused again and again,
-the last refusal says how often and since when, and those it stands for are removed. The first intent stays, and whoever
+``tries.json`` and doubts are rewritten. One kind of fact is taken away: of a shard that is refused again and again,
+the last refusal says how often and since when, and the earlier ones are removed. The first intent is kept, and whoever
 writes a later one looks whether there is one later still: so a process that has slept since an old refusal cannot take
 a number whose file is gone.
 """
@@ -252,9 +252,9 @@ class Ledger:
         return True
 
     def fold(self, shard: Shard, first: int, number: int) -> None:
-        """Remove a refused create for which a later refusal stands.
+        """Remove a refused create whose refusal a later one replaces.
 
-        :param first: the first of those for which it stands; its intent stays as a fence.
+        :param first: the first of those that it replaces; its intent is kept as a fence.
         :param number: the one to remove.
         """
         self._directory.remove(_name(shard, number, "refused"))

@@ -49,7 +49,7 @@ class Looker:
     def free_token(self, shard: Shard, attempts: Sequence[Attempt], seen: Seen | None) -> str:
         """The first name that no job can have.
 
-        What was refused made nothing, so its name is still nobody's; a lost ledger is then easier to make up for.
+        What was refused made nothing, so its name is still unused; a lost ledger is then easier to make up for.
         """
         used = {attempt.token for attempt in attempts if not attempt.made_nothing}
         shown = Sightings(Found(seen.own, complete=True)) if seen else None
@@ -103,7 +103,7 @@ class Looker:
 
         A gateway may repeat a create by itself, and then two jobs have our token.
 
-        :return: what was seen; nothing where the look failed, which is told and no error.
+        :return: what was seen; nothing where the look failed, which is logged and not an error.
         """
         beside = {job_id for _, attempts in wanted if (job_id := _job_of(attempts))}
         # A create without an answer may have made a job of any age by now, so then the whole list is read.
@@ -111,8 +111,8 @@ class Looker:
         try:
             shown = self.look(wanted, () if unsure else beside)
         except BatchInferenceError as error:
-            told = "Whether a create made a second job is unknown; the provider's jobs could not be listed: %s"
-            self.run.log.warning(told, error)
+            message = "Whether a create made a second job is unknown; the provider's jobs could not be listed: %s"
+            self.run.log.warning(message, error)
             return {}
         for shard, attempts in wanted:
             if job_id := _job_of(attempts):
@@ -171,8 +171,8 @@ class Looker:
                         continue  # not recorded, so that the next look tries again
                     alive = False
             done = "is cancelled" if alive else f"is {other.raw_status or other.status.value}"
-            told = "The create of %s made two jobs: the run goes on with %s, job %s %s; it may be billed"
-            self.run.log.error(told, shard.name, chosen, other.id, done)
+            message = "The create of %s made two jobs: the run goes on with %s, job %s %s; it may be billed"
+            self.run.log.error(message, shard.name, chosen, other.id, done)
             self.run.ledger.record_twin(shard, number, other, cancelled=alive)
 
 

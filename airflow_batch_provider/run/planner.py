@@ -56,7 +56,7 @@ class Planner:
         models = [group.model for group in report.groups]
         endpoints = sorted({group.endpoint for group in report.groups})
         self.run.backend.check_route(models, endpoints, self.run.options.backend_options)
-        allowed = staging.admission(self.run.backend, self.run.options)
+        allowed = staging.admission_of(self.run.backend, self.run.options)
         shards = plan_shards(input_path, report.groups, self.run.backend.limits, 0, allowed)
         try:
             refusal = Budget(self.run.backend, self.run.options).refusal(shards, list)
@@ -100,7 +100,7 @@ class Planner:
         if not report.groups:
             return False
         halved = {shard.model: max(1, shard.rows // 2) for shard in sorted(over, key=lambda shard: shard.rows)}
-        allowed = staging.admission(self.run.backend, self.run.options)
+        allowed = staging.admission_of(self.run.backend, self.run.options)
         planned = plan_shards(label, report.groups, self.run.backend.limits, number, allowed, halved)
         if refusal := self._refusal(planned, rounds):
             self.run.log.error("Round %d is not sent: %s", number, refusal)

@@ -41,7 +41,7 @@ class Plan:
         rules = Rules(models, backend.limits, options.endpoint or None)
         report = staging.inspect(path, staging.file_source(path), rules, backend)
         report.raise_for_problems()
-        allowed = staging.admission(backend, options)
+        allowed = staging.admission_of(backend, options)
         shards = plan_shards(path, report.groups, backend.limits, 0, allowed)
         return cls(
             path=path,
@@ -65,7 +65,7 @@ class Plan:
         """The most output tokens, None where a row names no bound."""
         return None if any(shard.uncapped for shard in self.shards) else sum(s.output_tokens for s in self.shards)
 
-    def told(self) -> JSON:
+    def as_json(self) -> JSON:
         """The plan as JSON.
 
         :return: ``{"file", "rows", "bytes", "models", "input_tokens": [low, high], "output_tokens": at most or

@@ -18,13 +18,13 @@ class Logger(Protocol):
     """The methods of a logger that are used; the standard library's and Airflow's both have them."""
 
     def info(self, message: str, /, *args: Any) -> Any:
-        """Tell."""
+        """Log information."""
 
     def warning(self, message: str, /, *args: Any) -> Any:
         """Warn."""
 
     def error(self, message: str, /, *args: Any) -> Any:
-        """Tell what went wrong."""
+        """Log what went wrong."""
 
 
 class Read(Protocol):

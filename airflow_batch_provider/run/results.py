@@ -62,14 +62,14 @@ def current(
     for number, shards in enumerate(rounds):
         later = _ids(directory, rounds[number + 1 :])
         for shard in shards:
-            told = pending.get(shard.name)
-            found = rows(directory, shard) if told is None else _pending_rows(directory, shard, told)
+            reason = pending.get(shard.name)
+            found = rows(directory, shard) if reason is None else _pending_rows(directory, shard, reason)
             yield shard, (row for row in found if row[1].custom_id not in later)
 
 
-def _pending_rows(directory: RunDirectory, shard: Shard, told: str) -> Iterator[tuple[bytes, BatchResult]]:
+def _pending_rows(directory: RunDirectory, shard: Shard, reason: str) -> Iterator[tuple[bytes, BatchResult]]:
     for custom_id, raw in shard_files.requests(directory, shard):
-        yield raw, read_line(error_line(custom_id, NOT_COLLECTED, told))
+        yield raw, read_line(error_line(custom_id, NOT_COLLECTED, reason))
 
 
 def remainder(
@@ -152,10 +152,10 @@ def write_results(
 ) -> Totals:
     """Write ``results/`` and ``failed.jsonl`` from what was collected; every custom_id ends up in exactly one part.
 
-    :param helps: whether a new try would ask a row again.
+    :param helps: whether a new try would send a row again.
     :param pending: shards that are not collected yet, and what is to be said of their rows.
     :param min_rows: the fewest requests that the provider takes in a job; what is left of a model below that ends as
-        ``below_minimum``, for asking again cannot help it.
+        ``below_minimum``, because it cannot be sent again.
     :param lines: how many wire lines, which the provider counts, a request of a shard is.
     """
     totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
@@ -164,9 +164,9 @@ def write_results(
     with directory.writer("failed.jsonl") as failed:
         for shard, last_words in current(directory, rounds, pending):
             with directory.writer(f"results/part-{shard.name}.jsonl") as out:
-                for raw, told in last_words:
-                    left = few.get((shard.model, shard.endpoint, shard.variant)) if helps(told) else None
-                    result = told if left is None else _below_minimum(told, left, min_rows)
+                for raw, last in last_words:
+                    left = few.get((shard.model, shard.endpoint, shard.variant)) if helps(last) else None
+                    result = last if left is None else _below_minimum(last, left, min_rows)
                     totals.outcomes[result.outcome] += 1
                     totals.answers.update(result.qualities)
                     out.write(result.line + b"\n")
@@ -239,7 +239,7 @@ def summarise(
     :param record: ``run.json``.
     :param ours: False for a job that was created outside Airflow, whose rows are never sent again.
     :param stopped: why rows were given up, None where none was.
-    :param helps: whether a new try would ask a row again.
+    :param helps: whether a new try would send a row again.
     :param pending: shards that are not collected yet, and what is to be said of their rows.
     """
     shards = [a_round.shards for a_round in rounds]
@@ -256,18 +256,18 @@ def summarise(
     by_round: list[JSON] = []
     usage = Usage()
     for a_round in rounds:
-        told, used = _jobs_of(a_round, backend)
-        jobs += told
+        made, used = _jobs_of(a_round, backend)
+        jobs += made
         usage += used
         by_round.append(
             {
                 "round": a_round.number,
-                "jobs": len(told),
+                "jobs": len(made),
                 "rows": sum(shard.rows for shard in a_round.shards),
-                "succeeded": sum(job["succeeded"] for job in told),
+                "succeeded": sum(job["succeeded"] for job in made),
                 "input_tokens": used.input_tokens,
                 "output_tokens": used.output_tokens,
-                "cost_usd": total_cost(job["cost_usd"] for job in told),
+                "cost_usd": total_cost(job["cost_usd"] for job in made),
             }
         )
         for attempts in a_round.attempts.values():
@@ -304,8 +304,8 @@ def _lost_of(rounds: Sequence[Round]) -> Iterator[JSON]:
     for shard, last in newest(rounds):
         if last is not None and last.is_lost and (end := last.end) is not None:
             error = end.errors[-1]
-            told = {"code": error.code, "message": error.message}
-            yield {"id": end.job_id, "shard": shard.name, "rows": end.lost, **told}
+            detail = {"code": error.code, "message": error.message}
+            yield {"id": end.job_id, "shard": shard.name, "rows": end.lost, **detail}
 
 
 def _jobs_of(a_round: Round, backend: Backend) -> tuple[list[JSON], Usage]:
@@ -345,11 +345,11 @@ def _surplus_of(a_round: Round, backend: Backend, expected_output_tokens: int | 
         for attempt in a_round.attempts.get(shard.name, []):
             token = attempt.token or None
             for twin in attempt.twins:
-                told = {"status": twin.status, "cancelled": twin.cancelled}
-                surplus.append({"id": twin.job_id, "token": token, **named, **told})
+                state = {"status": twin.status, "cancelled": twin.cancelled}
+                surplus.append({"id": twin.job_id, "token": token, **named, **state})
             unknown = [*attempt.open_surplus, *([None] if attempt.may_live else [])]
-            told = {"status": "unknown", "cancelled": False}
-            surplus += [{"id": job_id, "token": token, **named, **told} for job_id in unknown]
+            state = {"status": "unknown", "cancelled": False}
+            surplus += [{"id": job_id, "token": token, **named, **state} for job_id in unknown]
     return surplus
 
 

@@ -311,8 +311,8 @@ class BatchRun(RunContext):
             if not any(a_round.ends() for a_round in rounds) or self.ledger.summary() is not None:
                 return
             summary = self._write(record, f"{type(error).__name__}: {error}", results.pending(rounds))
-            told = "Answered so far: %d of %d, in %s/results; the next try continues with the rest"
-            self.log.info(told, summary.outcomes["succeeded"], summary.total, self.directory.uri)
+            message = "Answered so far: %d of %d, in %s/results; the next try continues with the rest"
+            self.log.info(message, summary.outcomes["succeeded"], summary.total, self.directory.uri)
         except (BatchInferenceError, OSError) as other:
             self.log.warning("What was answered so far could not be written to results/: %s", other)
 

@@ -53,7 +53,7 @@ def describe(directory: RunDirectory, now: float) -> JSON:
 
 
 def _shard(shard: Shard, attempt: Attempt | None) -> JSON:
-    told: JSON = {
+    shown: JSON = {
         "name": shard.name,
         "rows": shard.rows,
         "bytes": shard.size,
@@ -64,12 +64,12 @@ def _shard(shard: Shard, attempt: Attempt | None) -> JSON:
         "state": _state(attempt),
     }
     if attempt is None:
-        return told
-    told["console_url"] = attempt.console_url
+        return shown
+    shown["console_url"] = attempt.console_url
     if attempt.refused is not None:
-        told["errors"] = [attempt.refused.error]
+        shown["errors"] = [attempt.refused.error]
     if (end := attempt.end) is not None:
-        told |= {
+        shown |= {
             "status": end.status,
             "outcomes": {name: count for name, count in end.outcomes.items() if count},
             "input_tokens": end.usage.input_tokens,
@@ -77,7 +77,7 @@ def _shard(shard: Shard, attempt: Attempt | None) -> JSON:
             "cost_usd": end.cost_usd,
             "errors": [str(error) for error in end.errors],
         }
-    return told
+    return shown
 
 
 def _state(attempt: Attempt | None) -> str:
@@ -118,11 +118,11 @@ def _outcomes(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
-def table(told: JSON) -> str:
+def table(shown: JSON) -> str:
     """The same for reading, as :func:`describe` gives it."""
-    lines = [f"{told['run_path']}: {counted(told['rows'], 'row')} by {told['conn_id']}, run {told['run_key']}"]
+    lines = [f"{shown['run_path']}: {counted(shown['rows'], 'row')} by {shown['conn_id']}, run {shown['run_key']}"]
     cells = [("shard", "model", "rows", "creates", "job", "state", "became", "USD")]
-    for a_round in told["rounds"]:
+    for a_round in shown["rounds"]:
         for shard in a_round["shards"]:
             became = _outcomes(shard.get("outcomes", {}))
             state = f"{shard['state']} ({shard['status']})" if "status" in shard else shard["state"]
@@ -131,14 +131,14 @@ def table(told: JSON) -> str:
             cells.append((*row, shard["job_id"] or "-", state, became, "" if cost is None else f"{cost:.4f}"))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines += ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    for a_round in told["rounds"]:
+    for a_round in shown["rounds"]:
         for shard in a_round["shards"]:
             lines += [f"{shard['name']}: {error}" for error in shard.get("errors", [])[:5]]
-    if (summary := told["summary"]) is not None:
+    if (summary := shown["summary"]) is not None:
         became = _outcomes(summary["outcomes"])
         usage = summary["usage"]
         tokens = f"{usage['input_tokens']:,} input and {usage['output_tokens']:,} output tokens"
         lines.append(f"total: {became or 'no rows'}; {tokens}")
-    cost = "unknown" if told["cost_usd"] is None else f"{told['cost_usd']:.4f} USD"
+    cost = "unknown" if shown["cost_usd"] is None else f"{shown['cost_usd']:.4f} USD"
     lines.append(f"cost{'' if summary else ' so far'}: {cost}")
-    return "\n".join([*lines, f"next: {told['next']}"])
+    return "\n".join([*lines, f"next: {shown['next']}"])

@@ -42,7 +42,7 @@ Source = Callable[[], Lines]
 def file_source(path: str) -> Source:
     """The lines of the author's file.
 
-    :raises InputError: at the first line that is asked for, when there is no such file, or it is no JSONL file at all.
+    :raises InputError: at the first line, when there is no such file, or it is not a JSONL file.
     :raises StorageError: when the store fails, which says nothing of the file.
     """
 
@@ -68,7 +68,7 @@ def inspect(path: str, source: Source, rules: Rules, backend: Backend) -> Report
     return validate(source(), path, rules, backend.line_format)
 
 
-def admission(backend: Backend, options: RunOptions) -> Admission:
+def admission_of(backend: Backend, options: RunOptions) -> Admission:
     """What may be alive at once: the operator's word, then the connection's, then what is known of the provider."""
     most = options.max_enqueued_tokens
     tokens = backend.admission.max_tokens if most is None else {"*": most}

@@ -209,9 +209,9 @@ class RunDirectory:
         """Create a small JSON file exclusively.
 
         Local file systems and object stores with conditional writes guarantee it; elsewhere it is best effort. What a
-        store says of a create proves nothing by itself: a client whose answer was lost sends it again and is told that
-        the file exists, and stores differ in how they tell (412 or 409, in many shapes). So whatever it says, the file
-        is read back, and is ours by its nonce.
+        store says of a create proves nothing by itself: a client whose answer was lost sends it again and gets the
+        answer that the file exists, and stores differ in that answer (412 or 409, in many shapes). So whatever it says,
+        the file is read back, and is ours by its nonce.
 
         :return: False when another one is there.
         :raises StorageError: when the store failed and no file is there.

@@ -284,10 +284,10 @@ class Submitter:
     def _borrow(self, shard: Shard, attempts: Sequence[Attempt], job: Job, same: Sequence[Job]) -> str | float:
         if not attempts and not self._note_found(shard, job, borrowed=True, same=same):
             return self._another(shard)
-        told = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
+        message = "Job %s holds the rows of %s and was created by another run directory: it is never cancelled"
         if attempts:
-            told = "Job %s fits %s by its number of rows and its time, and by nothing else: it is never cancelled"
-        self.run.log.warning(told, job.id, shard.name)
+            message = "Job %s fits %s by its number of rows and its time, and by nothing else: it is never cancelled"
+        self.run.log.warning(message, job.id, shard.name)
         self.borrowed.add(job.id)
         return self._record_job(shard, attempts[-1].number if attempts else 1, job, found=True, borrowed=True)
 
@@ -322,8 +322,8 @@ class Submitter:
         token = attempts[-1].token
         seen = self.looker.look([(shard, attempts)])[shard.name]
         for job in seen.likely:
-            told = "Job %s is likely that of %s, by its number of rows and its time; check it, it is not cancelled"
-            self.run.log.error(told, job.id, shard.name)
+            message = "Job %s is likely that of %s, by its number of rows and its time; check it, it is not cancelled"
+            self.run.log.error(message, job.id, shard.name)
         for job in seen.own:
             if not content_of(token):
                 self.run.log.error("Job %s looks like that of %s; check it, it is not cancelled", job.id, shard.name)
@@ -331,8 +331,8 @@ class Submitter:
             self.run.log.warning("Job %s of %s is being cancelled; its answers are not kept", job.id, shard.name)
             self.run.read(lambda job=job: self.run.backend.cancel(job.id))  # type: ignore[misc]
         if not seen.own and not seen.likely:
-            told = "No answer to the create of %s, and no job was found; one tagged %r may still bill"
-            self.run.log.error(told, shard.name, token)
+            message = "No answer to the create of %s, and no job was found; one tagged %r may still bill"
+            self.run.log.error(message, shard.name, token)
 
     def _forgotten(self, shard: Shard, reason: str) -> RunConflictError:
         return RunConflictError(

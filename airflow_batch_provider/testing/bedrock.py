@@ -50,7 +50,7 @@ class FakeBedrock:
     ) -> None:
         from airflow_batch_provider.local.server import LocalServer
         from airflow_batch_provider.testing.bedrock_api import ControlPlane
-        from airflow_batch_provider.testing.bedrock_runner import Runner
+        from airflow_batch_provider.testing.bedrock_runner import BedrockRunner
         from airflow_batch_provider.testing.bedrock_s3 import FakeS3
 
         self.faults = BedrockFaults() if faults is None else faults
@@ -65,7 +65,7 @@ class FakeBedrock:
             keys=keys,
             deny=lambda: self.deny,
             faults=self.faults,
-            runner=Runner(self._client, engine or EchoEngine(), min_records),
+            runner=BedrockRunner(self._client, engine or EchoEngine(), min_records),
             exists=self._exists,
         )
         self.requests: list[Call] = self._plane.calls

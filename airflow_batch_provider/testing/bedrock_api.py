@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from airflow_batch_provider.core.records import JSON
 from airflow_batch_provider.testing.asgi import cut, lifespan, read_body
-from airflow_batch_provider.testing.bedrock_runner import TERMINAL, FakeJob, Runner, now
+from airflow_batch_provider.testing.bedrock_runner import TERMINAL, BedrockRunner, FakeJob, now
 from airflow_batch_provider.testing.calls import Answer, Call
 from airflow_batch_provider.testing.cloud_job import CloudJobs
 from airflow_batch_provider.testing.faults import FaultPlan
@@ -48,7 +48,7 @@ _TIMES = ("submitTime", "lastModifiedTime", "endTime")
 _NEW_WORD = "awaiting_moonrise"
 
 
-class ServiceError(Exception):
+class BedrockError(Exception):
     """An answer that is not 200."""
 
     def __init__(self, status: int, message: str, kind: str | None = None) -> None:
@@ -70,7 +70,7 @@ class ControlPlane(CloudJobs[FakeJob]):
     keys: frozenset[str]
     deny: Callable[[], frozenset[str]]
     faults: FaultPlan
-    runner: Runner
+    runner: BedrockRunner
     exists: Callable[[str], bool]
     calls: list[Call] = field(default_factory=list)
     jobs: list[FakeJob] = field(default_factory=list)
@@ -91,7 +91,7 @@ class ControlPlane(CloudJobs[FakeJob]):
         try:
             self._admit(call)
             answer = await self._answer(call, target)
-        except ServiceError as error:
+        except BedrockError as error:
             answer = self._error(error)
         if answer is None:
             await cut(receive, send)
@@ -104,20 +104,20 @@ class ControlPlane(CloudJobs[FakeJob]):
     def _admit(self, call: Call) -> None:
         scope = call.headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
         if scope[0] not in self.keys:
-            raise ServiceError(403, "The security token included in the request is invalid.", _KINDS[401])
+            raise BedrockError(403, "The security token included in the request is invalid.", _KINDS[401])
         if len(scope) != 5 or scope[2:4] != [self.region, "bedrock"]:
-            raise ServiceError(403, "Credential should be scoped to a valid region.", "InvalidSignatureException")
+            raise BedrockError(403, "Credential should be scoped to a valid region.", "InvalidSignatureException")
         actions = [_ACTIONS.get(call.kind, "")]
         if call.kind == "create" and isinstance(call.body, dict):
             actions += ["iam:PassRole", *(["bedrock:TagResource"] if call.body.get("tags") else [])]
         for action in actions:
             if action in self.deny():
-                raise ServiceError(403, f"User: arn:aws:iam::{ACCOUNT}:user/u is not authorized to perform: {action}")
+                raise BedrockError(403, f"User: arn:aws:iam::{ACCOUNT}:user/u is not authorized to perform: {action}")
         said = self.faults.take_status(call.kind)
         if said is not None:
-            raise ServiceError(said.status, said.message, said.code)
+            raise BedrockError(said.status, said.message, said.code)
 
-    def _error(self, error: ServiceError) -> Answer:
+    def _error(self, error: BedrockError) -> Answer:
         headers = {"x_amzn_errortype": error.kind}
         headers |= self.faults.wait_headers(error.status)
         return Answer.of(error.status, {"message": str(error)}, **headers)
@@ -128,10 +128,10 @@ class ControlPlane(CloudJobs[FakeJob]):
         if call.kind == "list":
             return Answer.of(200, self._list(call.query))
         if call.kind not in {"poll", "cancel"}:
-            raise ServiceError(404, f"There is no {call.method} {call.path}.", "UnknownOperationException")
+            raise BedrockError(404, f"There is no {call.method} {call.path}.", "UnknownOperationException")
         job = self._job(target)
         if self.faults_of(job).lost_job:
-            raise ServiceError(404, f"Could not find a model invocation job {target}.")
+            raise BedrockError(404, f"Could not find a model invocation job {target}.")
         if call.kind == "poll":
             if job.told["status"] in TERMINAL and job.is_due(self.faults_of(job).late_output):
                 await asyncio.to_thread(job.write_late)
@@ -140,7 +140,7 @@ class ControlPlane(CloudJobs[FakeJob]):
             return Answer.of(200, {})
         if job.told["status"] in TERMINAL or job.stop.is_set():
             message = f"The job is {job.told['status']} and cannot be stopped."
-            raise ServiceError(400, message, "ConflictException")
+            raise BedrockError(400, message, "ConflictException")
         job.stop.set()
         job.turn("Stopping")
         return Answer.of(200, {})
@@ -149,24 +149,24 @@ class ControlPlane(CloudJobs[FakeJob]):
         arn = rf"arn:aws(?:-[^:]+)?:bedrock:{self.region}:{ACCOUNT}:model-invocation-job/"
         found = re.fullmatch(rf"(?:{arn})?([a-z0-9]{{12}})", target)
         if not found:
-            raise ServiceError(400, f"The provided job identifier is invalid: {target!r}")
+            raise BedrockError(400, f"The provided job identifier is invalid: {target!r}")
         for job in self.jobs:
             if job.id == found[1]:
                 return job
-        raise ServiceError(404, f"Could not find a model invocation job {target}.")
+        raise BedrockError(404, f"Could not find a model invocation job {target}.")
 
     # ---- create ------------------------------------------------------------------------------------------------
 
     async def _create(self, call: Call) -> Answer | None:
         faults = self.faults
         if faults.take("token_limit"):
-            raise ServiceError(400, "Too many jobs are in progress.", "ServiceQuotaExceededException")
+            raise BedrockError(400, "Too many jobs are in progress.", "ServiceQuotaExceededException")
         body = call.body if isinstance(call.body, dict) else {}
         if (job := await self.accepted(lambda: self._accept(body))) is None:
             return None
         said = faults.take_status("accepted")
         if said is not None:
-            raise ServiceError(said.status, said.message, said.code)
+            raise BedrockError(said.status, said.message, said.code)
         return Answer.of(200, {"jobArn": job.told["jobArn"]})
 
     async def _accept(self, body: JSON) -> FakeJob:
@@ -177,7 +177,7 @@ class ControlPlane(CloudJobs[FakeJob]):
             return same
         uri = body["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
         if not await asyncio.to_thread(self.exists, uri):
-            raise ServiceError(400, f"The input {uri} does not exist or cannot be read by the role.")
+            raise BedrockError(400, f"The input {uri} does not exist or cannot be read by the role.")
         same = self._same(body)  # a twin may have come meanwhile
         if same is not None:
             return same
@@ -197,10 +197,10 @@ class ControlPlane(CloudJobs[FakeJob]):
         for job in self.jobs:
             if token and job.asked.get("clientRequestToken") == token:
                 if job.asked != body:
-                    raise ServiceError(400, "The client request token was used with other parameters.", _KINDS[409])
+                    raise BedrockError(400, "The client request token was used with other parameters.", _KINDS[409])
                 return job
             if job.asked["jobName"] == body["jobName"]:
-                raise ServiceError(400, f"The job name {body['jobName']} is in use.", _KINDS[409])
+                raise BedrockError(400, f"The job name {body['jobName']} is in use.", _KINDS[409])
         return None
 
     # ---- look --------------------------------------------------------------------------------------------------
@@ -228,16 +228,16 @@ class ControlPlane(CloudJobs[FakeJob]):
     def _list(self, query: dict[str, str]) -> JSON:
         size = int(query.get("maxResults", "100"))
         if not 1 <= size <= 1000:
-            raise ServiceError(400, "maxResults must be between 1 and 1000.")
+            raise BedrockError(400, "maxResults must be between 1 and 1000.")
         if query.get("sortBy", "CreationTime") != "CreationTime":
-            raise ServiceError(400, "sortBy must be CreationTime.")
+            raise BedrockError(400, "sortBy must be CreationTime.")
         found = [job for job in self.jobs if _fits(job.told, query)]
         if query.get("sortOrder", "Descending") == "Descending":
             found.reverse()
         start = 0
         if "nextToken" in query:
             if not query["nextToken"].startswith("page-"):
-                raise ServiceError(400, "The pagination token is invalid.")
+                raise BedrockError(400, "The pagination token is invalid.")
             start = int(query["nextToken"].removeprefix("page-"))
         faults = self.faults
         if faults.take("hollow_list"):
@@ -263,7 +263,7 @@ def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise ServiceError(400, f"{text!r} is no time.") from None
+        raise BedrockError(400, f"{text!r} is no time.") from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
@@ -298,12 +298,12 @@ def _shapes() -> Any:
 def check_create(body: JSON) -> None:
     """Every constraint of the service's own model: required fields, patterns, lengths, enums.
 
-    :raises ServiceError: naming the field.
+    :raises BedrockError: naming the field.
     """
     _check(_shapes(), body, "")
     model = body["modelId"]
     if not known_model(model):
-        raise ServiceError(400, "The provided model identifier is invalid.")
+        raise BedrockError(400, "The provided model identifier is invalid.")
 
 
 def _check(shape: Any, value: Any, where: str) -> None:
@@ -334,11 +334,11 @@ def _check_members(shape: Any, value: JSON, where: str) -> None:
             raise _invalid(None, f"{where}.{name}".lstrip("."), "Member must not be null")
     for name, item in value.items():
         if name not in shape.members:
-            raise ServiceError(400, f"Unexpected field {name!r}.", "SerializationException")
+            raise BedrockError(400, f"Unexpected field {name!r}.", "SerializationException")
         _check(shape.members[name], item, f"{where}.{name}".lstrip("."))
 
 
-def _invalid(value: Any, where: str, rule: str) -> ServiceError:
-    return ServiceError(
+def _invalid(value: Any, where: str, rule: str) -> BedrockError:
+    return BedrockError(
         400, f"1 validation error detected: Value {value!r} at '{where}' failed to satisfy constraint: {rule}"
     )

@@ -68,7 +68,7 @@ def now() -> str:
 
 
 @dataclass(slots=True)
-class Runner:
+class BedrockRunner:
     """Works jobs off.
 
     :param s3: a client with the service role's rights.

@@ -55,7 +55,7 @@ class FakeVertex:
     ) -> None:
         from airflow_batch_provider.local.server import LocalServer
         from airflow_batch_provider.testing.vertex_api import Google
-        from airflow_batch_provider.testing.vertex_runner import Runner
+        from airflow_batch_provider.testing.vertex_runner import VertexRunner
 
         self.faults = VertexFaults() if faults is None else faults
         self.project = project
@@ -70,7 +70,7 @@ class FakeVertex:
             token=self.token,
             deny=lambda: self.deny,
             faults=self.faults,
-            runner=Runner(self._emulator.client, engine or EchoEngine()),
+            runner=VertexRunner(self._emulator.client, engine or EchoEngine()),
             emulator=self._emulator.url,
             location=lambda: self.location,
         )

@@ -22,7 +22,7 @@ from airflow_batch_provider.testing.asgi import cut, lifespan, read_body
 from airflow_batch_provider.testing.calls import Answer, Call
 from airflow_batch_provider.testing.cloud_job import CloudJobs
 from airflow_batch_provider.testing.faults import FaultPlan
-from airflow_batch_provider.testing.vertex_runner import TERMINAL, FakeJob, Runner, now
+from airflow_batch_provider.testing.vertex_runner import TERMINAL, FakeJob, VertexRunner, now
 
 _WORDS = {
     400: "INVALID_ARGUMENT",
@@ -71,7 +71,7 @@ _STATES = [
 _SKIPPED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
-class ServiceError(Exception):
+class VertexError(Exception):
     """An answer that is not 200."""
 
     def __init__(self, status: int, message: str, word: str | None = None) -> None:
@@ -96,7 +96,7 @@ class Google(CloudJobs[FakeJob]):
     token: str
     deny: Callable[[], frozenset[str]]
     faults: FaultPlan
-    runner: Runner
+    runner: VertexRunner
     emulator: str
     location: Callable[[], str]
     number: str = "123456789012"
@@ -131,7 +131,7 @@ class Google(CloudJobs[FakeJob]):
             else:
                 call.body = _json(content)
                 answer = await self._answer(call)
-        except ServiceError as error:
+        except VertexError as error:
             answer = self._error(error)
         if answer is None:
             await cut(receive, send)
@@ -165,15 +165,15 @@ class Google(CloudJobs[FakeJob]):
 
     def _admit(self, call: Call) -> None:
         if call.bearer != self.token:
-            raise ServiceError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
+            raise VertexError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.")
         right = _RIGHTS.get(call.kind)
         if right in self.deny():
-            raise ServiceError(403, f"Permission {right!r} denied on resource (or it may not exist).")
+            raise VertexError(403, f"Permission {right!r} denied on resource (or it may not exist).")
         said = self.faults.take_status(call.kind)
         if said is not None:
-            raise ServiceError(said.status, said.message, said.code)
+            raise VertexError(said.status, said.message, said.code)
 
-    def _error(self, error: ServiceError) -> Answer:
+    def _error(self, error: VertexError) -> Answer:
         headers = self.faults.wait_headers(error.status)
         told = {"code": error.status, "message": str(error), "status": error.word, "errors": [{"message": str(error)}]}
         return Answer.of(error.status, {"error": told}, **headers)
@@ -184,16 +184,16 @@ class Google(CloudJobs[FakeJob]):
         parent = rf"/v1(?:beta1)?/projects/(?:{self.project}|{self.number})/locations/{self.region}/batchPredictionJobs"
         found = re.fullmatch(rf"{parent}(?:/([^/:]+)(:cancel)?)?", unquote(call.path))
         if not found or call.kind not in {"create", "list", "poll", "cancel"}:
-            raise ServiceError(404, f"The resource {call.path} was not found.")
+            raise VertexError(404, f"The resource {call.path} was not found.")
         if call.kind == "create":
             return await self._create(call)
         if call.kind == "list":
             return Answer.of(200, self._list(call))
         job = next((job for job in self.jobs if job.id == found[1]), None)
         if job is None:
-            raise ServiceError(404, f"The BatchPredictionJob {found[1]} was not found.")
+            raise VertexError(404, f"The BatchPredictionJob {found[1]} was not found.")
         if self.faults_of(job).lost_job:
-            raise ServiceError(404, f"The BatchPredictionJob {found[1]} was not found.")
+            raise VertexError(404, f"The BatchPredictionJob {found[1]} was not found.")
         if call.kind == "poll":
             if job.told["state"] in TERMINAL and job.is_due(self.faults_of(job).late_output):
                 await asyncio.to_thread(job.write_late)
@@ -201,7 +201,7 @@ class Google(CloudJobs[FakeJob]):
         if self.faults_of(job).cancel_in_vain:
             return Answer.of(200, {})
         if job.told["state"] in TERMINAL:
-            raise ServiceError(
+            raise VertexError(
                 400, f"The job is in state {job.told['state']} and cannot be cancelled.", "FAILED_PRECONDITION"
             )
         job.stop.set()
@@ -211,13 +211,13 @@ class Google(CloudJobs[FakeJob]):
     async def _create(self, call: Call) -> Answer | None:
         faults = self.faults
         if faults.take("token_limit"):
-            raise ServiceError(429, "Quota exceeded for aiplatform.googleapis.com/batch_prediction_jobs.")
+            raise VertexError(429, "Quota exceeded for aiplatform.googleapis.com/batch_prediction_jobs.")
         body = call.body if isinstance(call.body, dict) else {}
         if (job := await self.accepted(lambda: self._accept(body))) is None:
             return None
         said = faults.take_status("accepted")
         if said is not None:
-            raise ServiceError(said.status, said.message, said.code)
+            raise VertexError(said.status, said.message, said.code)
         return Answer.of(200, self._told(job, call))
 
     async def _accept(self, body: JSON) -> FakeJob:
@@ -297,34 +297,34 @@ def _json(content: bytes) -> Any:
     try:
         return orjson.loads(content) if content.strip() else None
     except orjson.JSONDecodeError:
-        raise ServiceError(400, "Invalid JSON payload received.") from None
+        raise VertexError(400, "Invalid JSON payload received.") from None
 
 
 def check_create(body: JSON) -> None:
     """What the service refuses at once; a bad bucket or file fails the job later.
 
-    :raises ServiceError: naming the field.
+    :raises VertexError: naming the field.
     """
     known = {"displayName", "model", "inputConfig", "outputConfig", "labels", "instanceConfig", "modelParameters"}
     for name in sorted(set(body) - known):
-        raise ServiceError(400, f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+        raise VertexError(400, f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
     if not isinstance(body.get("displayName"), str) or not 0 < len(body["displayName"]) <= 128:
-        raise ServiceError(400, "The display name of the job must have 1 to 128 characters.")
+        raise VertexError(400, "The display name of the job must have 1 to 128 characters.")
     if not _MODEL.fullmatch(str(body.get("model") or "")):
-        raise ServiceError(404, f"The Model {body.get('model')!r} was not found or does not support batch prediction.")
+        raise VertexError(404, f"The Model {body.get('model')!r} was not found or does not support batch prediction.")
     given, wanted = body.get("inputConfig") or {}, body.get("outputConfig") or {}
     uris = (given.get("gcsSource") or {}).get("uris")
     if given.get("instancesFormat") != "jsonl" or not isinstance(uris, list) or len(uris) != 1:
-        raise ServiceError(400, "input_config must name the format jsonl and one JSON Lines file.")
+        raise VertexError(400, "input_config must name the format jsonl and one JSON Lines file.")
     prefix = (wanted.get("gcsDestination") or {}).get("outputUriPrefix")
     for uri in (*uris, prefix):
         if not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/?", str(uri)):
-            raise ServiceError(400, f"{uri!r} is no valid Cloud Storage URI.")
+            raise VertexError(400, f"{uri!r} is no valid Cloud Storage URI.")
     if wanted.get("predictionsFormat") != "jsonl":
-        raise ServiceError(400, "output_config must name the format jsonl.")
+        raise VertexError(400, "output_config must name the format jsonl.")
     labels = body.get("labels") or {}
     if len(labels) > 64 or not all(_LABEL.fullmatch(f"{name}={value}") for name, value in labels.items()):
-        raise ServiceError(400, f"Invalid labels: {labels}")
+        raise VertexError(400, f"Invalid labels: {labels}")
 
 
 _COMPARED = {
@@ -346,7 +346,7 @@ def _fits(told: JSON, condition: str) -> bool:
         label = name.removeprefix("labels.") if name.startswith("labels.") else None
         ordered = name == "create_time"
         if (label is None and name not in _FIELDS) or not (ordered or sign == "=" or (sign == "!=" and label is None)):
-            raise ServiceError(400, f"Invalid filter: {condition}")
+            raise VertexError(400, f"Invalid filter: {condition}")
         has = (told.get("labels") or {}).get(label) if label is not None else told.get(_FIELDS[name])
         pair = (_moment(str(has)), _moment(wanted)) if ordered else (has, wanted)
         if not _COMPARED[sign](*pair):
@@ -358,4 +358,4 @@ def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise ServiceError(400, f"Invalid time in filter: {text}") from None
+        raise VertexError(400, f"Invalid time in filter: {text}") from None

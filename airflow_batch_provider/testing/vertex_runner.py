@@ -103,7 +103,7 @@ def now() -> str:
 
 
 @dataclass(slots=True)
-class Runner:
+class VertexRunner:
     """Works jobs off.
 
     :param storage: a client with the service agent's rights.

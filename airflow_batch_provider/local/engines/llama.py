@@ -32,8 +32,8 @@ def find_model(given: str | None = None) -> Path:
     :param given: a ``.gguf`` file or a folder that holds one; else ``AIRFLOW_BATCH_MODEL`` says it, else the usual
         folders are looked through.
     """
-    told = given or os.environ.get(MODEL_VARIABLE)
-    places = [Path(place).expanduser() for place in ([told] if told else _MODEL_FOLDERS)]
+    path = given or os.environ.get(MODEL_VARIABLE)
+    places = [Path(place).expanduser() for place in ([path] if path else _MODEL_FOLDERS)]
     for place in places:
         if place.is_file():
             return place
