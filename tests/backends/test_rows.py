@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -50,7 +51,6 @@ ROW = ConnectionType(
         PriceList("openai", discount=0.2, source="invented"),
         Admission(max_jobs=7),
         statuses={**WIRE_STATUSES, "Set-Aside": JobStatus.VALIDATING, "done": JobStatus.COMPLETED},
-        completion_window="48h",
     ),
     wire=Wire(
         base_url="https://api.row.example/v1",
@@ -119,10 +119,13 @@ def test_a_row_without_a_fake_has_one() -> None:
     ).routes == {"bare": Fake(same_as="openai")}
 
 
-def row_backend(**fields: Any) -> OpenAIBackend:
+def row_connection(**fields: Any) -> Connection:
     extra = json.dumps(fields.pop("extra", {"team": "search"}))
-    connection = Connection(conn_id="c", conn_type="row_batch", **{"password": KEY, **fields}, extra=extra)
-    return plain_hook(ROW)("c", connection=connection).backend
+    return Connection(conn_id="c", conn_type="row_batch", **{"password": KEY, **fields}, extra=extra)
+
+
+def row_backend(**fields: Any) -> OpenAIBackend:
+    return plain_hook(ROW)("c", connection=row_connection(**fields)).backend
 
 
 def test_all_that_a_row_says() -> None:
@@ -139,7 +142,9 @@ def test_all_that_a_row_says() -> None:
 
 def test_its_own_words_and_window() -> None:
     """A status is read by the row's words, however the provider spells them; the create call names the row's window."""
-    backend = row_backend()
+    facts = replace(ROW.known, completion_window="48h")
+    backend = plain_hook(replace(ROW, facts=facts))("c", connection=row_connection()).backend
+    assert isinstance(backend, OpenAIBackend)
     words = ("set_aside", "SetAside", "Done", "parked", "completed")
     said = [backend._job({"id": "b", "status": word}).status for word in words]
     waiting, done = JobStatus.VALIDATING, JobStatus.COMPLETED
