@@ -230,8 +230,9 @@ class Submitter:
         if isinstance(error, AccountError):
             raise AccountError(f"{shard.name} was refused {counted(times, 'time')}: {error}") from error
         if isinstance(error, NotReadyError):
+            span = counted(round((now - since) / 60), "minute")
             raise RequestRejectedError(
-                f"{shard.name} was refused {counted(times, 'time')} in {(now - since) / 60:.0f} min: {error}"
+                f"{shard.name} was refused {counted(times, 'time')} in {span}: {error}"
             ) from error
         raise error
 
