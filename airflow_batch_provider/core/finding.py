@@ -96,16 +96,17 @@ def by_count(jobs: Iterable[Job], handles: Sequence[Handle], beside: Collection[
     :param beside: ids of jobs that are on record, which need no guess.
     """
     listed = sorted(jobs, key=lambda job: job.created_at or 0.0)
-    fits = {handle.token: [job for job in listed if _fits(job, handle)] for handle in handles if handle.rows}
-    fits = {token: [job for job in some if job.id in beside] or some for token, some in fits.items()}
-    times = Counter(job.id for some in fits.values() for job in some)
-    likely = {token: some[0] for token, some in fits.items() if len(some) == 1 and times[some[0].id] == 1}
-    unclear = sorted({job.id for token, some in fits.items() if token not in likely for job in some})
+    found = {handle.token: [job for job in listed if fits(job, handle)] for handle in handles if handle.rows}
+    found = {token: [job for job in some if job.id in beside] or some for token, some in found.items()}
+    times = Counter(job.id for some in found.values() for job in some)
+    likely = {token: some[0] for token, some in found.items() if len(some) == 1 and times[some[0].id] == 1}
+    unclear = sorted({job.id for token, some in found.items() if token not in likely for job in some})
     why = f"the provider keeps no mark of a create, and its number of rows and time fit {', '.join(unclear)}"
     return Found((), complete=False, broken=why if unclear else "", likely=likely)
 
 
-def _fits(job: Job, handle: Handle) -> bool:
+def fits(job: Job, handle: Handle) -> bool:
+    """Whether a create may have made a job, by its rows and its time."""
     if job.counts.total != handle.rows or job.created_at is None:
         return False
     return -CLOCKS_APART_SECONDS <= job.created_at - handle.at <= CREATE_SECONDS

@@ -20,6 +20,7 @@ from airflow_batch_provider.core.errors import (
     PermanentError,
     RunConflictError,
 )
+from airflow_batch_provider.core.finding import Handle, fits
 from airflow_batch_provider.core.jsonl import split_chunks
 from airflow_batch_provider.core.records import Job, Shard
 from airflow_batch_provider.dialects.base import Sent
@@ -83,12 +84,16 @@ def _create_of(run: BatchRun, rounds: Sequence[Round], job_id: str) -> tuple[Sha
             f"Job {job_id} has not ended, and its provider does not name its input, so its rows are known only by its "
             "answers; run the task again when it has ended"
         )
-    fits = [one for one in unsure if job.counts.total in (None, one[0].rows) and _answers(run, job, one[0])]
-    if len(fits) != 1:
+    handles = [Handle(last.token, None, shard.rows, last.intent_at) for shard, last in unsure]
+    made = [
+        one for one, handle in zip(unsure, handles, strict=True) if fits(job, handle) and _answers(run, job, one[0])
+    ]
+    if len(made) != 1:
         raise RunConflictError(
-            f"{holds}: its ids are not those of one create without an answer; give another output_path"
+            f"{holds}: it does not fit one create without an answer by the ids of its rows, their number and its time; "
+            "give another output_path"
         )
-    return fits[0]
+    return made[0]
 
 
 def _answers(run: BatchRun, job: Job, shard: Shard) -> bool:

@@ -115,8 +115,12 @@ def test_a_person_says_which_job_it_is(bench):
     bench.fake.lost_answers = 1
     with pytest.raises(LostCreateError):
         bench.finish()
-    with pytest.raises(RunConflictError, match="are not those of one create without an answer"):
+    with pytest.raises(RunConflictError, match="does not fit one create without an answer"):
         attach(bench.run("dag/fetch/run/-1"), "msgbatch_0")
+    yesterday = {**bench.fake.batches[1], "id": "msgbatch_2", "created_at": bench.clock() - 86_400}
+    bench.fake.batches.append(yesterday)
+    with pytest.raises(RunConflictError, match="does not fit one create without an answer"):
+        attach(bench.run("dag/fetch/run/-1"), "msgbatch_2")
     run = bench.run("dag/fetch/run/-1")
     attach(run, "msgbatch_1")
     run.more_time()
