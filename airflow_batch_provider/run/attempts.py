@@ -136,6 +136,17 @@ class Round:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
 
+    def add(self, shard: str, attempt: Attempt) -> None:
+        """Take in what is known of a shard's next create."""
+        attempts = self.attempts.setdefault(shard, [])
+        if attempt.is_forgotten:
+            self.forgotten.add(shard)
+            return
+        if attempt.refused is not None and attempt.refused.first is not None:
+            # It stands for earlier refusals, whatever is left of their files.
+            attempts[:] = [one for one in attempts if one.number < attempt.refused.first]
+        attempts.append(attempt)
+
     def last(self, shard: Shard) -> Attempt | None:
         """The newest create of a shard."""
         attempts = self.attempts.get(shard.name)

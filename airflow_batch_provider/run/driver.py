@@ -143,7 +143,6 @@ class Driver:
             self.submitter.looker.end_recorded(shard, a_round.attempts[shard.name])
         look = self.fetcher.look(shard, attempt, attempt.job_id)
         if look is True:
-            a_round.attempts = self.run.ledger.rounds()[a_round.number].attempts if attempt.same else a_round.attempts
             return bool(attempt.same)
         if look is False:
             found.live.append(shard)
@@ -163,9 +162,9 @@ class Driver:
             return last
         if not results.is_open(self.run.directory, shard):
             return last
-        self.submitter.read_on(shard, last)
-        a_round.attempts = self.run.ledger.rounds()[a_round.number].attempts
-        return a_round.last(shard)
+        following = self.submitter.read_on(shard, last)
+        a_round.attempts[shard.name].append(following)
+        return following
 
     def _waiting(self, found: Pass, rule: WakeRule) -> Waiting:
         """A wait for the live jobs, which says which of them are not ours to cancel."""

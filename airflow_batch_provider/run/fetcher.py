@@ -33,7 +33,8 @@ class Fetcher:
     _tired: bool = False
 
     def look(self, shard: Shard, attempt: Attempt, job_id: str) -> Look:
-        """One look at a job; when it has ended, its rows are collected. Nothing it meets is raised."""
+        """One look at a job; when it has ended, its rows are collected, and the attempt says how. Nothing it meets is
+        raised."""
         try:
             return self._looked(shard, attempt, job_id)
         except BatchInferenceError as error:
@@ -54,6 +55,7 @@ class Fetcher:
                 reason, beside = f"Job {job_id} is lost: {what}.", attempt.is_beside
                 end = collect.lose(self.run.directory, shard, job_id, reason, self.run.clock(), beside=beside)
                 self.run.ledger.record_lost(shard, attempt.number, end)
+                attempt.lost = end
             return True if again is None else again
         if not job.status.is_terminal:
             if attempt.doubted:
@@ -91,8 +93,12 @@ class Fetcher:
         )
         if end is None:
             return False
-        record = self.run.ledger.record_lost if end.lost else self.run.ledger.record_end
-        record(shard, attempt.number, end)
+        if end.lost:
+            self.run.ledger.record_lost(shard, attempt.number, end)
+            attempt.lost = end
+        else:
+            self.run.ledger.record_end(shard, attempt.number, end)
+            attempt.ended = end
         collect.tell(self.run.log, job, end)
         return True
 

@@ -27,6 +27,7 @@ a number whose file is gone.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
@@ -168,20 +169,15 @@ class Ledger:
         while f"r{len(rounds)}.plan.json" in names:
             plan = self._fact(f"r{len(rounds)}.plan.json", RoundPlan)
             rounds.append(Round(len(rounds), [*plan.shards], plan.planned_at, plan.not_before, plan.max_tokens))
-        for name in names:
-            shard, number_text, kind = _parts(name)
-            round_no = int(shard[1:].split("-")[0]) if kind else -1
-            if kind and round_no < len(rounds):
-                attempts = rounds[round_no].attempts.setdefault(shard, [])
-                if not attempts or attempts[-1].number != int(number_text):
-                    attempts.append(Attempt(int(number_text)))
-                self._add(attempts[-1], kind, name)
-        for a_round in rounds:
-            for shard, attempts in a_round.attempts.items():
-                if any(attempt.is_forgotten for attempt in attempts):
-                    a_round.forgotten.add(shard)
-                known = [attempt for attempt in attempts if not attempt.is_forgotten]
-                attempts[:] = _without_replaced(sorted(known, key=lambda attempt: attempt.number))
+        parts = ((*_parts(name), name) for name in names)
+        facts = sorted((shard, int(number), name, kind) for shard, number, kind, name in parts if kind)
+        for (shard, number), some in itertools.groupby(facts, key=lambda fact: fact[:2]):
+            round_no = int(shard[1:].split("-")[0])
+            if round_no < len(rounds):
+                attempt = Attempt(number)
+                for _, _, name, kind in some:
+                    self._add(attempt, kind, name)
+                rounds[round_no].add(shard, attempt)
         return rounds
 
     def _add(self, attempt: Attempt, kind: Fact, name: str) -> None:
@@ -341,15 +337,6 @@ class Ledger:
 
 class _GoneError(RunConflictError):
     """A fact that was listed is not there."""
-
-
-def _without_replaced(attempts: list[Attempt]) -> list[Attempt]:
-    """The attempts without those for which a later refusal stands, whatever is left of their files."""
-    gone: set[int] = set()
-    for attempt in attempts:
-        if attempt.refused is not None and attempt.refused.first is not None:
-            gone.update(range(attempt.refused.first, attempt.number))
-    return [attempt for attempt in attempts if attempt.number not in gone]
 
 
 def recorded(options: RunOptions) -> JSON:

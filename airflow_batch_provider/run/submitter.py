@@ -306,9 +306,12 @@ class Submitter:
         )
         return self.run.ledger.record(shard, 1, intent)
 
-    def read_on(self, shard: Shard, attempt: Attempt) -> None:
+    def read_on(self, shard: Shard, attempt: Attempt) -> Attempt:
         """Continue with the next job of the same bytes, because the borrowed one has left rows open: if this directory
-        made that one before its record was lost, sending those rows would pay for them twice."""
+        made that one before its record was lost, sending those rows would pay for them twice.
+
+        :return: that job's place in the record.
+        """
         assert attempt.intent is not None
         before, intent = attempt.job_id, attempt.intent
         job_id, *rest = intent.same
@@ -317,6 +320,7 @@ class Submitter:
         )
         following = Intent(intent.token, self.run.clock(), job_id=job_id, borrowed=True, same=rest)
         self.run.ledger.record(shard, attempt.number + 1, following)
+        return Attempt(attempt.number + 1, following)
 
     def forget(self, shard: Shard, attempts: Sequence[Attempt]) -> None:
         """Stop what a create without an answer may have made, of a run that is begun anew."""

@@ -109,6 +109,20 @@ def test_jobs_that_run_are_waited_for(bench):
     assert len(bench.fake.batches) == 2
 
 
+def test_what_ended_at_the_deadline_is_not_denied(bench):
+    """The very look that finds the deadline passed has collected a job: before, the error said that nothing was sent
+    and nothing is billed."""
+    bench.write([line(number, model=f"m{number}") for number in range(2)])
+    run = bench.run(max_jobs_in_flight=1, timeout=3600)
+    run.begin(first_try=True)
+    assert len(run.advance().jobs) == 1
+    while bench.fake.batches[0]["status"] != "completed":
+        time.sleep(0.01)
+    bench.clock.sleep(4000)
+    with pytest.raises(DeadlineError, match=r"no job is known to be running\. 1 shard is unsent"):
+        run.advance()
+
+
 def test_many_refusals_keep_one_record(bench):
     """X26: before, two files for each refusal; and A5: the last refusal is in the error at the deadline."""
     bench.fake.faults.create_status = [429] * 1000
