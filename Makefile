@@ -17,6 +17,10 @@ REVIEWS := .cache/reviews.csv
 GATEWAY := .cache/gateway/.ready
 SHOTS := .cache/screenshots/.ready
 
+# Images of containers set this. Tests and demo start hundreds of processes, and each would compile all of Airflow anew:
+# 4 of the 6 seconds of CPU that importing it takes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint types contracts unit test-airflow31 test-clients test-gateways pages docs screenshots constraints clean
 
 help:
