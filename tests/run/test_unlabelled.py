@@ -78,8 +78,8 @@ def test_answers_without_an_id_are_not_sent_again(tmp_path, monkeypatch, shape, 
         assert summary.outcomes["missing"] == 4 - answered
         assert summary.cost_usd is None
         assert [job["rows"] for job in summary.lost] == [4 - answered]
-        assert "no readable custom_id" in summary.lost[0]["message"]
-        with pytest.raises(LostJobError, match="no readable custom_id"):
+        assert "without a readable custom_id" in summary.lost[0]["message"]
+        with pytest.raises(LostJobError, match="without a readable custom_id"):
             judge(summary, 0.0)
 
 
