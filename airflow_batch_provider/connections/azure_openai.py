@@ -38,7 +38,7 @@ class AzureOpenAISettings(Settings):
     managed_identity_client_id: str | None = setting(
         "Managed identity", "The client ID of a user-assigned managed identity that signs in.", section=ENTRA
     )
-    token_scope: str = setting("Token scope", f"Default: {SCOPE}", default=SCOPE, section=ENTRA)
+    token_scope: str = setting("Token scope", f"Default: {SCOPE}.", default=SCOPE, section=ENTRA)
     authority_host: Address | None = setting(
         "Authority",
         "The sign-in server outside the public cloud, e.g. https://login.microsoftonline.us.",

@@ -229,7 +229,7 @@ def test_retry_after_is_waited_for(tmp_path: Path, upstream: Upstream) -> None:
     [
         (JSONResponse({"error": {"message": "no such model", "code": "model_not_found"}}, 404), 404, "no such model"),
         (PlainTextResponse("the proxy is down", 400), 400, "the proxy is down"),
-        (PlainTextResponse("<html>", 200), 502, "no JSON object"),
+        (PlainTextResponse("<html>", 200), 502, "not a JSON object"),
         (JSONResponse({"detail": "odd shape"}, 422), 422, "odd shape"),
     ],
 )
