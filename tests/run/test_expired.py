@@ -82,7 +82,7 @@ def test_ten_are_below_the_minimum(tmp_path, name):
     assert len({row["custom_id"] for row in failed}) == 10
     assert [row["error"]["code"] for row in failed] == ["below_minimum"] * 10
     assert "Open rows of this model: 10" in failed[0]["error"]["message"]
-    assert "no fewer than 100" in failed[0]["error"]["message"]
+    assert "at least 100" in failed[0]["error"]["message"]
     assert summary.retryable == 0
     with pytest.raises(RowsFailedError, match="below_minimum"):
         judge(summary, 0.0)
