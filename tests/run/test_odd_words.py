@@ -18,7 +18,7 @@ from tests.run.benching import line
 def test_counts_that_promise_less_do_not_make_a_cut_output_whole(bench, monkeypatch, counts):
     """A1, X5: a completed job has a line for each row; servers that leave counts at 0 are no reason to pay again."""
     read = wire.read_job
-    monkeypatch.setattr(wire, "read_job", lambda batch: replace(read(batch), counts=RequestCounts(*counts)))
+    monkeypatch.setattr(wire, "read_job", lambda *given: replace(read(*given), counts=RequestCounts(*counts)))
     bench.write([line(n) for n in range(6)])
     assert bench.finish().outcomes["succeeded"] == 6
     assert len(bench.fake.batches) == 1
