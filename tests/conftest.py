@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from airflow_batch_provider.backends import resuming
 from airflow_batch_provider.testing.airflow_stack import base_env, run_airflow
 
 # How fast examples are made says something of the machine's other guests, not of the code.
 settings.register_profile("shared machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("shared machine")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that breaks off is tried again at once: the pauses are real, and added up to minutes of a test run."""
+    monkeypatch.setattr(resuming, "PAUSES", tuple(pause / 1000 for pause in resuming.PAUSES))
 
 
 @pytest.fixture(scope="session")
