@@ -51,16 +51,17 @@ class Driver:
     was_lost: bool
     _is_followed: bool = False
 
-    def drive(self, a_round: Round) -> Waiting | None:
+    def drive(self, a_round: Round, *, is_followed: bool) -> Waiting | None:
         """Do what can be done now.
 
+        :param is_followed: whether there is a later round.
         :return: what to wait for; None when every shard has ended.
         :raises DeadlineError: when the deadline has passed and jobs are left alone.
         :raises LostCreateError: for all creates whose answer was lost and cannot be made up for.
         :raises BatchInferenceError: the worst of what keeps single jobs from being read, once nothing else is left.
         """
         self._check_bytes(a_round)
-        self._is_followed = len(self.run.ledger.rounds()) > a_round.number + 1
+        self._is_followed = is_followed
         while isinstance(outcome := self._pass(a_round), bool):
             if not outcome:
                 return None

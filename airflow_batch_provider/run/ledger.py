@@ -16,19 +16,21 @@
     ledger/r0-00000.1.lost.json     the job or its answers are gone, as far as anybody can see; in the shape of an end
     ledger/r0-00000.1.end.json      how the job ended and what its rows became; after ``collected/`` is written
     ledger/r0-00000.1.doubt.json    since when and how often in a row the job it names, or its answers, were missing
+    ledger/known.json               on a store: a copy of facts that are there, so that they are read by one trip; see
+                                    :mod:`airflow_batch_provider.run.fact_files`
 
 Facts are added as files, never changed, so a process killed anywhere leaves a record that the next one can read; only
-``tries.json`` and doubts are rewritten. One kind of fact is taken away: of a shard that is refused again and again,
-the last refusal says how often and since when, and the earlier ones are removed. The first intent is kept, and whoever
-writes a later one looks whether there is one later still: so a process that has slept since an old refusal cannot take
-a number whose file is gone.
+``tries.json``, doubts and the copy are rewritten. One kind of fact is taken away: of a shard that is refused again and
+again, the last refusal says how often and since when, and the earlier ones are removed. The first intent is kept, and
+whoever writes a later one looks whether there is one later still: so a process that has slept since an old refusal
+cannot take a number whose file is gone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import cast, get_args
@@ -41,6 +43,7 @@ from airflow_batch_provider.core.records import JSON, Job, RunOptions, Shard
 from airflow_batch_provider.core.redaction import without_secrets
 from airflow_batch_provider.core.summary import RunSummary
 from airflow_batch_provider.run.attempts import Attempt, Round, creates, newest
+from airflow_batch_provider.run.fact_files import FactFiles
 from airflow_batch_provider.run.facts import (
     Cancel,
     DirectoryId,
@@ -74,6 +77,7 @@ class Ledger:
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
+        self._files = FactFiles(directory)
         self._facts: dict[str, Record] = {}
         self._is_readable = False
         self._lost: bool | None = None
@@ -117,7 +121,7 @@ class Ledger:
         """The directory's own random id."""
         if run.id:
             return run.id
-        self._directory.create_json("ledger/id.json", {"id": new_directory_id()})
+        self._files.create("id.json", {"id": new_directory_id()})
         return self._fact("id.json", DirectoryId).id
 
     def note_unsent(self) -> None:
@@ -141,8 +145,7 @@ class Ledger:
 
     def is_begun(self) -> bool:
         """Whether there is any record of a create."""
-        self._directory.refresh()
-        return any(_parts(name)[2] for name in self._directory.names("ledger"))
+        return any(_parts(name)[2] for name in self._files.names())
 
     def begin(self, run: RunRecord) -> bool:
         """Write ``run.json``; False when another process did."""
@@ -163,13 +166,15 @@ class Ledger:
         return self._rounds()
 
     def _rounds(self) -> list[Round]:
-        self._directory.refresh()
-        names = self._directory.names("ledger")
+        names = self._files.names()
+        self._lost = "lost.json" in names
+        parts = [(*_parts(name), name) for name in names]
+        plans = itertools.takewhile(names.__contains__, map("r{}.plan.json".format, itertools.count()))
+        self._files.fetch([*plans, *(name for *_, kind, name in parts if kind and kind != "doubt")])
         rounds: list[Round] = []
         while f"r{len(rounds)}.plan.json" in names:
             plan = self._fact(f"r{len(rounds)}.plan.json", RoundPlan)
             rounds.append(Round(len(rounds), [*plan.shards], plan.planned_at, plan.not_before, plan.max_tokens))
-        parts = ((*_parts(name), name) for name in names)
         facts = sorted((shard, int(number), name, kind) for shard, number, kind, name in parts if kind)
         for (shard, number), some in itertools.groupby(facts, key=lambda fact: fact[:2]):
             round_no = int(shard[1:].split("-")[0])
@@ -203,12 +208,15 @@ class Ledger:
     def _fact(self, name: str, kind: type[R]) -> R:
         """A file that never changes once it is there, so it is read once."""
         if name not in self._facts:
-            path = f"ledger/{name}"
-            given = self._directory.read_json(path)
+            given = self._files.get(name)
             if given is None:
-                raise _GoneError(f"{self._directory.uri}/{path} vanished; restore the run directory")
-            self._facts[name] = self._as(kind, path, given)
+                raise _GoneError(f"{self._directory.uri}/ledger/{name} vanished; restore the run directory")
+            self._facts[name] = self._as(kind, f"ledger/{name}", given)
         return cast(R, self._facts[name])
+
+    def keep(self) -> None:
+        """Leave what is known for the next process, so that it need not read every fact by itself."""
+        self._files.keep()
 
     def plan(
         self,
@@ -221,14 +229,14 @@ class Ledger:
         """Record a round whose files are all written; False when another process has planned it."""
         plan = RoundPlan([*shards], now, not_before, {**max_tokens})
         self._directory.remove("ledger/unsent.json")
-        return self._directory.create_json(f"ledger/r{number}.plan.json", plan.written())
+        return self._files.create(f"r{number}.plan.json", plan.written())
 
     def record(self, shard: Shard, number: int, fact: Intent | Made | Refused | Cancel) -> bool:
         """Add a fact; False when it is there already."""
         return self._record(shard, number, fact.fact, fact)
 
     def _record(self, shard: Shard, number: int, kind: Fact, fact: Record) -> bool:
-        return self._directory.create_json(_name(shard, number, kind), fact.written())
+        return self._files.create(_name(shard, number, kind), fact.written())
 
     def job_of(self, shard: Shard, number: int) -> str:
         """The job of a create, as whoever was first has recorded it."""
@@ -240,10 +248,9 @@ class Ledger:
             return False
         if number == 1:
             return True
-        self._directory.refresh()
-        others = (_parts(name) for name in self._directory.names("ledger"))
+        others = (_parts(name) for name in self._files.names())
         if any(name == shard.name and int(other) > number for name, other, kind in others if kind):
-            self._directory.remove(_name(shard, number, "intent"))
+            self._files.remove(_name(shard, number, "intent"))
             return False
         return True
 
@@ -253,15 +260,15 @@ class Ledger:
         :param first: the first of those that it replaces; its intent is kept as a fence.
         :param number: the one to remove.
         """
-        self._directory.remove(_name(shard, number, "refused"))
+        self._files.remove(_name(shard, number, "refused"))
         if number != first:
-            self._directory.remove(_name(shard, number, "intent"))
+            self._files.remove(_name(shard, number, "intent"))
 
     def record_twin(self, shard: Shard, number: int, job: Job, *, cancelled: bool) -> bool:
         """Add that a create made a second job; False when it is known already."""
         apart = hashlib.sha256(job.id.encode()).hexdigest()[:12]
         twin = Twin(job.id, job.status.value, cancelled)
-        return self._directory.create_json(f"ledger/{shard.name}.{number}.twin-{apart}.json", twin.written())
+        return self._files.create(f"{shard.name}.{number}.twin-{apart}.json", twin.written())
 
     def record_end(self, shard: Shard, number: int, end: End) -> bool:
         """Add how a create's job ended; False when it is there already."""
@@ -280,17 +287,17 @@ class Ledger:
         if known.job_id not in (None, job_id):
             known = Doubt()  # of a job whose record was deleted since
         doubt = Doubt(known.first if known.looks else now, known.looks + 1, job_id)
-        self._directory.write_json(_name(shard, number, "doubt"), doubt.written())
+        self._directory.write_json(f"ledger/{_name(shard, number, 'doubt')}", doubt.written())
         return doubt
 
     def _doubt(self, shard: Shard, number: int) -> Doubt:
-        name = _name(shard, number, "doubt")
+        name = f"ledger/{_name(shard, number, 'doubt')}"
         return self._as(Doubt, name, self._directory.read_json(name) or {})
 
     def no_doubt(self, shard: Shard, number: int) -> None:
         """Note a look that found all there should be, so that the next doubt begins anew."""
         if self._doubt(shard, number).looks:
-            self._directory.write_json(_name(shard, number, "doubt"), Doubt().written())
+            self._directory.write_json(f"ledger/{_name(shard, number, 'doubt')}", Doubt().written())
 
     def tries(self) -> Tries:
         """``tries.json``."""
@@ -300,19 +307,21 @@ class Ledger:
         """Replace ``tries.json``."""
         self._directory.write_json(_TRIES, tries.written())
 
-    def lost_attempts(self) -> list[tuple[Shard, Attempt]]:
+    def lost_attempts(self, rounds: Iterable[Round]) -> list[tuple[Shard, Attempt]]:
         """Every create whose job or answers are gone, and whose rows were not sent again."""
-        return [(shard, last) for shard, last in newest(self.rounds()) if last is not None and last.is_lost]
+        return [(shard, last) for shard, last in newest(rounds) if last is not None and last.is_lost]
 
     def settle_lost(self) -> None:
         """What is lost is lost for good: its rows are about to be sent again."""
-        for shard, attempt in self.lost_attempts():
+        for shard, attempt in self.lost_attempts(self.rounds()):
             if attempt.lost is not None:
                 self.record_end(shard, attempt.number, attempt.lost)
 
     def lives_again(self, shard: Shard, number: int) -> None:
         """Take back that a job or its answers are gone, because it was found again."""
-        self._directory.remove(_name(shard, number, "lost"))
+        name = _name(shard, number, "lost")
+        self._facts.pop(name, None)
+        self._files.remove(name)
 
     def open_attempts(self) -> list[tuple[Shard, Attempt]]:
         """Every create that may have made a job whose rows are not collected yet."""
@@ -348,8 +357,8 @@ def recorded(options: RunOptions) -> JSON:
 
 
 def _name(shard: Shard, number: int, kind: Fact) -> str:
-    """The file of a fact."""
-    return f"ledger/{shard.name}.{number}.{kind}.json"
+    """The file of a fact, in ``ledger/``."""
+    return f"{shard.name}.{number}.{kind}.json"
 
 
 def _versions() -> str:

@@ -17,6 +17,7 @@ from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.budget import Budget
 from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Tries
+from airflow_batch_provider.run.last_words import Aside
 
 WINDOW_SLACK_HOURS = 2
 QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0
@@ -70,14 +71,16 @@ class Planner:
 
     def stage(self, input_path: str, report: Report, shards: Sequence[Shard]) -> list[Shard]:
         """Write the files of the first round."""
-        source = staging.file_source(input_path)
-        return staging.stage(self.run.directory, input_path, source, self.rules(), self.run.backend, report, shards)
+        return self._stage(input_path, staging.file_source(input_path), report, shards)
+
+    def _stage(self, label: str, source: staging.Source, report: Report, shards: Sequence[Shard]) -> list[Shard]:
+        with self.run.directory.together():
+            return staging.stage(self.run.directory, label, source, self.rules(), self.run.backend, report, shards)
 
     def next(self, rounds: Sequence[Round]) -> bool:
         """Plan the rows that a resend can fix as one more round; False when nothing remains or no round does."""
         tries = self.run.ledger.tries()
-        series_start, number = tries.series_start, len(rounds)
-        over = rounds[-1].over_quota()
+        series_start, number, over = tries.series_start, len(rounds), rounds[-1].over_quota()
         # What did not fit into the provider's queue was not asked and counts for nothing.
         sendings = sum(len(a_round.over_quota()) < len(a_round.shards) for a_round in rounds[series_start:])
         spent = number > series_start and sendings >= self.run.options.rounds
@@ -89,12 +92,16 @@ class Planner:
         if spent:
             wanted = results.did_not_fit
         sent = [a_round.shards for a_round in rounds]
+        with results.remainder(self.run.directory, sent, wanted, results.answered(rounds)) as left:
+            return bool(left) and self._plan_again(rounds, left, tries)
+
+    def _plan_again(self, rounds: Sequence[Round], left: Aside, tries: Tries) -> bool:
+        """Plan the next round of the rows that are left."""
+        series_start, number, over = tries.series_start, len(rounds), rounds[-1].over_quota()
 
         def source() -> staging.Lines:
-            return enumerate(results.remainder(self.run.directory, sent, wanted), start=1)
+            return enumerate(left.lines(), start=1)
 
-        if next(iter(source()), None) is None:
-            return False
         label = f"{self.run.directory.uri} (what round {number - 1} left open)"
         report = self._enough(staging.inspect(label, source, self.rules(), self.run.backend))
         if not report.groups:
@@ -108,7 +115,7 @@ class Planner:
             return False
         if len(self.run.ledger.rounds()) > number:
             return True  # another process has planned it meanwhile; its files are not to be written over
-        shards = staging.stage(self.run.directory, label, source, self.rules(), self.run.backend, report, planned)
+        shards = self._stage(label, source, report, planned)
         if self.run.options.on_lost_job == "resubmit":
             self.run.ledger.settle_lost()
         rows = counted(sum(shard.rows for shard in shards), "row")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
@@ -16,7 +18,6 @@ from airflow_batch_provider.core.counts import Usage
 from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.reconciling import (
     LOST_CODES,
-    NOT_COLLECTED,
     OVER_QUOTA,
     check_equation,
 )
@@ -37,49 +38,36 @@ from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.attempts import Round, newest
 from airflow_batch_provider.run.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.run.facts import RunRecord
+from airflow_batch_provider.run.last_words import Aside, aside, last_words_of
 from airflow_batch_provider.run.storage import RunDirectory
 
 Wanted: TypeAlias = "Callable[[BatchResult], bool]"
 """Whether a row is to be asked again."""
 
 
-def rows(directory: RunDirectory, shard: Shard) -> Iterator[tuple[bytes, BatchResult]]:
-    """Every request of a collected shard with its result, in order."""
-    requests, results = shard_files.requests(directory, shard), shard_files.results(directory, shard)
-    for (_, raw), result in zip(requests, results, strict=True):
-        yield raw, result
-
-
-def current(
-    directory: RunDirectory, rounds: Sequence[Sequence[Shard]], pending: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[tuple[Shard, Iterator[tuple[bytes, BatchResult]]]]:
-    """Every shard with those of its rows for which it has the last word; over all shards every row comes once.
-
-    A row's last round speaks for it, because a row is only sent again when it had no answer.
-
-    :param pending: shards that are not collected yet, and what is to be said of their rows.
-    """
-    for number, shards in enumerate(rounds):
-        later = _ids(directory, rounds[number + 1 :])
-        for shard in shards:
-            reason = pending.get(shard.name)
-            found = rows(directory, shard) if reason is None else _pending_rows(directory, shard, reason)
-            yield shard, (row for row in found if row[1].custom_id not in later)
-
-
-def _pending_rows(directory: RunDirectory, shard: Shard, reason: str) -> Iterator[tuple[bytes, BatchResult]]:
-    for custom_id, raw in shard_files.requests(directory, shard):
-        yield raw, read_line(error_line(custom_id, NOT_COLLECTED, reason))
-
-
+@contextlib.contextmanager
 def remainder(
-    directory: RunDirectory, rounds: Sequence[Sequence[Shard]], wanted: Callable[[BatchResult], bool]
-) -> Iterator[bytes]:
-    """The requests whose last result is such that they should be sent again."""
-    for _, last_words in current(directory, rounds):
-        for raw, result in last_words:
-            if wanted(result):
-                yield raw
+    directory: RunDirectory,
+    rounds: Sequence[Sequence[Shard]],
+    wanted: Wanted,
+    passed_over: Collection[str] = (),
+) -> Iterator[Aside]:
+    """The requests whose last result is such that they should be sent again.
+
+    :param passed_over: shards of which no row is wanted.
+    """
+    with aside() as found:
+        for shard, last_words in last_words_of(directory, rounds, Counter(), passed_over=passed_over):
+            for raw, result in last_words:
+                if wanted(result):
+                    found.write(shard.round, raw())
+        yield found
+
+
+def answered(rounds: Sequence[Round]) -> set[str]:
+    """The shards of which every row succeeded."""
+    ends = ((shard, last.end) for shard, last in newest(rounds) if last is not None)
+    return {shard.name for shard, end in ends if end is not None and end.outcomes.get("succeeded", 0) == shard.rows}
 
 
 def helps_now(result: BatchResult) -> bool:
@@ -158,68 +146,85 @@ def write_results(
         ``below_minimum``, because it cannot be sent again.
     :param lines: how many wire lines, which the provider counts, a request of a shard is.
     """
-    totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
-    few = {} if pending else _too_few(directory, rounds, min_rows, lines, helps)
-    asked_again = Counter(custom_id for shards in rounds[1:] for custom_id in _listed(directory, shards))
-    with directory.writer("failed.jsonl") as failed:
-        for shard, last_words in current(directory, rounds, pending):
-            with directory.writer(f"results/part-{shard.name}.jsonl") as out:
-                for raw, last in last_words:
-                    left = few.get((shard.model, shard.endpoint, shard.variant)) if helps(last) else None
-                    result = last if left is None else _below_minimum(last, left, min_rows)
-                    totals.outcomes[result.outcome] += 1
-                    totals.answers.update(result.qualities)
-                    out.write(result.line + b"\n")
-                    if result.outcome != "succeeded":
-                        totals.retryable += helps(result)
-                        totals.withdrawn += result.refusal is Refusal.WITHDRAWN
-                        attempts = 1 + asked_again[str(result.custom_id)]
-                        failed.write(_failed(raw, result, totals, attempts) + b"\n")
+    totals, left = _write(directory, rounds, helps, pending, {}, None if pending or min_rows <= 1 else lines)
+    few = {asked: _below_minimum_of(count, min_rows) for asked, count in left.items() if 0 < count < min_rows}
+    if few:
+        totals, _ = _write(directory, rounds, helps, pending, few, None)
     check_equation(totals.rows, totals.outcomes)
     return totals
 
 
-def _too_few(
+_Asked: TypeAlias = "tuple[str | None, str, int]"
+"""What a shard asks: model, endpoint and variant."""
+
+
+def _write(
     directory: RunDirectory,
     rounds: Sequence[Sequence[Shard]],
-    min_rows: int,
-    lines: Callable[[Shard, bytes], int],
     helps: Wanted,
-) -> dict[tuple[str | None, str, int], int]:
-    """The models whose open rows are fewer wire lines than a job may have, with the number of lines."""
-    if min_rows <= 1:
-        return {}
-    left: Counter[tuple[str | None, str, int]] = Counter()
-    for shard, last_words in current(directory, rounds):
-        left[shard.model, shard.endpoint, shard.variant] += sum(
-            lines(shard, raw) for raw, result in last_words if helps(result)
-        )
-    return {asked: rows for asked, rows in left.items() if 0 < rows < min_rows}
+    pending: Mapping[str, str],
+    few: Mapping[_Asked, str],
+    lines: Callable[[Shard, bytes], int] | None,
+) -> tuple[Totals, Counter[_Asked]]:
+    """As :func:`write_results`.
+
+    :param few: what is left of too few rows to be sent again, and why each of them is not.
+    :param lines: None where it is of no interest how many wire lines are left.
+    :return: also how many wire lines of each model could be sent again.
+    """
+    totals = Totals(rows=sum(shard.rows for shard in rounds[0]))
+    left: Counter[_Asked] = Counter()
+    asked_again: Counter[str] = Counter()
+    held = {*directory.names("results")}
+    with directory.together(), aside() as failed:
+        for shard, last_words in last_words_of(directory, rounds, asked_again, pending=pending):
+            asked = (shard.model, shard.endpoint, shard.variant)
+            name = f"part-{shard.name}.jsonl"
+            first = next(last_words, None)
+            if first is None and name not in held:
+                continue  # every row was sent again
+            with directory.writer(f"results/{name}") as out:
+                for raw, last in itertools.chain([first] if first else [], last_words):
+                    result = _below_minimum(last, few[asked]) if asked in few and helps(last) else last
+                    totals.outcomes[result.outcome] += 1
+                    totals.answers.update(result.qualities)
+                    out.write(result.line + b"\n")
+                    if result.outcome != "succeeded":
+                        request, open_again = raw(), helps(result)
+                        left[asked] += lines(shard, request) if open_again and lines else 0
+                        totals.retryable += open_again
+                        totals.withdrawn += result.refusal is Refusal.WITHDRAWN
+                        error = {"outcome": result.outcome, **_error(result)}
+                        failed.write(shard.round, request, orjson.dumps(error))
+        _write_failed(directory, failed, asked_again, totals)
+    return totals, left
 
 
-def _below_minimum(result: BatchResult, left: int, min_rows: int) -> BatchResult:
-    before = _error(result)
-    reason = (
+def _write_failed(directory: RunDirectory, failed: Aside, asked_again: Counter[str], totals: Totals) -> None:
+    """Write ``failed.jsonl``, the first round first, and count the reasons.
+
+    :param failed: each request, and after it its error.
+    """
+    with directory.writer("failed.jsonl") as out:
+        lines = failed.lines()
+        for raw, told in zip(lines, lines, strict=True):
+            request, error = load_exactly(raw), orjson.loads(told)
+            totals.reasons[f"{error.get('code') or error.get('status_code')}: {error.get('message')}"[:300]] += 1
+            error["attempts"] = 1 + asked_again[str(request["custom_id"])]
+            out.write(orjson.dumps({**request, "error": error}) + b"\n")
+
+
+def _below_minimum_of(left: int, min_rows: int) -> str:
+    return (
         f"Open rows of this model: {left:,}. The provider requires at least {min_rows:,} in a job; run them "
-        f"together with others. Before: {before.get('message')} [{before.get('code') or before.get('status_code')}]"
+        "together with others. Before: "
     )
+
+
+def _below_minimum(result: BatchResult, why: str) -> BatchResult:
+    before = _error(result)
+    reason = f"{why}{before.get('message')} [{before.get('code') or before.get('status_code')}]"
     return read_line(error_line(str(result.custom_id), "below_minimum", reason))
-
-
-def _failed(raw: bytes, result: BatchResult, totals: Totals, attempts: int) -> bytes:
-    error = {"outcome": result.outcome, **_error(result), "attempts": attempts}
-    totals.reasons[f"{error.get('code') or error.get('status_code')}: {error.get('message')}"[:300]] += 1
-    return orjson.dumps({**load_exactly(raw), "error": error})
-
-
-def _ids(directory: RunDirectory, rounds: Sequence[Sequence[Shard]]) -> set[str]:
-    return {custom_id for shards in rounds for custom_id in _listed(directory, shards)}
-
-
-def _listed(directory: RunDirectory, shards: Sequence[Shard]) -> Iterator[str]:
-    for shard in shards:
-        for custom_id, _ in shard_files.requests(directory, shard):
-            yield custom_id
 
 
 def summarise(

@@ -71,6 +71,7 @@ class BatchRun(RunContext):
             self._plan_first_round(record)
         else:
             self._rearm(record)
+        self.ledger.keep()
 
     def advance(self) -> Waiting | Done:
         """Do all that can be done without waiting: submit, look, collect, plan the next round, or finish.
@@ -84,17 +85,19 @@ class BatchRun(RunContext):
             raise self._no_run()
         self._check_ours(record)
         try:
-            return self._advanced(record, rounds)
+            outcome = self._advanced(record, rounds)
         except BatchInferenceError as error:
             self._write_so_far(record, error)
             raise
+        self.ledger.keep()
+        return outcome
 
     def _advanced(self, record: RunRecord, rounds: list[Round]) -> Waiting | Done:
         while True:
-            if self.ledger.summary() is not None:
-                return Done(self._finish(record))
+            if (summary := self.ledger.summary()) is not None:
+                return Done(summary)
             driven = unended(rounds)
-            waiting = self._driver(record).drive(driven)
+            waiting = self._driver(record).drive(driven, is_followed=len(rounds) > driven.number + 1)
             if waiting is not None:
                 return waiting
             rounds = self.ledger.rounds()
@@ -110,9 +113,17 @@ class BatchRun(RunContext):
 
     def more_time(self) -> None:
         """Give a new try a deadline of its own, where the last one has passed."""
-        tries = self.ledger.tries()
+        self._renew(tries := self.ledger.tries(), tries)
+
+    def _renew(self, known: Tries, tries: Tries) -> None:
+        """Record what a new try changes, with a deadline that has not passed.
+
+        :param known: what is recorded.
+        """
         if tries.deadline is None or self.clock() >= tries.deadline:
-            self.ledger.write_tries(replace(tries, deadline=self.clock() + Planner(self).timeout()))
+            tries = replace(tries, deadline=self.clock() + Planner(self).timeout())
+        if tries != known:
+            self.ledger.write_tries(tries)
 
     def cancel(self) -> list[str]:
         """Request the provider to cancel every live job; their finished rows are collected by the next try.
@@ -241,7 +252,7 @@ class BatchRun(RunContext):
         series_start, stopped = tries.series_start, tries.stopped
         found = [
             Fetcher(self).found_again(shard, attempt, attempt.job_id)
-            for shard, attempt in self.ledger.lost_attempts()
+            for shard, attempt in self.ledger.lost_attempts(rounds)
             if attempt.job_id
         ]
         summary = self.ledger.summary()
@@ -255,15 +266,15 @@ class BatchRun(RunContext):
                         raise self._elsewhere(record, "to send them") from None
                     place.settle(self.directory, record, self.log)
                     # In this order: killed in between, the next try finds the summary and does the same.
-                    self.ledger.write_tries(Tries(len(rounds), tries.deadline))
+                    tries = Tries(len(rounds), tries.deadline)
+                    self.ledger.write_tries(tries)
                     self.directory.remove("summary.json")
-                    series_start, stopped = len(rounds), None
+                    series_start, stopped = tries.series_start, None
             if any(found):
                 self.directory.remove("summary.json")
         elif stopped is None and any(attempt.cancel for _, attempt in rounds[-1].creates()):
             series_start = len(rounds)
-        self.ledger.write_tries(Tries(series_start, tries.deadline, stopped))
-        self.more_time()
+        self._renew(tries, Tries(series_start, tries.deadline, stopped))
 
     def _driver(self, record: RunRecord) -> Driver:
         submitter = None if self.run_key is None else Submitter(self, self._looker(record))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import orjson
 
@@ -27,23 +28,31 @@ def requests(directory: RunDirectory, shard: Shard) -> Iterator[tuple[str, bytes
         yield str(custom_id), raw
 
 
-def results(directory: RunDirectory, shard: Shard) -> Iterator[BatchResult]:
+def results(directory: RunDirectory, shard: Shard, stream: BinaryIO | None = None) -> Iterator[BatchResult]:
     """The result of each request, in order.
 
+    :param stream: the file, where it is open already.
     :raises RunConflictError: as :func:`requests`.
     """
-    name = f"collected/{shard.name}.jsonl"
-    for number, raw in _lines(directory, name, shard.rows):
+    name = results_name(shard)
+    for number, raw in _lines(directory, name, shard.rows, stream):
         result = read_line(raw)
         if result.custom_id is None:
             raise directory.changed(name, f"holds no result in line {number}")
         yield result
 
 
-def _lines(directory: RunDirectory, name: str, rows: int) -> Iterator[tuple[int, bytes]]:
+def results_name(shard: Shard) -> str:
+    """The file of the results of a shard's job."""
+    return f"collected/{shard.name}.jsonl"
+
+
+def _lines(
+    directory: RunDirectory, name: str, rows: int, stream: BinaryIO | None = None
+) -> Iterator[tuple[int, bytes]]:
     number = 0
-    with directory.open(name) as stream:
-        for number, raw in read_lines(stream):
+    with stream or directory.open(name) as opened:
+        for number, raw in read_lines(opened):
             if number > rows:
                 break
             yield number, raw
@@ -51,22 +60,33 @@ def _lines(directory: RunDirectory, name: str, rows: int) -> Iterator[tuple[int,
         raise directory.changed(name, f"has {'more' if number > rows else 'fewer'} lines than the {rows} written")
 
 
-def check_wire(directory: RunDirectory, shard: Shard, name: str) -> None:
-    """Make sure that a wire file is what was planned, before it is uploaded.
+def open_wire(directory: RunDirectory, shard: Shard, name: str) -> BinaryIO:
+    """A wire file from its beginning, of which it is sure that it is what was planned.
 
     :param name: of the file.
     :raises RunConflictError: as :func:`requests`.
     """
+    stream = directory.open(name)
     if not shard.digest:
-        return  # an earlier version planned it
-    if digest(directory, name) != shard.digest:
-        raise directory.changed(name, "was changed")
+        return stream  # an earlier version planned it
+    try:
+        if _sha256(stream) != shard.digest:
+            raise directory.changed(name, "was changed")
+        stream.seek(0)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def digest(directory: RunDirectory, name: str) -> str:
     """SHA-256 of a file."""
-    found = hashlib.sha256()
     with directory.open(name) as stream:
-        while chunk := stream.read(1 << 20):
-            found.update(chunk)
+        return _sha256(stream)
+
+
+def _sha256(stream: BinaryIO) -> str:
+    found = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        found.update(chunk)
     return found.hexdigest()

@@ -5,6 +5,9 @@ one PUT of a finished file). Only ``FileNotFoundError`` means absent, because ``
 any error, and a network blip read as "no job was created" would pay twice. Every other error of a store becomes a
 ``StorageError`` that names the path, so that a retry goes on.
 
+Every trip to an object store costs time, so what does not depend on each other goes at the same time. What its client
+remembers of listings is never used: another process may have written since.
+
 On a local disk every file is the owner's alone (0600), and so is every folder made here (0700): prompts and answers are
 as private as the ledger. The process's umask can only be read by changing it, which other threads would see.
 """
@@ -12,23 +15,20 @@ as private as the ledger. The process's umask can only be read by changing it, w
 from __future__ import annotations
 
 import contextlib
-import io
+import functools
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import orjson
 
-from airflow_batch_provider.core.errors import (
-    BatchInferenceError,
-    ConfigurationError,
-    RunConflictError,
-    StorageError,
-)
+from airflow_batch_provider.core.errors import ConfigurationError, RunConflictError, StorageError
+from airflow_batch_provider.run.at_once import AtOnce
 from airflow_batch_provider.run.local_files import TEMPORARY, sync_folder, whole_file
+from airflow_batch_provider.run.store_clients import stamp, typed_errors, watched
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -44,6 +44,7 @@ _EXTRAS = {
     "wasb": "abfs",
 }
 _OWNER_ONLY = 0o700
+_SPOOL = "airflow-batch-"
 _NONCE = "nonce"
 """A field of every file that is created exclusively, by which its own writer knows it again; nobody reads it."""
 _HISTORY = "history/"
@@ -84,61 +85,9 @@ def open_stream(uri: str) -> BinaryIO:
     :raises StorageError: when the store fails, now or while the stream is read.
     """
     path = open_path(uri)
+    path.fs.invalidate_cache()  # a file that was rewritten has another size than an old listing says
     with typed_errors(str(uri), "read"):
-        return _watched(cast(BinaryIO, cast(Any, path).open("rb")), str(uri))
-
-
-@contextlib.contextmanager
-def typed_errors(path: str, verb: str, kind: type[Exception] = Exception) -> Iterator[None]:
-    """Errors of a store inside become ``StorageError``, but for a missing file and a folder in a file's place.
-
-    :param verb: what was attempted: ``read``, ``written``, ``listed``.
-    :param kind: what the store raises: a disk ``OSError``, an object store whatever its client library does.
-    """
-    try:
-        yield
-    except (BatchInferenceError, FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError):
-        raise
-    except kind as error:
-        raise StorageError(
-            f"{path} could not be {verb}: {type(error).__name__}: {error}. Nothing is lost: run the task again when "
-            "the store answers; if it goes on, check the store's connection, its permissions and its free space"
-        ) from error
-
-
-class _Watched(io.RawIOBase):
-    """A stream of an object store whose errors are typed."""
-
-    def __init__(self, stream: BinaryIO, path: str) -> None:
-        self._stream = stream
-        self._path = path
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        with typed_errors(self._path, "read"):
-            chunk = self._stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
-
-
-def _watched(stream: BinaryIO, path: str) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_Watched(stream, path), 1 << 20))
+        return watched(cast(BinaryIO, cast(Any, path).open("rb")), str(uri))
 
 
 def is_local(path: ObjectStoragePath) -> bool:
@@ -158,11 +107,18 @@ class RunDirectory:
         self._local = Path(self._root.path).absolute() if is_local(self._root) else None
         self._fs: Any = None if self._local else self._root.fs
         self._base = str(self._root.path).rstrip("/")
+        self._sending: AtOnce | None = None
 
-    def refresh(self) -> None:
-        """Forget cached listings, so that the next look sees what other processes wrote."""
-        if self._fs is not None:
-            self._fs.invalidate_cache()
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's own file system, where a trip costs nothing."""
+        return self._local is not None
+
+    def _store(self) -> Any:
+        """The store, to be read as it is now: its client answers from listings that it has kept, even that a file is
+        not there which another process has written since."""
+        self._fs.invalidate_cache()
+        return self._fs
 
     def read(self, name: str) -> bytes | None:
         """A whole small file, None where there is none."""
@@ -170,11 +126,18 @@ class RunDirectory:
             with self._typed(name, "read"):
                 if self._local:
                     return (self._local / name).read_bytes()
-                return cast(bytes, self._fs.cat_file(f"{self._base}/{name}"))
+                return cast(bytes, self._store().cat_file(f"{self._base}/{name}"))
         except FileNotFoundError:
             return None
         except IsADirectoryError as error:
             raise StorageError(f"{self.uri}/{name} is a folder where a file was written; restore it") from error
+
+    def read_many(self, names: Sequence[str]) -> list[bytes | None]:
+        """Whole small files, in the order of their names; those of a store are read at once, so many at a time."""
+        if self._local or len(names) < 2:
+            return [self.read(name) for name in names]
+        with AtOnce() as calls:
+            return calls.map(self.read, names)
 
     def _typed(self, name: str, verb: str) -> contextlib.AbstractContextManager[None]:
         return typed_errors(f"{self.uri}/{name}", verb, OSError if self._local else Exception)
@@ -185,8 +148,13 @@ class RunDirectory:
         :raises RunConflictError: when it holds something else; it was written whole, so somebody has changed it since.
         """
         data = self.read(name)
-        if data is None:
-            return None
+        return None if data is None else self.as_json(name, data)
+
+    def as_json(self, name: str, data: bytes) -> dict[str, Any]:
+        """What was read of a small JSON file.
+
+        :raises RunConflictError: as :meth:`read_json`.
+        """
         with contextlib.suppress(orjson.JSONDecodeError):
             if isinstance(value := orjson.loads(data), dict):
                 value.pop(_NONCE, None)
@@ -228,7 +196,6 @@ class RunDirectory:
         except FileNotFoundError as error:
             raise StorageError(f"{self.uri}/{name} could not be written: {error}") from error
         except (FileExistsError, StorageError) as error:
-            self.refresh()
             found = self.read(name)
             if found is None and isinstance(error, StorageError):
                 raise
@@ -253,16 +220,39 @@ class RunDirectory:
     def writer(self, name: str) -> Iterator[BinaryIO]:
         """A stream whose content appears under ``name`` when the block ends without an exception, else not at all."""
         if self._local is None:
-            with tempfile.NamedTemporaryFile(prefix="airflow-batch-") as spool:
+            with contextlib.ExitStack() as spooled:
+                spool = spooled.enter_context(tempfile.NamedTemporaryFile(prefix=_SPOOL))
                 yield cast(BinaryIO, spool)
-                with self._typed(name, "written"):
-                    spool.flush()
-                    self._fs.put_file(spool.name, f"{self._base}/{name}")
+                spool.flush()
+                send = functools.partial(self._put, spool.name, name, spooled.pop_all())
+                if self._sending is None:
+                    send()
+                else:
+                    self._sending.add(send, spool.tell())
             return
         with self._typed(name, "written"):  # a full disk shows in the block, too
             self._make_folder((self._local / name).parent)
             with whole_file(self._local / name) as stream:
                 yield stream
+
+    def _put(self, spool: str, name: str, spooled: contextlib.ExitStack) -> None:
+        with spooled, self._typed(name, "written"):
+            self._fs.put_file(spool, f"{self._base}/{name}")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Files that are written inside go to a store at the same time; all of them are there when the block ends
+        without an exception."""
+        if self._local or self._sending is not None:
+            yield
+            return
+        with AtOnce() as sending:
+            self._sending = sending
+            try:
+                yield
+                sending.finish()
+            finally:
+                self._sending = None
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder of the run directory, and the run directory itself, for the owner alone; folders above it
@@ -274,7 +264,7 @@ class RunDirectory:
                 part.mkdir(mode=_OWNER_ONLY, exist_ok=True)
 
     def open(self, name: str) -> BinaryIO:
-        """A file that was written here, for streaming reads.
+        """A file that was written here, for streaming reads; of a store as it is now.
 
         :raises RunConflictError: when it is not there any more.
         :raises StorageError: when the store fails, now or while the stream is read.
@@ -283,11 +273,34 @@ class RunDirectory:
             with self._typed(name, "read"):
                 if self._local:
                     return open(self._local / name, "rb")
-                return _watched(self._fs.open(f"{self._base}/{name}", "rb"), f"{self.uri}/{name}")
+                return self._fetched(name)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self.changed(name, "is not there") from error
-        except IsADirectoryError as error:
+        except (IsADirectoryError, FileExistsError) as error:
             raise self.changed(name, "is a folder") from error
+
+    def open_in_turn(self, files: Iterable[tuple[str, int]]) -> Generator[BinaryIO, None, None]:
+        """Files as :meth:`open` gives them, in order; of a store, the next ones are fetched meanwhile.
+
+        :param files: names with what is thought to be their size.
+        """
+        if self._local:
+            yield from (self.open(name) for name, _ in files)
+            return
+        with AtOnce() as calls:
+            yield from calls.in_turn((functools.partial(self.open, name), size) for name, size in files)
+
+    def _fetched(self, name: str) -> BinaryIO:
+        """A copy of a store's file, which is gone when it is closed. Its client's own streams ask for the size first,
+        and read a file that is replaced meanwhile in pieces of both."""
+        handle, copy = tempfile.mkstemp(prefix=_SPOOL)
+        os.close(handle)
+        try:
+            self._store().get_file(f"{self._base}/{name}", copy)
+            return open(copy, "rb")
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy)
 
     def changed(self, name: str, how: str) -> RunConflictError:
         """The error of a file that is not as it was written.
@@ -301,16 +314,21 @@ class RunDirectory:
 
     def names(self, folder: str) -> list[str]:
         """The file names directly in a folder, sorted; none where there is no folder."""
+        return sorted(self.stamps(folder))
+
+    def stamps(self, folder: str) -> dict[str, str | None]:
+        """The files directly in a folder by name, and for each what distinguishes it from every other file that was
+        ever there by its name: None where the file system does not say, and on a local disk."""
         try:
             with self._typed(folder, "listed"):
                 if self._local:
-                    found = [entry.name for entry in os.scandir(self._local / folder) if entry.is_file()]
-                else:
-                    listed = self._fs.ls(f"{self._base}/{folder}", detail=False)
-                    found = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed]
+                    entries = os.scandir(self._local / folder)
+                    return {one.name: None for one in entries if one.is_file() and not one.name.startswith(TEMPORARY)}
+                listed = self._store().ls(f"{self._base}/{folder}", detail=True)
         except FileNotFoundError:
-            return []
-        return sorted(name for name in found if not name.startswith(TEMPORARY))
+            return {}
+        files = [one for one in listed if one.get("type") != "directory"]
+        return {str(one["name"]).rpartition("/")[2]: stamp(one) for one in files}
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone is no error."""
@@ -339,7 +357,6 @@ class RunDirectory:
         """
         if (label := self._archiving()) is None:
             return None
-        self.refresh()
         for name in sorted(self._files(), key=lambda name: (_LAST_TO_GO.get(name, 1), name)):
             if self._archiving() != label:
                 break  # another process has done the rest; what is here now is the new run
@@ -360,7 +377,7 @@ class RunDirectory:
                 paths = [os.path.join(folder, name) for folder, _, names in os.walk(self._local) for name in names]
                 found = [Path(path).relative_to(self._local).as_posix() for path in paths]
             else:
-                found = [str(path)[len(self._base) :].lstrip("/") for path in self._fs.find(self._base)]
+                found = [str(path)[len(self._base) :].lstrip("/") for path in self._store().find(self._base)]
         return [
             name
             for name in found

@@ -246,8 +246,7 @@ class Submitter:
 
     def _lines(self, shard: Shard) -> BinaryIO:
         """What is sent, from its beginning."""
-        shard_files.check_wire(self.run.directory, shard, staging.wire_name(shard))
-        return self.run.directory.open(staging.wire_name(shard))
+        return shard_files.open_wire(self.run.directory, shard, staging.wire_name(shard))
 
     def _record_job(
         self, shard: Shard, number: int, job: Job, *, found: bool, borrowed: bool = False, surplus: Sequence[Job] = ()

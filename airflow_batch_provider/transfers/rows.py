@@ -48,7 +48,6 @@ class EndedRun:
 
         :raises RunConflictError: when there is none, or it has not ended, in whole or in part.
         """
-        directory.refresh()
         run, summary = Ledger(directory).run(), directory.read_json("summary.json")
         if run is None:
             raise RunConflictError(

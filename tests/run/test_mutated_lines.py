@@ -28,7 +28,7 @@ from airflow_batch_provider.dialects.formats import bedrock_format, vertex_forma
 from airflow_batch_provider.dialects.gateway import gateway_format
 from airflow_batch_provider.dialects.openai import OpenAIFormat, read_line
 from airflow_batch_provider.run.collect import collect
-from airflow_batch_provider.run.results import rows
+from airflow_batch_provider.run.shard_files import results
 from airflow_batch_provider.run.storage import RunDirectory
 from airflow_batch_provider.testing import gateway_lines
 from airflow_batch_provider.testing.native import read_native
@@ -323,7 +323,7 @@ def test_mutated_lines_never_cost_a_row(tmp_path, name):
             assert result["custom_id"] == custom_id
             assert read_answer(read_line(line)).custom_id == custom_id
             orjson.loads(line)
-        outcomes = [result.outcome for _, result in rows(directory, shard)]
+        outcomes = [result.outcome for result in results(directory, shard)]
         assert {one: outcomes.count(one) for one in set(outcomes)} == end.outcomes
         # Pieces of a torn line are one.
         assert len(lines) / 2 < end.lines["received"] <= sum(map(told_something, data.split(b"\n")))
