@@ -29,7 +29,7 @@ python_maximum_signature_line_length = 100
 nitpick_ignore_regex = [
     # Names of types in signatures: of the standard library and libraries, and of ours that no page explains.
     (r"py:class", r"(collections|pathlib|tuple|typing|Mapping)\b.*"),
-    (r"py:class", r"JSON|Lines|Messages|Parameters|RowFormat|.*\.(Policy|Engine)"),
+    (r"py:class", r"JSON|Lines|Quality|Messages|Parameters|RowFormat|.*\.(Policy|Engine)"),
     # What the docstrings of the inner parts refer to beside it.
     (r"py:mod", r"airflow_batch_provider\.core\.estimating|airflow_batch_provider\.run"),
     (r"py:mod", r"airflow_batch_provider\.backends\.resuming|airflow_batch_provider\.core\.refusals"),

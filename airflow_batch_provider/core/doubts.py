@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.reconciling import Books
@@ -25,7 +26,7 @@ class Doubt:
     is_lost: bool
 
 
-def doubt_of(job: Job, books: Books, gone: Sequence[str]) -> Doubt | None:
+def doubt_of(job: Job, books: Books[Any], gone: Sequence[str]) -> Doubt | None:
     """What a job's own word says is missing; None where nothing contradicts.
 
     :param books: what was read of it.
@@ -37,7 +38,7 @@ def doubt_of(job: Job, books: Books, gone: Sequence[str]) -> Doubt | None:
     return None if what is None else Doubt(what, _is_lost(job, books, found, gone))
 
 
-def _contradiction(job: Job, books: Books, found: int, gone: Sequence[str]) -> str | None:
+def _contradiction(job: Job, books: Books[Any], found: int, gone: Sequence[str]) -> str | None:
     """A completed job has a line for each row, whatever it counts: some servers leave every count at 0. Of other ends
     only the answered rows are believed: a job that failed or was stopped may count rows as failed and write no line. A
     line with an error for each row is no proof either: a server may write one and, later, the answer of the same row.
@@ -66,7 +67,7 @@ def _contradiction(job: Job, books: Books, found: int, gone: Sequence[str]) -> s
     return None
 
 
-def _is_lost(job: Job, books: Books, found: int, gone: Sequence[str]) -> bool:
+def _is_lost(job: Job, books: Books[Any], found: int, gone: Sequence[str]) -> bool:
     asked, counts = books.expected_lines, job.counts
     if books.unlabelled and found < asked:
         return True

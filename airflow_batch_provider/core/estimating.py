@@ -95,21 +95,32 @@ def output_tokens(request: BatchRequest) -> int | None:
     if request.endpoint in _SILENT:
         return 0
     body = request.body
-    given = [body[name] for name in _CAPS.get(request.endpoint, ()) if body.get(name) is not None]
-    answers = [body[name] for name in ("n", "best_of") if body.get(name) is not None]
-    caps, made = [read_count(value) for value in given], [read_count(value) for value in answers]
-    if not caps or not all(caps) or not all(made):
+    most, times = 0, 1
+    for name in _CAPS.get(request.endpoint, ()):
+        if (given := body.get(name)) is not None:
+            if not (cap := read_count(given)):
+                return None
+            most = max(most, cap)
+    for name in ("n", "best_of"):
+        if (given := body.get(name)) is not None:
+            if not (answers := read_count(given)):
+                return None
+            times = max(times, answers)
+    if not most:
         return None
     prompts = body.get("prompt")
     sent = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
-    return max(filter(None, caps)) * max([1, *filter(None, made)]) * sent
+    return most * times * sent
 
 
 def _tools(body: dict[str, Any]) -> int:
     """What tools and schemas add beside their own text."""
-    tools = [tool for name in ("tools", "functions") if isinstance(body.get(name), list) for tool in body[name]]
+    tools = 0
+    for name in ("tools", "functions"):
+        given = body.get(name)
+        tools += len(given) if isinstance(given, list) else 0
     formed = body.get("response_format") or body.get("text")
-    return (TOOLS_TOKENS if tools or formed else 0) + TOOL_TOKENS * len(tools)
+    return (TOOLS_TOKENS if tools or formed else 0) + TOOL_TOKENS * tools
 
 
 def written_tokens(body: dict[str, Any]) -> int:

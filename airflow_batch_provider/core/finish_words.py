@@ -38,6 +38,8 @@ _WORDS: dict[Quality, str] = {
     "empty": "no_image",
 }
 _QUALITIES: dict[str, Quality] = {word: quality for quality, words in _WORDS.items() for word in words.split()}
+_SETS = {word: frozenset({quality}) for word, quality in _QUALITIES.items()}
+_GOOD: frozenset[Quality] = frozenset()
 
 
 def quality_of(word: str | None) -> Quality | None:
@@ -46,3 +48,11 @@ def quality_of(word: str | None) -> Quality | None:
     :param word: in any case.
     """
     return _QUALITIES.get(word.lower()) if word else None
+
+
+def said_by(word: str) -> frozenset[Quality]:
+    """The same as a set.
+
+    :param word: in small letters.
+    """
+    return _SETS.get(word, _GOOD)

@@ -17,6 +17,7 @@ import orjson
 BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _BUFFER = 1 << 20
+_BLANK = b" \t\r"
 
 
 def decompress(stream: BinaryIO) -> BinaryIO:
@@ -48,8 +49,7 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     An empty file has no line; a last line needs no end.
     """
     for number, line in enumerate(decompress(stream), start=1):
-        text = line[:-1] if line.endswith(b"\n") else line
-        text = text[:-1] if text.endswith(b"\r") else text
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
         yield number, text.removeprefix(BOM) if number == 1 else text
 
 
@@ -57,12 +57,17 @@ def split_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The non-blank lines of a byte stream that arrives in chunks of any size."""
     rest: list[bytes] = []
     for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        rest.append(first)
-        for piece in others:
-            yield from _stripped(b"".join(rest))
-            rest = [piece]
-    yield from _stripped(b"".join(rest))
+        *ended_here, last = chunk.split(b"\n")
+        if not ended_here:
+            rest.append(last)
+            continue
+        ended_here[0] = b"".join([*rest, ended_here[0]])
+        rest = [last]
+        for line in ended_here:
+            if text := line.removeprefix(BOM).strip(_BLANK):
+                yield text
+    if text := b"".join(rest).removeprefix(BOM).strip(_BLANK):
+        yield text
 
 
 def ended(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -82,9 +87,3 @@ def load_exactly(raw: bytes) -> Any:
     other bytes, the last as another number.
     """
     return json.loads(raw, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
-
-
-def _stripped(line: bytes) -> Iterator[bytes]:
-    text = line.removeprefix(BOM).strip(b" \t\r")
-    if text:
-        yield text

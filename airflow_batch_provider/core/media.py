@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 import zlib
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ _STREAM = re.compile(rb"/ObjStm\b[^>]*?>>\s*stream\r?\n")
 _MOST_INFLATED = 64 << 20
 
 
+@functools.lru_cache(maxsize=256)
 def image_tokens(model: str | None) -> int:
     """The most input tokens of one image.
 

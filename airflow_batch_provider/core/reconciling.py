@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 from airflow_batch_provider.core.counts import counted
 from airflow_batch_provider.core.errors import (
@@ -42,15 +43,18 @@ UNREADABLE = "unreadable_answer"
 """Code of a row whose output line could not be made sense of; the line stands in the message, for it was paid."""
 
 
+Place = TypeVar("Place")
+
+
 @dataclass(slots=True)
-class Books:
+class Books(Generic[Place]):
     """The outcome of each row of one shard, and where its line is.
 
     :param expected: the shard's custom_ids, in the order of the requests.
     """
 
     expected: Iterable[str]
-    _places: dict[str, tuple[Outcome, int] | None] = field(init=False)
+    _places: dict[str, tuple[Outcome, Place] | None] = field(init=False)
     duplicates: int = 0
     foreign: int = 0
     nameless: int = 0
@@ -61,7 +65,7 @@ class Books:
     def __post_init__(self) -> None:
         self._places = dict.fromkeys(self.expected)
 
-    def enter(self, result: BatchResult, place: int) -> bool:
+    def enter(self, result: BatchResult, place: Place) -> bool:
         """Take one output line in.
 
         :param place: the caller's own mark of where it keeps the line.
@@ -104,7 +108,7 @@ class Books:
         """How many of them the provider tried, with an error as the end."""
         return sum(entry is not None and entry[0] == "failed" for entry in self._places.values())
 
-    def places(self) -> Iterable[tuple[str, int | None]]:
+    def places(self) -> Iterable[tuple[str, Place | None]]:
         """Every row in request order with the place of its line, None where none came."""
         for custom_id, entry in self._places.items():
             yield custom_id, None if entry is None else entry[1]

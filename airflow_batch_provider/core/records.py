@@ -1,7 +1,7 @@
 """The records that the parts hand to each other.
 
-They are frozen and carry no behaviour beyond what can be derived from their own fields. Sizes are in bytes, times in
-seconds since the epoch (UTC), token counts in the provider's own tokens.
+Nobody changes one, and they carry no behaviour beyond what can be derived from their own fields. Sizes are in bytes,
+times in seconds since the epoch (UTC), token counts in the provider's own tokens.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ OnDeadline: TypeAlias = Literal["fail", "cancel"]
 Outcome = Literal["succeeded", "invalid", "failed", "expired", "cancelled", "missing"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "invalid", "failed", "expired", "cancelled", "missing")
 
-
 Quality: TypeAlias = Literal["empty", "cut", "refused", "filtered", "tool_calls", "media"]
 """What is particular about an answer; several may hold, e.g. ``empty`` and ``cut`` where reasoning used up the tokens.
 
@@ -99,6 +98,7 @@ class BatchRequest(NamedTuple):
     :param body: the decoded body as the author wrote it; ``model`` above wins over ``body["model"]``.
     :param raw: the author's line without its end of line, byte for byte.
     :param line: 1-based line number in the input.
+    :param url: the line's own, where it has all fields of a wire line and no other; None where not, or nobody looked.
     """
 
     custom_id: str
@@ -107,11 +107,11 @@ class BatchRequest(NamedTuple):
     body: JSON
     raw: bytes
     line: int
+    url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What an answer says, whatever its endpoint.
+class Content(NamedTuple):
+    """What an answer says, whatever its endpoint. A named tuple, because there is one for each row.
 
     :param text: of a chat, response or completion; where there is none, the arguments of its only tool call, its tool
         calls as JSON, or the transcript of its audio; JSON of vectors or moderation results.
@@ -121,12 +121,12 @@ class Content:
     text: str | None = None
     finish_reason: str | None = None
     refusal: str | None = None
-    qualities: frozenset[Quality] = field(default_factory=frozenset)
+    qualities: frozenset[Quality] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchResult:
-    """One decoded output line. Whoever needs more of it reads ``data`` and ``content``, and parses nothing again.
+    """One decoded output line, not frozen, for that is slow. Whoever needs more reads ``data`` and ``content``.
 
     :param custom_id: the row it answers; None where the provider lost it (a bare error object of a gateway).
     :param outcome: what became of the row.

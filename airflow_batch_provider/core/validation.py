@@ -6,11 +6,12 @@ and, for what its body format does not support, as an error of its encoder.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
@@ -38,7 +39,9 @@ class Encoder(Protocol):
 
 KEPT_PROBLEMS = 1000
 TOO_DEEP = "nested more than 250 levels deep; flatten it"
-_KNOWN_FIELDS = frozenset({"custom_id", "method", "url", "body", "error"})
+WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+"""What a line holds as OpenAI takes it."""
+_KNOWN_FIELDS = frozenset({*WIRE_FIELDS, "error"})
 """``error`` is what ``failed.jsonl`` adds to a request; it is dropped, so that the file can be run as it is."""
 _NEEDED: dict[str, tuple[str, ...]] = {
     "/v1/chat/completions": ("messages",),
@@ -147,6 +150,7 @@ class Report:
             raise InputError(self.path, self.problems, self.problem_count)
 
 
+@functools.lru_cache(maxsize=64)
 def normal_endpoint(url: str) -> str:
     """OpenAI's spelling of an endpoint: Azure's lines omit ``/v1``."""
     path = "/" + url.strip("/")
@@ -158,9 +162,8 @@ def parse_line(number: int, raw: bytes, rules: Rules) -> BatchRequest | list[Pro
     line = _load(number, raw)
     if isinstance(line, Problem):
         return [line]
-    problems = [Problem(number, where, message) for where, message in _fields(line, rules)]
-    if problems:
-        return problems
+    if wrong := _wrong(line, rules):
+        return [Problem(number, where, message) for where, message in wrong]
     body: dict[str, Any] = line["body"]
     return BatchRequest(
         custom_id=line["custom_id"],
@@ -169,6 +172,7 @@ def parse_line(number: int, raw: bytes, rules: Rules) -> BatchRequest | list[Pro
         body=body,
         raw=raw,
         line=number,
+        url=line["url"] if line.keys() == WIRE_FIELDS else None,
     )
 
 
@@ -194,56 +198,67 @@ def _load(number: int, raw: bytes) -> dict[str, Any] | Problem:
     return line
 
 
-def _fields(line: dict[str, Any], rules: Rules) -> Iterator[tuple[str, str]]:
+_Wrong: TypeAlias = "list[tuple[str, str]]"
+"""Fields, each with what is wrong with it. A list and no generators, which would be several for each row."""
+
+
+def _wrong(line: dict[str, Any], rules: Rules) -> _Wrong:
+    found: _Wrong = []
     custom_id = line.get("custom_id")
     if custom_id is None:
-        yield "custom_id", 'missing; give every line its own id, e.g. "row-1"'
+        found.append(("custom_id", 'missing; give every line its own id, e.g. "row-1"'))
     elif not isinstance(custom_id, str):
-        yield "custom_id", f"must be a string, not {custom_id!r}"
+        found.append(("custom_id", f"must be a string, not {custom_id!r}"))
     elif not custom_id.strip():
-        yield "custom_id", "empty; give every line its own id"
+        found.append(("custom_id", "empty; give every line its own id"))
     if line.get("method", "POST") != "POST":
-        yield "method", f'{line["method"]!r} is not supported; use "POST" or remove the field'
-    for name in line.keys() - _KNOWN_FIELDS:
-        yield name, "unknown field; model parameters belong in body"
-    endpoint = yield from _endpoint(line.get("url"), rules)
-    yield from _body(line.get("body"), endpoint, rules)
+        found.append(("method", f'{line["method"]!r} is not supported; use "POST" or remove the field'))
+    if not line.keys() <= _KNOWN_FIELDS:
+        strange = line.keys() - _KNOWN_FIELDS
+        found += [(name, "unknown field; model parameters belong in body") for name in strange]
+    endpoint = _endpoint(line.get("url"), rules, found)
+    _check_body(line.get("body"), endpoint, rules, found)
+    return found
 
 
-def _endpoint(url: Any, rules: Rules) -> Generator[tuple[str, str], None, str | None]:
+def _endpoint(url: Any, rules: Rules, found: _Wrong) -> str | None:
     wanted = rules.endpoint or url
     if wanted is None:
-        yield "url", 'missing; write "/v1/chat/completions" here or give endpoint= to the operator'
+        found.append(("url", 'missing; write "/v1/chat/completions" here or give endpoint= to the operator'))
         return None
     known = rules.limits.endpoints
-    if not isinstance(wanted, str) or normal_endpoint(wanted) not in known:
-        yield "url", f"{wanted!r} is not an endpoint of this connection; it supports {', '.join(known)}"
+    if not isinstance(wanted, str) or (endpoint := normal_endpoint(wanted)) not in known:
+        what = f"{wanted!r} is not an endpoint of this connection; it supports {', '.join(known)}"
+        found.append(("url", what))
         return None
-    return normal_endpoint(wanted)
+    return endpoint
 
 
-def _body(body: Any, endpoint: str | None, rules: Rules) -> Iterator[tuple[str, str]]:
+_NO_MODEL = "missing; write it here, give model= to the operator, or set the connection's default model"
+
+
+def _check_body(body: Any, endpoint: str | None, rules: Rules, found: _Wrong) -> None:
     if not isinstance(body, dict):
-        yield "body", "missing" if body is None else f"must be an object, not {type(body).__name__}"
+        found.append(("body", "missing" if body is None else f"must be an object, not {type(body).__name__}"))
         return
     model = body.get("model")
     if model is not None and not isinstance(model, str):
-        yield "body.model", f"must be a string, not {model!r}"
+        found.append(("body.model", f"must be a string, not {model!r}"))
     elif rules.limits.model_required and not rules.models.resolve(model):
-        yield "body.model", "missing; write it here, give model= to the operator, or set the connection's default model"
+        found.append(("body.model", _NO_MODEL))
     if body.get("stream"):
-        yield "body.stream", "a batch cannot stream; remove the field"
+        found.append(("body.stream", "a batch cannot stream; remove the field"))
     needed = _NEEDED.get(endpoint or "", ())
-    if needed and not any(body.get(name) for name in needed):
-        yield f"body.{needed[0]}", f"missing or empty; {endpoint} requires it"
+    if needed and not any(map(body.get, needed)):
+        found.append((f"body.{needed[0]}", f"missing or empty; {endpoint} requires it"))
     messages = body.get("messages")
     if endpoint == "/v1/chat/completions" and messages:
         if not isinstance(messages, list):
-            yield "body.messages", "must be an array of messages"
+            found.append(("body.messages", "must be an array of messages"))
             return
         for index, message in enumerate(messages):
             if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-                yield f"body.messages[{index}]", 'must be an object with a "role"'
+                found.append((f"body.messages[{index}]", 'must be an object with a "role"'))
 
 
 def read_requests(lines: Iterable[tuple[int, bytes]], path: str, rules: Rules) -> Iterator[BatchRequest]:
@@ -335,7 +350,10 @@ class _Reading:
                 f"line {number}: custom_id has {len(request.custom_id)} characters; some providers accept at most "
                 f"{_WARN_ID_LENGTH} (reported once)"
             )
-        group = self._groups.setdefault((*key, variant), Group(*key, variant))
+        together = (*key, variant)
+        group = self._groups.get(together)
+        if group is None:
+            group = self._groups[together] = Group(*together)
         group.add(wire, counted_lines(request, wire, limits))
         group.rewritten = group.rewritten or wire != request.raw
         found = estimate(request, wire, self._rules.models.behind(request.model))
@@ -367,8 +385,7 @@ class Content:
     def of(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         """The same lines, taken in as they pass."""
         for number, raw in lines:
-            self._digest.update(raw)
-            self._digest.update(b"\n")
+            self._digest.update(raw + b"\n")
             yield number, raw
 
     def hexdigest(self) -> str:

@@ -118,6 +118,11 @@ class LineFormat(ABC):
         """The bodies of the row's wire lines: itself, unless a record of the provider holds too little for it."""
         return (body,)
 
+    @property
+    def splits(self) -> bool:
+        """Whether :meth:`split` may make several of a row, so that each body must be looked at."""
+        return type(self).split is not LineFormat.split
+
     @abstractmethod
     def row_of(self, wire: bytes) -> str | None:
         """The row's id on a wire line that somebody else has written, None where it has none."""

@@ -176,6 +176,11 @@ class GatewayFormat(LineFormat):
         """As our own format: one text a line."""
         return self._own.split(body)
 
+    @property
+    def splits(self) -> bool:
+        """As our own format."""
+        return self._own.splits
+
     def variant(self, request: BatchRequest) -> int:
         """As our own format's: the provider imports the same columns."""
         return self._own.variant(request)

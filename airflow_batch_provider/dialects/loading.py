@@ -50,10 +50,14 @@ def _exact_ids(data: Any, line: bytes | str) -> tuple[Any, bool]:
 
     :return: also whether there were any.
     """
-    long = [name for name in _IDS if type(data.get(name)) is float] if isinstance(data, dict) else []
+    if not isinstance(data, dict):
+        return data, False
+    long = [name for name in _IDS if type(data.get(name)) is float]
+    if not long:
+        return data, False
     exact: JSON = {}
     with contextlib.suppress(ValueError, RecursionError):
-        exact = json.loads(line, parse_int=str) if long else {}
+        exact = json.loads(line, parse_int=str)
     texts = {name: exact[name] for name in long if isinstance(exact.get(name), str)}
     return {**data, **texts} if texts else data, bool(texts)
 

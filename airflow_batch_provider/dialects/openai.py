@@ -27,9 +27,11 @@ from airflow_batch_provider.core.jsonl import load_exactly
 from airflow_batch_provider.core.records import JSON, BatchRequest, BatchResult, Outcome, Refusal
 from airflow_batch_provider.core.refusal_facts import OWN
 from airflow_batch_provider.core.refusals import refusal_of, words_of
+from airflow_batch_provider.core.validation import WIRE_FIELDS
 from airflow_batch_provider.dialects.base import LineFormat, Sent, token
 from airflow_batch_provider.dialects.finish_words import GATEWAYS, native_word
 from airflow_batch_provider.dialects.loading import load, load_line
+from airflow_batch_provider.dialects.plain import plain_result
 from airflow_batch_provider.dialects.usage import read_tier, read_usage
 
 _NOTHING = frozenset({"", "null", "none", "nil", "undefined", "false"})
@@ -51,7 +53,6 @@ _LARGEST = 10**12
 """No count is larger; JSON's integers end at 64 bits, also for the sum of all rows."""
 _ID = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 _BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
-_WIRE_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 TOO_DEEP = "The answer is nested too deeply to be written."
 
 
@@ -90,8 +91,10 @@ class OpenAIFormat(LineFormat):
             return False
         if self._ascii_only and not request.raw.isascii():
             return False
+        if request.url is not None:
+            return request.url == self._url
         line = orjson.loads(request.raw)
-        return bool(line.keys() == _WIRE_FIELDS and line["method"] == "POST" and line["url"] == self._url)
+        return bool(line.keys() == WIRE_FIELDS and line["method"] == "POST" and line["url"] == self._url)
 
     def row_of(self, wire: bytes) -> str | None:
         """Its ``custom_id``."""
@@ -116,6 +119,17 @@ def _escaped(match: re.Match[str]) -> str:
 def read_line(line: bytes) -> BatchResult:
     """A line in OpenAI's output format, whatever its writer's accent, as the result it is."""
     data, mended = load(line)
+    if not mended and (plain := plain_result(data, line)) is not None:
+        return plain
+    return read_loaded(data, line, mended=mended)
+
+
+def read_loaded(data: Any, line: bytes, *, mended: bool) -> BatchResult:
+    """As :func:`read_line`, of any line.
+
+    :param data: the line's JSON.
+    :param mended: whether it had to be mended.
+    """
     custom_id = _id_of(data) if isinstance(data, dict) else None
     if custom_id is None:
         return BatchResult(None, "failed" if _is_bare_error(data) else "invalid", line)

@@ -24,6 +24,9 @@ def decoded(line_format: LineFormat, lines: Iterable[bytes], sent: Sent) -> Iter
     torn = _Torn()
     for line in lines:
         result = _decoded(line_format, line, sent)
+        if not torn.pieces and result.outcome != "invalid" and result.custom_id is not None:
+            yield result
+            continue
         whole = result.outcome != "invalid" or isinstance(load_line(line), dict)
         if whole and (result.custom_id is not None or not torn.pieces):
             yield from torn.given_up(line_format, sent)

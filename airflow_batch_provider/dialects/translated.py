@@ -49,6 +49,11 @@ class TranslatedFormat(LineFormat):
         """One body for as many texts as a record holds."""
         return split_texts(body, self.dialect.texts_per_record)
 
+    @property
+    def splits(self) -> bool:
+        """Only where a record holds so many texts."""
+        return self.dialect.texts_per_record > 0
+
     def _line(self, body: JSON, position: int) -> bytes:
         try:
             return orjson.dumps(self.envelope.wrap(token(position), self.dialect.request(body)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_batch_provider.core.counts import Usage, read_count
+from airflow_batch_provider.core.counts import UNKNOWN, Usage, read_count
 
 _BILLED_AS_BATCH = frozenset(
     {
@@ -16,19 +16,31 @@ _BILLED_AS_BATCH = frozenset(
 rates of the Batch API (OpenAI, Flex processing). Claude: ``Usage.service_tier`` of the anthropic SDK. Amazon:
 ``ServiceTierType`` of botocore, bedrock-runtime. Google: ``TrafficType`` of google-genai. All name others that cost
 more, or are paid in advance: priority, fast, scale, reserved, PROVISIONED_THROUGHPUT."""
+_TIERS = ("service_tier", "serviceTier")
+_PLACES = (*_TIERS, "provider_fields")
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details")
 
 
 def read_tier(body: Any) -> str | None:
     """The service tier of an answer where it is billed otherwise than a batch, as a provider or a gateway names it."""
-    fields = body if isinstance(body, dict) else {}
-    own = _dict(fields.get("provider_fields"))
-    counts = (_dict(place.get("usage")) for place in (fields, own))
-    given = [
-        *(place.get(name) for place in (fields, own, *counts) for name in ("service_tier", "serviceTier")),
-        _dict(own.get("usageMetadata")).get("trafficType"),
-    ]
-    tiers = (_dict(tier).get("type", tier) for tier in given)
-    return next((tier for tier in tiers if isinstance(tier, str) and tier.lower() not in _BILLED_AS_BATCH), None)
+    if not isinstance(body, dict):
+        return None
+    usage = _dict(body.get("usage"))
+    if body.keys().isdisjoint(_PLACES) and usage.keys().isdisjoint(_TIERS):
+        return None
+    own = _dict(body.get("provider_fields"))
+    for place in (body, own, usage, _dict(own.get("usage"))):
+        for name in _TIERS:
+            if name in place and (tier := _dearer(place[name])) is not None:
+                return tier
+    return _dearer(_dict(own.get("usageMetadata")).get("trafficType"))
+
+
+def _dearer(tier: Any) -> str | None:
+    """A tier that is billed otherwise than a batch."""
+    if isinstance(tier, dict):
+        tier = tier.get("type", tier)
+    return tier if isinstance(tier, str) and tier.lower() not in _BILLED_AS_BATCH else None
 
 
 def read_usage(body: Any) -> Usage:
@@ -39,12 +51,16 @@ def read_usage(body: Any) -> Usage:
     """
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
-        return Usage()
-    given = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    made = _details(usage, "completion_tokens_details", "output_tokens_details")
-    counts = [
-        _counted(usage, "prompt_tokens", "input_tokens"),
-        _counted(usage, "completion_tokens", "output_tokens", absent=None if _has_text(body) else 0),
+        return UNKNOWN
+    read = _counted(usage, "prompt_tokens", "input_tokens", None)
+    written = _counted(usage, "completion_tokens", "output_tokens", None if _has_text(body) else 0)
+    if read is None or written is None:
+        return UNKNOWN
+    if usage.keys().isdisjoint(_DETAILS):
+        return Usage(read, written)
+    given = _details(usage, *_DETAILS[:2])
+    made = _details(usage, *_DETAILS[2:])
+    parts = [
         _detail(given, "cached_tokens"),
         _detail(made, "reasoning_tokens"),
         _detail(given, "cache_write_tokens"),
@@ -53,8 +69,8 @@ def read_usage(body: Any) -> Usage:
         _detail(given, "image_tokens"),
         _detail(made, "image_tokens"),
     ]
-    known = [number for number in counts if number is not None]
-    return Usage(*known) if len(known) == len(counts) else Usage()
+    known = [number for number in parts if number is not None]
+    return Usage(read, written, *known) if len(known) == len(parts) else UNKNOWN
 
 
 def _has_text(body: dict[str, Any]) -> bool:
@@ -62,9 +78,11 @@ def _has_text(body: dict[str, Any]) -> bool:
     return bool(body.get("choices") or body.get("output"))
 
 
-def _counted(usage: dict[str, Any], *names: str, absent: int | None = None) -> int | None:
-    found = next((name for name in names if name in usage), None)
-    return absent if found is None else read_count(usage[found])
+def _counted(usage: dict[str, Any], name: str, other: str, absent: int | None) -> int | None:
+    """The count by the first of two names that is there."""
+    if name not in usage:
+        name = other
+    return read_count(usage[name]) if name in usage else absent
 
 
 def _detail(details: dict[str, Any], name: str) -> int | None:
@@ -73,8 +91,10 @@ def _detail(details: dict[str, Any], name: str) -> int | None:
     return 0 if value is None else read_count(value)
 
 
-def _details(usage: dict[str, Any], *names: str) -> dict[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
+def _details(usage: dict[str, Any], name: str, other: str) -> dict[str, Any]:
+    """The parts by the first of two names that has them."""
+    found = usage.get(name)
+    return found if isinstance(found, dict) else _dict(usage.get(other))
 
 
 def _dict(value: Any) -> dict[str, Any]:

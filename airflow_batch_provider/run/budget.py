@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from airflow_batch_provider.backends.base import Backend
-from airflow_batch_provider.core.counts import LARGE_ROW, Usage, counted
+from airflow_batch_provider.core.counts import LARGE_ROW, UNKNOWN, Usage, counted
 from airflow_batch_provider.core.errors import BudgetError
 from airflow_batch_provider.core.estimating import LOW_SHARE
 from airflow_batch_provider.core.records import BatchResult, RunOptions, Shard
@@ -99,7 +99,7 @@ class Meter:
 
     def add(self, result: BatchResult) -> None:
         """Count one answer, of a whole row or of a part of one."""
-        if result.usage == Usage():
+        if result.usage == UNKNOWN:
             # One that is invalid came as an answer, which cannot be read.
             self.unmetered += result.outcome in ("succeeded", "invalid")
             return

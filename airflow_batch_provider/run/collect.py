@@ -7,11 +7,12 @@ two are read side by side ever after. Writing it again gives the same file.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import BinaryIO, cast
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -48,6 +49,21 @@ from airflow_batch_provider.run.storage import RunDirectory
 
 FREE_ENDPOINTS = frozenset({"/v1/moderations"})
 """They tell no tokens and cost nothing."""
+_Told: TypeAlias = "tuple[Outcome, bytes]"
+"""What became of a row, and its line."""
+
+
+class _Place(NamedTuple):
+    """Where a row's line is kept.
+
+    :param outcome: what became of the row, by that line.
+    :param start: the line's first byte.
+    :param size: its bytes.
+    """
+
+    outcome: Outcome
+    start: int
+    size: int
 
 
 def collect(
@@ -73,20 +89,23 @@ def collect(
     """
     line_format = backend.line_format(shard.model, shard.endpoint)
     parts = _parts(directory, shard, line_format if own else None)
-    books = Books(parts.ids)
+    books: Books[_Place] = Books(parts.ids)
     sent = Sent(parts.ids, lambda: _wire_lines(directory, shard), own)
     masked = _masked(backend, parts.ids)
     meter = Meter(prices_of(backend, shard.model))
-    received = 0
+    received = size = 0
     with tempfile.TemporaryFile(prefix="airflow-batch-") as spool:
         gone: list[str] = []
         for read in decoded(line_format, _lines(backend, job, gone), sent):
             received += 1
-            result = _named(read, masked)
-            if books.enter(result, spool.tell()):
+            result = _named(read, masked) if masked else read
+            kept = result if parts.several or on_unusable == "keep" else without_unusable(result)
+            if books.enter(result, _Place(kept.outcome, size, len(kept.line))):
                 # Here and not below: the parts of a row that failed as a whole were answered, and paid, too.
                 meter.add(result)
-                spool.write(result.line + b"\n")
+                spool.write(kept.line)
+                size += len(kept.line)
+        spool.flush()
         missing = absence(job.status, job.errors, books.nameless, books.sample)
         doubt = doubt_of(job, books, gone)
         if doubt is not None:
@@ -94,9 +113,9 @@ def collect(
                 return None
             if doubt.is_lost:
                 missing = OUTPUT_LOST, f"Job {job.id} may have answered this request, but {doubt.what}."
-        found = map(read_line, parts.joined(_in_order(books, cast(BinaryIO, spool), missing)))
-        if on_unusable == "invalid":
-            found = map(without_unusable, found)
+        found = _in_order(books, spool.fileno(), missing)
+        if parts.several:
+            found = _joined(parts, found, on_unusable)
         outcomes, lost = _write(directory, shard, found, lost=missing[0] == OUTPUT_LOST, beside=beside)
     errors = (*job.errors, JobError(missing[1], OUTPUT_LOST)) if lost else job.errors
     lines = {
@@ -118,7 +137,7 @@ def collect(
 
 
 def _write(
-    directory: RunDirectory, shard: Shard, found: Iterable[BatchResult], *, lost: bool, beside: bool
+    directory: RunDirectory, shard: Shard, found: Iterable[_Told], *, lost: bool, beside: bool
 ) -> tuple[dict[Outcome, int], int]:
     """Write ``collected/<shard>.jsonl``.
 
@@ -131,15 +150,19 @@ def _write(
     missing = 0
     known = shard_files.results(directory, shard) if beside else None
     with directory.writer(f"collected/{shard.name}.jsonl") as out:
-        for result in found:
-            earlier, is_gone = next(known) if known else None, lost and result.outcome == "missing"
-            keep = earlier and (earlier.outcome == "succeeded" or not (result.outcome == "succeeded" or is_gone))
-            best = earlier if earlier and keep else result
-            outcomes[best.outcome] += 1
-            missing += is_gone and best is result
-            out.write(best.line + b"\n")
+        for told in found:
+            best = told if known is None else _better(next(known), told, lost=lost)
+            outcomes[best[0]] += 1
+            missing += lost and best is told and told[0] == "missing"
+            out.write(best[1] + b"\n")
     check_equation(shard.rows, outcomes)
     return dict(outcomes), missing
+
+
+def _better(earlier: BatchResult, told: _Told, *, lost: bool) -> _Told:
+    """What holds of a row; see :func:`_write`."""
+    is_better = told[0] == "succeeded" or (lost and told[0] == "missing")
+    return told if is_better and earlier.outcome != "succeeded" else (earlier.outcome, earlier.line)
 
 
 def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
@@ -161,6 +184,9 @@ def _masked(backend: Backend, ids: Sequence[str]) -> dict[str, str]:
 
     A header may hold the very word that an author has in every id; two that redaction makes alike stay unknown.
     """
+    together = "\n".join(ids).encode()
+    if backend.redactor.data(together) == together:
+        return {}  # nearly always, and looked for in all at once
     after = [backend.redactor.data(custom_id.encode()).decode() for custom_id in ids]
     often = Counter(after)
     return {text: one for text, one in zip(after, ids, strict=True) if text != one and often[text] == 1}
@@ -180,7 +206,7 @@ def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: 
     :return: an end without a job; ``collected/<shard>.jsonl`` is written.
     """
     lines = (error_line(custom_id, code, reason) for custom_id, _ in shard_files.requests(directory, shard))
-    outcomes, lost = _write(directory, shard, map(read_line, lines), lost=code == JOB_LOST, beside=beside)
+    outcomes, lost = _write(directory, shard, map(_told, lines), lost=code == JOB_LOST, beside=beside)
     return End("", "never created", code, now, outcomes, Usage(), (JobError(reason, code),), cost_usd=0.0, lost=lost)
 
 
@@ -203,13 +229,31 @@ def tell(log: Logger, job: Job, end: End) -> None:
         log.warning("Job %s returned duplicate, unknown or unlabelled lines: %s", job.id, end.lines)
 
 
-def _in_order(books: Books, spool: BinaryIO, missing: tuple[str, str]) -> Iterator[bytes]:
+def _in_order(books: Books[_Place], spool: int, missing: tuple[str, str]) -> Iterator[_Told]:
+    """The line of each row of the shard.
+
+    :param spool: the file that holds them.
+    """
     for custom_id, place in books.places():
         if place is None:
-            yield error_line(custom_id, *missing)
+            yield _told(error_line(custom_id, *missing))
         else:
-            spool.seek(place)
-            yield spool.readline().rstrip(b"\n")
+            outcome, start, size = place
+            yield outcome, os.pread(spool, size, start)
+
+
+def _told(line: bytes) -> _Told:
+    result = read_line(line)
+    return result.outcome, result.line
+
+
+def _joined(parts: Parts, found: Iterable[_Told], on_unusable: OnUnusable) -> Iterator[_Told]:
+    """The same with one line for each row, of which some are several lines at the provider."""
+    for line in parts.joined(line for _, line in found):
+        result = read_line(line)
+        if on_unusable == "invalid":
+            result = without_unusable(result)
+        yield result.outcome, result.line
 
 
 def _parts(directory: RunDirectory, shard: Shard, line_format: LineFormat | None) -> Parts:
@@ -218,9 +262,11 @@ def _parts(directory: RunDirectory, shard: Shard, line_format: LineFormat | None
     :param line_format: what made its lines; None where each row is one.
     """
 
+    several = line_format if line_format is not None and line_format.splits else None
+
     def rows() -> Iterator[tuple[str, int]]:
         for custom_id, raw in shard_files.requests(directory, shard):
-            yield custom_id, 1 if line_format is None else len(line_format.split(orjson.loads(raw)["body"]))
+            yield custom_id, 1 if several is None else len(several.split(orjson.loads(raw)["body"]))
 
     return Parts(rows())
 

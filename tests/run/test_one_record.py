@@ -153,4 +153,4 @@ def test_a_line_is_parsed_and_classified_once_on_its_way_to_a_table(tmp_path, mo
         assert len(rows) == 1
         assert parsed == [raw]
         # An error beside a body is weighed against it, see ``holds_answer``.
-        assert len(classified) == 1 or orjson.loads(raw)["error"] is not None
+        assert len(classified) <= 1 or orjson.loads(raw)["error"] is not None
