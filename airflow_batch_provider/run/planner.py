@@ -17,7 +17,7 @@ from airflow_batch_provider.run.attempts import Round
 from airflow_batch_provider.run.budget import Budget
 from airflow_batch_provider.run.context import RunContext
 from airflow_batch_provider.run.facts import Tries
-from airflow_batch_provider.run.last_words import Aside
+from airflow_batch_provider.run.latest import Aside
 
 WINDOW_SLACK_HOURS = 2
 QUEUE_PAUSE_SECONDS, LONGEST_QUEUE_PAUSE_SECONDS = 300.0, 3600.0

@@ -38,7 +38,7 @@ from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.attempts import Round, newest
 from airflow_batch_provider.run.budget import cost_of, cost_range, total_cost, why_unknown
 from airflow_batch_provider.run.facts import RunRecord
-from airflow_batch_provider.run.last_words import Aside, aside, last_words_of
+from airflow_batch_provider.run.latest import Aside, aside, latest_results
 from airflow_batch_provider.run.storage import RunDirectory
 
 Wanted: TypeAlias = "Callable[[BatchResult], bool]"
@@ -57,8 +57,8 @@ def remainder(
     :param passed_over: shards of which no row is wanted.
     """
     with aside() as found:
-        for shard, last_words in last_words_of(directory, rounds, Counter(), passed_over=passed_over):
-            for raw, result in last_words:
+        for shard, latest in latest_results(directory, rounds, Counter(), passed_over=passed_over):
+            for raw, result in latest:
                 if wanted(result):
                     found.write(shard.round, raw())
         yield found
@@ -177,14 +177,14 @@ def _write(
     asked_again: Counter[str] = Counter()
     held = {*directory.names("results")}
     with directory.together(), aside() as failed:
-        for shard, last_words in last_words_of(directory, rounds, asked_again, pending=pending):
+        for shard, latest in latest_results(directory, rounds, asked_again, pending=pending):
             asked = (shard.model, shard.endpoint, shard.variant)
             name = f"part-{shard.name}.jsonl"
-            first = next(last_words, None)
+            first = next(latest, None)
             if first is None and name not in held:
                 continue  # every row was sent again
             with directory.writer(f"results/{name}") as out:
-                for raw, last in itertools.chain([first] if first else [], last_words):
+                for raw, last in itertools.chain([first] if first else [], latest):
                     result = _below_minimum(last, few[asked]) if asked in few and helps(last) else last
                     totals.outcomes[result.outcome] += 1
                     totals.answers.update(result.qualities)

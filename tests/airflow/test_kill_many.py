@@ -55,7 +55,7 @@ def test_a_thousand_jobs_are_cancelled_by_the_triggerer(capsys):
     kill_trigger(backend, JOBS)
     assert sorted(backend.cancelled) == sorted(JOBS)
     log = capsys.readouterr().out
-    assert "cancelling 1000 jobs" in log
+    assert "cancelling 1,000 jobs" in log
     assert "may still bill" not in log
 
 
@@ -64,7 +64,7 @@ def test_a_thousand_jobs_are_cancelled_by_the_worker(caplog):
     backend = Slow(0.1, 1000)
     KilledJobs(logging.getLogger("worker"), None, (backend, JOBS)).cancel(4.0)
     assert sorted(backend.cancelled) == sorted(JOBS)
-    assert "cancelling 1000 jobs" in caplog.text
+    assert "cancelling 1,000 jobs" in caplog.text
     assert "may still bill" not in caplog.text
 
 

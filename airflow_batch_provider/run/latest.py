@@ -1,8 +1,8 @@
 """Over all rounds, which result of a row counts, by reading every file once.
 
-A row's last round speaks for it, because a row is only sent again when it had no answer. So the last round is read
-first, and what an earlier one says of a row that came already is passed over. Where the first round is to be written
-first, what is taken is put aside on disk meanwhile.
+The result of a row's last round counts, because a row is only sent again when it had no answer. So the last round is
+read first, and what an earlier one says of a row that came already is passed over. Where the first round is to be
+written first, what is taken is put aside on disk meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Requests:
         return next(itertools.islice(self._lines, skipped, None))[1]
 
 
-def last_words_of(
+def latest_results(
     directory: RunDirectory,
     rounds: Sequence[Sequence[Shard]],
     asked: Counter[str],
@@ -47,7 +47,7 @@ def last_words_of(
     pending: Mapping[str, str] = MappingProxyType({}),
     passed_over: Collection[str] = (),
 ) -> Iterator[tuple[Shard, Iterator[tuple[Raw, BatchResult]]]]:
-    """Every shard with those of its rows for which it has the last word, the last round first; over all shards every
+    """Every shard with those of its rows whose latest result it has, the last round first; over all shards every
     row comes once. The rows of a shard are to be read to their end before the next one is taken.
 
     :param asked: empty; when the last row is read, how often each was sent again.
