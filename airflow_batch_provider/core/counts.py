@@ -25,7 +25,7 @@ LARGE_ROW = 65_536
 class Usage:
     """Tokens that were billed or would be; all 0 where they are unknown.
 
-    Nobody changes one. It is not frozen, because one is made for each row, and a frozen one takes three times as long.
+    Never changed once made. Not frozen, because one is made for each row, and a frozen one takes three times as long.
 
     ``cached_tokens``, ``cache_write_tokens`` and what was audio or images are parts of the input or output, as
     ``reasoning_tokens`` are; they may have prices of their own.

@@ -1,6 +1,6 @@
 """The records that the parts hand to each other.
 
-Nobody changes one, and they carry no behaviour beyond what can be derived from their own fields. Sizes are in bytes,
+They are never changed, and carry no behaviour beyond what can be derived from their own fields. Sizes are in bytes,
 times in seconds since the epoch (UTC), token counts in the provider's own tokens.
 """
 
@@ -98,7 +98,7 @@ class BatchRequest(NamedTuple):
     :param body: the decoded body as the author wrote it; ``model`` above wins over ``body["model"]``.
     :param raw: the author's line without its end of line, byte for byte.
     :param line: 1-based line number in the input.
-    :param url: the line's own, where it has all fields of a wire line and no other; None where not, or nobody looked.
+    :param url: the line's own, where it has all fields of a wire line and no other; None where not, or not read.
     """
 
     custom_id: str

@@ -3,9 +3,9 @@
 The provider still has the uploaded file, so the run knows its rows, and everything after works as for a job of ours.
 Where that file is gone (they are deleted, or expire; control-layer#1741) the rows are known by what comes back.
 
-In the directory of a run, its own record has the rows, and the provider is asked for no input. A job that this record
-names is read; one that it does not name is taken for a create whose answer was lost, where the ids that came back are
-those of the rows that were sent. So a person can say which job it is where a provider keeps no mark of a create.
+In the directory of a run, its own record has the rows, and no input is requested from the provider. A job that this
+record names is read; one that it does not name is taken for a create whose answer was lost, where the ids that came
+back are those of the rows that were sent. So a person can say which job it is where a provider keeps no mark of one.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class FactFiles:
         return sorted(self._stamps)
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Read what will be asked for, as far as it is not known; nothing on a local disk, where it gains nothing."""
+        """Read what will be needed, as far as it is not known; nothing on a local disk, where it gains nothing."""
         if self._directory.is_local:
             return
         if not self._has_read_known:

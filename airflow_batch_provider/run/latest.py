@@ -23,7 +23,7 @@ from airflow_batch_provider.run import shard_files
 from airflow_batch_provider.run.storage import RunDirectory
 
 Raw: TypeAlias = "Callable[[], bytes]"
-"""The request of a row. Its file is opened when the first one is asked for: most rows succeed, and no one asks."""
+"""The request of a row. Its file is opened when the first one is needed: most rows succeed, and none is."""
 
 
 class _Requests:
@@ -34,7 +34,7 @@ class _Requests:
         self._next = 0
 
     def at(self, place: int) -> bytes:
-        """The request at a place; the same one may not be asked for twice."""
+        """The request at a place; the same one may not be read twice."""
         skipped, self._next = place - self._next, place + 1
         return next(itertools.islice(self._lines, skipped, None))[1]
 
@@ -52,7 +52,7 @@ def latest_results(
 
     :param asked: empty; when the last row is read, how often each was sent again.
     :param pending: shards that are not collected yet, and what is to be said of their rows.
-    :param passed_over: shards of which no row is wanted.
+    :param passed_over: shards of which no row is needed.
     """
     newest_first = [shard for shards in reversed(rounds) for shard in shards]
     read = [shard for shard in newest_first if shard.name not in passed_over and shard.name not in pending]
@@ -114,7 +114,7 @@ class Aside:
         return bool(self._rounds)
 
     def lines(self) -> Iterator[bytes]:
-        """All of them, as often as they are asked for; nothing may be written any more."""
+        """All of them, as often as they are read; nothing may be written any more."""
         self._stream.seek(0, 2)
         end = self._stream.tell()
         for _, start in reversed(self._rounds):
