@@ -40,7 +40,7 @@ def narrowed(behind: Behind, source: str, max_bytes: int | None = None) -> Provi
     """A provider as a gateway passes its files on.
 
     :param source: who says so of the gateway.
-    :param max_bytes: what the gateway takes in a file, None where that is no less.
+    :param max_bytes: what the gateway takes in a file; None where it takes as much as the provider behind.
     """
     provider = BEHIND[behind]
     limits = provider.facts.limits

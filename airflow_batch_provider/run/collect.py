@@ -49,7 +49,7 @@ from airflow_batch_provider.run.storage import RunDirectory
 
 FREE_ENDPOINTS = frozenset({"/v1/moderations"})
 """They tell no tokens and cost nothing."""
-_Told: TypeAlias = "tuple[Outcome, bytes]"
+_Kept: TypeAlias = "tuple[Outcome, bytes]"
 """What became of a row, and its line."""
 
 
@@ -137,7 +137,7 @@ def collect(
 
 
 def _write(
-    directory: RunDirectory, shard: Shard, found: Iterable[_Told], *, lost: bool, beside: bool
+    directory: RunDirectory, shard: Shard, found: Iterable[_Kept], *, lost: bool, beside: bool
 ) -> tuple[dict[Outcome, int], int]:
     """Write ``collected/<shard>.jsonl``.
 
@@ -150,19 +150,19 @@ def _write(
     missing = 0
     known = shard_files.results(directory, shard) if beside else None
     with directory.writer(f"collected/{shard.name}.jsonl") as out:
-        for told in found:
-            best = told if known is None else _better(next(known), told, lost=lost)
+        for row in found:
+            best = row if known is None else _better(next(known), row, lost=lost)
             outcomes[best[0]] += 1
-            missing += lost and best is told and told[0] == "missing"
+            missing += lost and best is row and row[0] == "missing"
             out.write(best[1] + b"\n")
     check_equation(shard.rows, outcomes)
     return dict(outcomes), missing
 
 
-def _better(earlier: BatchResult, told: _Told, *, lost: bool) -> _Told:
+def _better(earlier: BatchResult, row: _Kept, *, lost: bool) -> _Kept:
     """What holds of a row; see :func:`_write`."""
-    is_better = told[0] == "succeeded" or (lost and told[0] == "missing")
-    return told if is_better and earlier.outcome != "succeeded" else (earlier.outcome, earlier.line)
+    is_better = row[0] == "succeeded" or (lost and row[0] == "missing")
+    return row if is_better and earlier.outcome != "succeeded" else (earlier.outcome, earlier.line)
 
 
 def _lines(backend: Backend, job: Job, gone: list[str]) -> Iterator[bytes]:
@@ -206,7 +206,7 @@ def give_up(directory: RunDirectory, shard: Shard, code: str, reason: str, now: 
     :return: an end without a job; ``collected/<shard>.jsonl`` is written.
     """
     lines = (error_line(custom_id, code, reason) for custom_id, _ in shard_files.requests(directory, shard))
-    outcomes, lost = _write(directory, shard, map(_told, lines), lost=code == JOB_LOST, beside=beside)
+    outcomes, lost = _write(directory, shard, map(_kept, lines), lost=code == JOB_LOST, beside=beside)
     return End("", "never created", code, now, outcomes, Usage(), (JobError(reason, code),), cost_usd=0.0, lost=lost)
 
 
@@ -229,25 +229,25 @@ def tell(log: Logger, job: Job, end: End) -> None:
         log.warning("Job %s returned duplicate, unknown or unlabelled lines: %s", job.id, end.lines)
 
 
-def _in_order(books: Books[_Place], spool: int, missing: tuple[str, str]) -> Iterator[_Told]:
+def _in_order(books: Books[_Place], spool: int, missing: tuple[str, str]) -> Iterator[_Kept]:
     """The line of each row of the shard.
 
     :param spool: the file that holds them.
     """
     for custom_id, place in books.places():
         if place is None:
-            yield _told(error_line(custom_id, *missing))
+            yield _kept(error_line(custom_id, *missing))
         else:
             outcome, start, size = place
             yield outcome, os.pread(spool, size, start)
 
 
-def _told(line: bytes) -> _Told:
+def _kept(line: bytes) -> _Kept:
     result = read_line(line)
     return result.outcome, result.line
 
 
-def _joined(parts: Parts, found: Iterable[_Told], on_unusable: OnUnusable) -> Iterator[_Told]:
+def _joined(parts: Parts, found: Iterable[_Kept], on_unusable: OnUnusable) -> Iterator[_Kept]:
     """The same with one line for each row, of which some are several lines at the provider."""
     for line in parts.joined(line for _, line in found):
         result = read_line(line)

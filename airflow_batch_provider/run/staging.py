@@ -132,7 +132,7 @@ def stage(
     pens: dict[_Key, _Pen] = {}
     digests: dict[str, str] = {}
     try:
-        for key, raw, request in _told_apart(content.of(source()), path, rules, backend, report, formats):
+        for key, raw, request in _grouped(content.of(source()), path, rules, backend, report, formats):
             if key not in rewritten:
                 continue
             if key not in pens:
@@ -154,7 +154,7 @@ def stage(
     return [replace(shard, digest=digests[shard.name]) for shard in staged]
 
 
-def _told_apart(
+def _grouped(
     lines: Lines,
     path: str,
     rules: Rules,
